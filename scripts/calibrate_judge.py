@@ -1,0 +1,92 @@
+"""Measure the judge on images of known kind and write its calibration table: python scripts/calibrate_judge.py
+
+Every row is one kind of image, made from test digits that the judge has never seen, over many random draws
+of each sample count. The table says what the bar of a protocol lets through.
+"""
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Generator, Tensor
+
+from bakeoff.data import load_mnist
+from bakeoff.judge import assess, load_judge
+from bakeoff.judge.corruptions import CORRUPTIONS, shuffle
+
+COUNTS = (64, 256, 1024)
+SHIPPED = Path(__file__).parents[1] / "src/bakeoff/judge/weights/calibration.json"
+
+
+def noisy(level: float) -> Callable[[Tensor, Generator], Tensor]:
+    return lambda x, g: (x + level * torch.randn(x.shape, generator=g)).clamp(-1, 1)
+
+
+def flow_at(t: float) -> Callable[[Tensor, Generator], Tensor]:
+    return lambda x, g: ((1 - t) * torch.randn(x.shape, generator=g) + t * x).clamp(-1, 1)
+
+
+def partly(share: float, kind: Callable[[Tensor, Generator], Tensor]) -> Callable[[Tensor, Generator], Tensor]:
+    def mixed(x: Tensor, g: Generator) -> Tensor:
+        bad = int(share * len(x))
+        return torch.cat([kind(x[:bad], g), x[bad:]])
+
+    return mixed
+
+
+KINDS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
+    "real": lambda x, g: x,
+    "real + noise 0.1": noisy(0.1),
+    "real + noise 0.2": noisy(0.2),
+    "flow at t = 0.9": flow_at(0.9),
+    "flow at t = 0.8": flow_at(0.8),
+    "flow at t = 0.5": flow_at(0.5),
+    "N(0, 1) noise": lambda x, g: torch.randn(x.shape, generator=g),
+    "blank": lambda x, g: torch.full_like(x, -1.0),
+    "4x4 patches shuffled": lambda x, g: shuffle(x, 4, g),
+    "half the set noise": partly(0.5, CORRUPTIONS["gaussian_noise"]),
+    "a third of the set blends": partly(1 / 3, CORRUPTIONS["average"]),
+} | {name.replace("_", " "): corruption for name, corruption in CORRUPTIONS.items()}
+
+
+def calibrate(draws: int, seed: int) -> dict:
+    digits = load_mnist("test")
+    images_N1HW = torch.from_numpy(digits.images_NHW).float().div(127.5).sub(1).unsqueeze(1)
+    judge, table = load_judge(), {}
+    for count in COUNTS:
+        rows = {}
+        for kind, corrupt in KINDS.items():
+            drawn = []
+            for draw in range(draws):
+                g = Generator().manual_seed(1_000_003 * seed + 997 * draw + count)
+                pick = torch.randperm(len(images_N1HW), generator=g)[:count]
+                drawn.append(assess(judge, corrupt(images_N1HW[pick], g)))
+            rows[kind] = {
+                "recognised": spread([quality.recognised for quality in drawn]),
+                "classes": spread([float(quality.classes) for quality in drawn]),
+                "frechet": spread([quality.frechet for quality in drawn]),
+                "sharpness": spread([quality.sharpness for quality in drawn]),
+            }
+            print(count, kind, {name: row for name, row in rows[kind].items()}, flush=True)
+        table[str(count)] = rows
+    return {"draws": draws, "seed": seed, "spread": "minimum, median, maximum over draws", "samples": table}
+
+
+def spread(values: list[float]) -> list[float]:
+    return [round(v, 3) for v in (min(values), statistics.median(values), max(values))]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=SHIPPED)
+    options = parser.parse_args()
+    options.out.write_text(json.dumps(calibrate(options.draws, options.seed), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""The command line. Everything slow is imported inside the commands, so that --help answers at once."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from bakeoff.errors import BakeoffError
+
+BAD_INPUT, FAILED = 2, 1
+
+app = typer.Typer(
+    name="bakeoff",
+    help="Choose a sequence backbone before you spend the GPUs: train the candidates under identical "
+    "conditions, with matched parameters and a rule fixed beforehand, and read a verdict you can check.",
+    epilog="Start with: bakeoff plan mnist-quick, then bakeoff run mnist-quick",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ProtocolArgument = Annotated[
+    str, typer.Argument(metavar="PROTOCOL", help="A preset (see: bakeoff ls) or the path of a TOML file.")
+]
+SetOption = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override one key of the protocol, e.g. training.lr=3e-4, backbones.0.repeats=4, "
+        "training.epochs=none (removes it). Repeatable.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")]
+DataOption = Annotated[
+    Path | None, typer.Option(help="Folder with your own MNIST files (IDX; raw, .gz or .xz). Default: the shipped ones.")
+]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ... or auto: cuda where there is one.")]
+ThreadsOption = Annotated[int, typer.Option(min=0, max=1024, help="CPU threads; 0 leaves the choice to torch.")]
+
+
+@app.command()
+def plan(protocol: ProtocolArgument, set_: SetOption = [], as_json: JsonOption = False) -> None:  # noqa: B006
+    """Show matched widths, counts, costs, trials and the estimated time; nothing is trained."""
+    from bakeoff.protocol.presets import load_protocol
+
+    resolved = load_protocol(protocol, set_)
+    from bakeoff.trial.plan import estimate, make_plan, plan_json
+
+    planned = make_plan(resolved)
+    estimated = estimate(planned)
+    if as_json:
+        _print_json(plan_json(planned, estimated))
+    else:
+        from bakeoff.terminal import show_plan
+
+        show_plan(_console(), planned, estimated)
+
+
+@app.command()
+def run(
+    protocol: ProtocolArgument,
+    out: Annotated[Path | None, typer.Option(help="Run directory; default: runs/NAME.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")] = False,
+    set_: SetOption = [],  # noqa: B006
+    progress: Annotated[
+        Literal["auto", "bar", "text", "none"],
+        typer.Option(help="auto: a bar on a terminal, lines of text elsewhere."),
+    ] = "auto",
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 0,
+    data_dir: DataOption = None,
+    checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds between a trial's checkpoints.")] = 30.0,
+) -> None:
+    """Train every backbone with every seed, measure, judge, and give the verdict."""
+    from bakeoff.protocol.presets import load_protocol
+
+    resolved = load_protocol(protocol, set_)
+    from bakeoff.terminal import Show, headline, show_verdict
+    from bakeoff.trial import runner
+
+    options = runner.Options(_device(device), threads, data_dir, checkpoint_every)
+    if data_dir is not None:
+        from bakeoff.data import load_mnist
+
+        load_mnist("train", data_dir)  # refuse bad files before anything is written
+    directory = runner.prepare(out or runner.default_out(resolved), resolved, resume=resume)
+    console = _console()
+    show = Show(console, progress)
+    try:
+        verdict = runner.execute(directory, options, show)
+    except runner.Interrupted:
+        typer.echo(
+            f"Stopped. Nothing is lost; go on with: bakeoff run {protocol} "
+            + "".join(f"--set {_quoted(one)} " for one in set_)
+            + f"--out {_quoted(str(directory.path))} --resume",
+            err=True,
+        )
+        raise typer.Exit(FAILED) from None
+    finally:
+        show.close()
+    if progress == "none":
+        console.print(headline(verdict))
+    else:
+        show_verdict(console, verdict)
+        console.print(f"samples, same noise in the same place: {directory.overview}")
+
+
+@app.command()
+def verdict(directory: RunArgument, as_json: JsonOption = False) -> None:
+    """Apply the rule to a run directory and show every step; a partial run gets an indicative answer."""
+    from bakeoff.terminal import show_verdict
+    from bakeoff.trial.outcome import verdict_json, verdict_of
+    from bakeoff.trial.rundir import RunDir
+
+    opened = RunDir.open(directory)
+    found = verdict_of(opened)
+    if as_json:
+        _print_json(verdict_json(opened, found))
+    else:
+        show_verdict(_console(), found)
+
+
+@app.command()
+def sample(
+    checkpoint: Annotated[Path, typer.Argument(help="A model.safetensors of a run's trial.")],
+    label: Annotated[int | None, typer.Option(min=0, max=9, help="Digit to draw; default: 0 to 9 in turn.")] = None,
+    count: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = 64,
+    steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Solver steps; default: the protocol's.")] = None,
+    solver: Annotated[
+        Literal["euler", "midpoint", "heun"] | None, typer.Option(help="Default: the protocol's.")
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(min=0, max=20, help="Classifier-free guidance weight; default: the protocol's.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the noise.")] = 0,
+    out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("grid.png"),
+    device: DeviceOption = "auto",
+) -> None:
+    """Draw samples from a trained model into one picture."""
+    from bakeoff.trial.checkpoint import load_model
+    from bakeoff.trial.grids import grid, png
+    from bakeoff.trial.rundir import write_atomic
+
+    loaded = load_model(checkpoint)
+    if label is not None and not loaded.task.classes:
+        raise BakeoffError(f"--label {label}: this model is unconditional; leave --label out.")
+    changes = {"steps": steps, "solver": solver, "guidance": guidance}
+    sampling = loaded.protocol.sampling.model_copy(update={k: v for k, v in changes.items() if v is not None})
+    if sampling.guidance != 1.0 and not loaded.protocol.training.label_dropout:
+        raise BakeoffError(f"--guidance {sampling.guidance:g}: this model was trained without label dropout; only 1 works.")
+    model = loaded.model.to(_device(device))
+    noise, labels = loaded.task.starting_noise(count, seed), loaded.task.sample_labels(count, label)
+    trajectory = loaded.task.sample(model, noise, labels, sampling)
+    try:
+        write_atomic(out, png(grid(loaded.task.images(trajectory.x).numpy())))
+    except OSError as error:
+        raise BakeoffError(f"--out {out}: cannot be written ({error.strerror}).") from error
+    typer.echo(f"{out}: {count} samples, {sampling.steps} {sampling.solver} steps, {trajectory.nfe} evaluations each")
+
+
+@app.command()
+def ls(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to look for runs in.")] = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """List the presets and the runs below a folder."""
+    from bakeoff.listing import list_presets, list_runs, show_listing
+
+    presets, runs = list_presets(), list_runs(directory)
+    if as_json:
+        _print_json({"presets": presets, "runs": runs})
+    else:
+        show_listing(_console(), presets, runs, directory)
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Show versions, devices, and which kernel serves each operation and why."""
+    from bakeoff.doctor import diagnose, show_diagnosis
+
+    found = diagnose()
+    if as_json:
+        _print_json(found)
+    else:
+        show_diagnosis(_console(), found)
+
+
+def main() -> None:
+    """Exit codes: 0 done, 2 bad input (a message, no traceback), 1 anything else."""
+    try:
+        app()
+    except BakeoffError as error:
+        typer.echo(f"bakeoff: {error}", err=True)
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        typer.echo("bakeoff: stopped", err=True)
+        sys.exit(FAILED)
+    except RuntimeError as error:
+        typer.echo(f"bakeoff: {error}", err=True)
+        sys.exit(FAILED)
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise BakeoffError(f"--device {name}: no such device; allowed: auto, cpu, cuda, cuda:N.") from None
+    count = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise BakeoffError(f"--device {name}: this machine and this build of torch have {count} CUDA devices.")
+    if device.type not in ("cpu", "cuda"):
+        raise BakeoffError(f"--device {name}: not supported; allowed: auto, cpu, cuda, cuda:N.")
+    return name
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    typer.echo(json.dumps(value, indent=1, allow_nan=False))
+
+
+def _quoted(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)

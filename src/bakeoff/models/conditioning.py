@@ -1,0 +1,118 @@
+"""Conditioning on time and class: an embedding, and the residual branch that every mixer is wrapped in.
+
+The branch belongs to the trunk and is the same for all backbones, so that they differ in their mixers and
+in nothing else. Shapes: B batch, L tokens, D = d_model; c_BD is the condition.
+"""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bakeoff.models.mixers import Mixer
+
+Conditioning = Literal["adaln", "head"]
+
+
+def sinusoidal(positions_N: Tensor, dim: int, longest: float = 10_000.0) -> Tensor:
+    """(N,) -> (N, dim): sines, then cosines, of geometrically spaced frequencies [Vaswani et al. 2017]."""
+    half = (dim + 1) // 2
+    rate = torch.exp(-math.log(longest) * torch.arange(half, device=positions_N.device) / half)
+    angle = positions_N.float()[:, None] * rate
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)[:, :dim]
+
+
+class Condition(nn.Module):
+    """Time t in [0, 1] and an optional class to one vector c_BD; class `classes` means "no class"."""
+
+    def __init__(self, d_model: int, classes: int) -> None:
+        super().__init__()
+        self.d_model, self.classes = d_model, classes
+        self.time = nn.Sequential(nn.Linear(d_model, d_model), nn.SiLU(), nn.Linear(d_model, d_model))
+        self.label = nn.Embedding(classes + 1, d_model) if classes else None
+
+    def forward(self, t_B: Tensor, labels_B: Tensor | None) -> Tensor:
+        c_BD = self.time(sinusoidal(1000.0 * t_B, self.d_model))
+        if self.label is None:
+            return c_BD
+        if labels_B is None:
+            labels_B = torch.full_like(t_B, self.classes, dtype=torch.long)
+        return c_BD + self.label(labels_B)
+
+    def flops(self) -> int:
+        return 4 * self.d_model**2
+
+
+class AdaLNBranch(nn.Module):
+    """x + gate(c) * mixer(norm(x) (1 + scale(c)) + shift(c)), zero-initialised [DiT, Peebles and Xie 2023]."""
+
+    def __init__(self, mixer: Mixer, d_model: int) -> None:
+        super().__init__()
+        self.mixer = mixer
+        self.norm = nn.LayerNorm(d_model, elementwise_affine=False)
+        self.modulation = zeroed(nn.Linear(d_model, 3 * d_model))
+
+    def forward(self, x_BLD: Tensor, c_BD: Tensor) -> Tensor:
+        shift, scale, gate = self.modulation(F.silu(c_BD)).unsqueeze(1).chunk(3, dim=-1)
+        return x_BLD + gate * self.mixer(self.norm(x_BLD) * (1 + scale) + shift)
+
+    def flops(self, L: int) -> int:
+        return self.mixer.flops(L) + 2 * self.modulation.weight.numel()
+
+
+class PlainBranch(nn.Module):
+    """x + mixer(norm(x)): pre-norm, blind to the condition."""
+
+    def __init__(self, mixer: Mixer, d_model: int) -> None:
+        super().__init__()
+        self.mixer = mixer
+        self.norm = nn.LayerNorm(d_model)
+
+    def forward(self, x_BLD: Tensor, c_BD: Tensor) -> Tensor:
+        return x_BLD + self.mixer(self.norm(x_BLD))
+
+    def flops(self, L: int) -> int:
+        return self.mixer.flops(L)
+
+
+class AdaLNHead(nn.Module):
+    """Modulated norm and a zero-initialised linear map to the velocity, as DiT's final layer."""
+
+    def __init__(self, d_model: int, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(d_model, elementwise_affine=False)
+        self.modulation = zeroed(nn.Linear(d_model, 2 * d_model))
+        self.out = zeroed(nn.Linear(d_model, channels))
+
+    def forward(self, x_BLD: Tensor, c_BD: Tensor) -> Tensor:
+        shift, scale = self.modulation(F.silu(c_BD)).unsqueeze(1).chunk(2, dim=-1)
+        return self.out(self.norm(x_BLD) * (1 + scale) + shift)
+
+    def flops(self, L: int) -> int:
+        return 2 * self.modulation.weight.numel() + 2 * L * self.out.weight.numel()
+
+
+class TimeHead(nn.Module):
+    """out(silu(W norm(x) + U c)): the only place where the condition enters, after the backbone."""
+
+    def __init__(self, d_model: int, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(d_model)
+        self.token = nn.Linear(d_model, d_model)
+        self.condition = nn.Linear(d_model, d_model)
+        self.out = zeroed(nn.Linear(d_model, channels))
+
+    def forward(self, x_BLD: Tensor, c_BD: Tensor) -> Tensor:
+        return self.out(F.silu(self.token(self.norm(x_BLD)) + self.condition(c_BD).unsqueeze(1)))
+
+    def flops(self, L: int) -> int:
+        per_token = self.token.weight.numel() + self.out.weight.numel()
+        return 2 * L * per_token + 2 * self.condition.weight.numel()
+
+
+def zeroed(linear: nn.Linear) -> nn.Linear:
+    nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return linear

@@ -1,0 +1,6 @@
+"""Sequence operations, one function each over all back ends."""
+
+from bakeoff.ops.causal_conv import causal_conv
+from bakeoff.ops.selective_scan import selective_scan
+
+__all__ = ["causal_conv", "selective_scan"]

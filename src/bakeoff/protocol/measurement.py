@@ -1,0 +1,128 @@
+"""What one trial reports: a typed record with units in the names, and the evidence the rule reads from it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from bakeoff.protocol.schema import Judge
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Spread(Record):
+    """Median and the 10th and 90th percentile of `count` repetitions."""
+
+    median: float
+    p10: float
+    p90: float
+    count: int
+
+
+class QualityFigures(Record):
+    """The judge's figures of one set of samples; see `bakeoff.judge.Quality`."""
+
+    samples: int
+    recognised: float
+    classes: int
+    frechet: float
+    sharpness: float
+    class_shares: tuple[float, ...]
+
+
+class Memory(Record):
+    """Highest use over the life of the trial's own process, in MiB."""
+
+    process_mib: float  # VmHWM on Linux: weights, data, libraries, all
+    cuda_allocated_mib: float | None = None
+    cuda_reserved_mib: float | None = None
+
+
+class Measurement(Record):
+    """One trial: backbone x seed."""
+
+    backbone: str
+    seed: int
+    status: Literal["completed", "diverged"]
+    diverged_at_step: int | None = None
+    steps: int
+    loss: float | None = None  # mean over the images of the last epoch
+    loss_slope_per_epoch: float | None = None  # least squares over the last fifth of training
+    loss_slope_stderr: float | None = None
+    still_moving: bool | None = None  # the slope is negative by more than two standard errors
+    quality: QualityFigures | None = None
+    step_time_ms: Spread | None = None  # forward + backward, over the last 100 steps
+    sampling_time_s: float | None = None  # of the judged samples
+    nfe: int | None = None  # network evaluations a sample
+    memory: Memory | None = None
+    wall_s: float  # the trial's processes, start to end, without the time they were stopped
+    accounted_s: dict[str, float]  # where the wall-clock went
+    params: int
+    flops_per_sample: int  # one forward pass
+    state_bytes: int
+    device: str
+    precision: str
+    threads: int
+    resumed: int = 0  # how often the trial was taken up again
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Check:
+    """One threshold applied to one observed value."""
+
+    name: str
+    observed: float | str
+    threshold: float | str
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that the rule reads of one trial.
+
+    Attributes:
+        checks: the quality bar, threshold by threshold; empty for a diverged trial, which fails it.
+        loss: None for a diverged trial.
+        step_time_ms: of the backbone, from the exclusive speed pass where there is one.
+        peak_memory_mb: the unit must be the same for all, nothing else matters.
+    """
+
+    backbone: str
+    seed: int
+    completed: bool
+    checks: tuple[Check, ...]
+    loss: float | None
+    step_time_ms: float | None
+    peak_memory_mb: float | None
+
+    @property
+    def passed(self) -> bool:
+        return self.completed and bool(self.checks) and all(check.passed for check in self.checks)
+
+
+def check_bar(bar: Judge, quality: QualityFigures) -> tuple[Check, ...]:
+    """The quality bar: every threshold must hold, on exactly the protocol's sample count."""
+    return (
+        Check("samples judged", quality.samples, bar.samples, quality.samples == bar.samples),
+        Check("recognised share", quality.recognised, bar.recognised, quality.recognised >= bar.recognised),
+        Check("classes covered", quality.classes, bar.classes, quality.classes >= bar.classes),
+        Check("Frechet distance", quality.frechet, bar.frechet, quality.frechet <= bar.frechet),
+    )
+
+
+def evidence_of(measurement: Measurement, bar: Judge, step_time_ms: float | None) -> Evidence:
+    """The rule's reading of a trial, with the speed that the speed pass (or the trial itself) measured."""
+    memory = measurement.memory
+    peak = None if memory is None else memory.cuda_allocated_mib or memory.process_mib
+    return Evidence(
+        backbone=measurement.backbone,
+        seed=measurement.seed,
+        completed=measurement.status == "completed",
+        checks=() if measurement.quality is None else check_bar(bar, measurement.quality),
+        loss=measurement.loss if measurement.status == "completed" else None,
+        step_time_ms=step_time_ms,
+        peak_memory_mb=peak,
+    )

@@ -1,0 +1,145 @@
+"""The run directory: plain files, the single truth. Every write is atomic.
+
+    protocol.toml  seal.json  environment.json  speed.json  verdict.json  samples.png
+    trials/<backbone>-s<seed>/{metrics.jsonl, resume.ckpt, model.safetensors, samples.npz, grid.png,
+                               measurement.json}
+
+A trial is done when its measurement exists.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from bakeoff.errors import BakeoffError
+from bakeoff.protocol.measurement import Measurement
+from bakeoff.protocol.presets import load_protocol
+from bakeoff.protocol.schema import Protocol
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """All of the content or none of it, whatever happens meanwhile: temporary file, fsync, rename."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, value: BaseModel | dict[str, Any]) -> None:
+    document = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    write_atomic(path, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise BakeoffError(f"{path}: cannot be read as JSON ({error}).") from error
+    if not isinstance(document, dict):
+        raise BakeoffError(f"{path}: holds no JSON object.")
+    return document
+
+
+@dataclass(frozen=True)
+class TrialDir:
+    """One trial's files."""
+
+    path: Path
+    backbone: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def resume(self) -> Path:
+        return self.path / "resume.ckpt"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model.safetensors"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples.npz"
+
+    @property
+    def grid(self) -> Path:
+        return self.path / "grid.png"
+
+    @property
+    def measurement_file(self) -> Path:
+        return self.path / "measurement.json"
+
+    @property
+    def done(self) -> bool:
+        return self.measurement_file.is_file()
+
+    def measurement(self) -> Measurement:
+        try:
+            return Measurement.model_validate(read_json(self.measurement_file))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise BakeoffError(f"{self.measurement_file}: not a measurement: {where}: {first['msg']}.") from None
+
+
+class RunDir:
+    """A run directory and the protocol that it was made for."""
+
+    def __init__(self, path: Path, protocol: Protocol) -> None:
+        self.path, self.protocol = path, protocol
+
+    @classmethod
+    def open(cls, path: Path) -> "RunDir":
+        """An existing run directory.
+
+        Raises:
+            BakeoffError: no such folder, or no protocol in it.
+        """
+        if not path.is_dir():
+            raise BakeoffError(f"{path}: no such run directory.")
+        if not (path / "protocol.toml").is_file():
+            raise BakeoffError(f"{path}: not a run directory: it holds no protocol.toml.")
+        return cls(path, load_protocol(str(path / "protocol.toml")))
+
+    @property
+    def speed(self) -> Path:
+        return self.path / "speed.json"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def verdict(self) -> Path:
+        return self.path / "verdict.json"
+
+    @property
+    def seal(self) -> Path:
+        return self.path / "seal.json"
+
+    @property
+    def overview(self) -> Path:
+        return self.path / "samples.png"
+
+    def trial(self, backbone: str, seed: int) -> TrialDir:
+        return TrialDir(self.path / "trials" / f"{backbone}-s{seed}", backbone, seed)
+
+    def trials(self) -> Iterator[TrialDir]:
+        """Seed by seed, so that all backbones stand side by side after the first third of three seeds."""
+        for seed in self.protocol.seeds:
+            for backbone in self.protocol.backbones:
+                yield self.trial(backbone.name, seed)

@@ -1,0 +1,198 @@
+"""Runs a plan: one process per trial, seed by seed, then the speed pass, then the verdict."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bakeoff import __version__
+from bakeoff.errors import BakeoffError
+from bakeoff.protocol.presets import dump_protocol
+from bakeoff.protocol.rule import Verdict
+from bakeoff.protocol.schema import Protocol
+from bakeoff.trial import worker
+from bakeoff.trial.grids import grid, png, side_by_side
+from bakeoff.trial.meters import environment
+from bakeoff.trial.outcome import verdict_json, verdict_of
+from bakeoff.trial.plan import make_plan, plan_json
+from bakeoff.trial.rundir import RunDir, TrialDir, read_json, write_atomic, write_json
+
+GRACE_S = 60.0  # for a stopping trial to write its checkpoint
+
+Listener = Callable[[str, dict[str, Any]], None]
+
+
+class Interrupted(Exception):
+    """The user stopped the run; everything up to the last checkpoint is on disk."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How, not what: none of this changes the experiment."""
+
+    device: str = "cpu"
+    threads: int = 0  # 0: torch's default
+    data_dir: Path | None = None
+    checkpoint_every_s: float = 30.0
+
+
+def prepare(path: Path, protocol: Protocol, *, resume: bool) -> RunDir:
+    """A new run directory for the protocol, or the same one again with `resume`.
+
+    Raises:
+        BakeoffError: the folder holds another protocol's run, this one's without `resume`, or other files.
+    """
+    run = RunDir(path, protocol)
+    if path.exists() and not path.is_dir():
+        raise BakeoffError(f"{path}: is a file; give a folder for the run (--out).")
+    if (path / "protocol.toml").is_file():
+        existing = RunDir.open(path).protocol
+        if existing.digest() != protocol.digest():
+            raise BakeoffError(
+                f"{path}: holds a run of another protocol ({existing.name}, digest {existing.digest()[:12]}; "
+                f"given: {protocol.name}, {protocol.digest()[:12]}). Choose another --out."
+            )
+        if not resume:
+            raise BakeoffError(f"{path}: holds a run of this protocol already; add --resume to go on with it.")
+        return run
+    if path.is_dir() and any(path.iterdir()):
+        raise BakeoffError(f"{path}: is not empty and not a run directory; choose another --out.")
+    plan = make_plan(protocol)
+    try:
+        (path / "trials").mkdir(parents=True, exist_ok=True)
+        seal = plan_json(plan, None) | {"bakeoff": __version__, "created": datetime.now(UTC).isoformat()}
+        write_json(run.seal, seal)
+        write_atomic(path / "protocol.toml", dump_protocol(protocol).encode())
+    except OSError as error:
+        raise BakeoffError(f"{path}: cannot be written ({error.strerror}); choose another --out.") from error
+    return run
+
+
+def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
+    """Run what is not done yet and return the verdict; `listen(name, event)` hears of all progress.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM; the running trial has saved a checkpoint.
+        BakeoffError: a trial's process refused its input.
+    """
+    _note_environment(run, options, listen)
+    with _terminable():
+        for trial in run.trials():
+            if trial.done:
+                listen(trial.name, {"event": "already done"})
+                continue
+            _spawn(run, trial.name, ["--trial", trial.backbone, str(trial.seed)], options, listen)
+            listen(trial.name, {"event": "measured", "measurement": trial.measurement()})
+            write_overview(run)
+            if trial.backbone == run.protocol.backbones[-1].name and trial.seed != run.protocol.seeds[-1]:
+                listen("", {"event": "so far", "verdict": verdict_of(run)})
+        if not run.speed.is_file():
+            listen("speed", {"event": "speed pass"})
+            _spawn(run, "speed", [], options, listen)
+    verdict = verdict_of(run)
+    write_json(run.verdict, verdict_json(run, verdict))
+    return verdict
+
+
+def write_overview(run: RunDir) -> None:
+    """samples.png: the grids of the first finished seed side by side, equal places from equal noise."""
+    for seed in run.protocol.seeds:
+        found = [run.trial(backbone.name, seed) for backbone in run.protocol.backbones]
+        grids = [(trial.name, grid(shown_samples(trial, run.protocol))) for trial in found if trial.samples.is_file()]
+        if grids:
+            write_atomic(run.overview, png(side_by_side(grids)))
+            return
+
+
+def shown_samples(trial: TrialDir, protocol: Protocol) -> np.ndarray:
+    with np.load(trial.samples, allow_pickle=False) as arrays:
+        return arrays["images"][: protocol.sampling.count]
+
+
+def _note_environment(run: RunDir, options: Options, listen: Listener) -> None:
+    """Once a run; a resumed run says what has changed since."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    now = environment(torch.device(options.device))
+    if not run.environment.is_file():
+        write_json(run.environment, now | {"command": sys.argv, "resumed_on": []})
+        return
+    before = read_json(run.environment)
+    changed = {key: value for key, value in now.items() if before.get(key) != value}
+    write_json(run.environment, before | {"resumed_on": [*before.get("resumed_on", []), changed]})
+    if changed:
+        listen("", {"event": "environment changed", "changed": changed})
+
+
+def _spawn(run: RunDir, name: str, arguments: list[str], options: Options, listen: Listener) -> None:
+    """One worker process, its progress passed on; on SIGINT or SIGTERM it is asked to stop, and waited for."""
+    command = [sys.executable, "-m", worker.__name__, str(run.path), *arguments]
+    command += ["--device", options.device, "--threads", str(options.threads)]
+    command += ["--checkpoint-every", str(options.checkpoint_every_s), "--launched", repr(time.time())]
+    if options.data_dir is not None:
+        command += ["--data-dir", str(options.data_dir)]
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True) as child,
+    ):
+        assert child.stdout is not None
+        try:
+            for line in child.stdout:
+                listen(name, json.loads(line))
+            code = child.wait()
+        except KeyboardInterrupt:
+            listen(name, {"event": "stopping"})
+            _stop(child)
+            raise Interrupted from None
+        except BaseException:
+            child.kill()
+            raise
+        errors.seek(0)
+        message = errors.read().decode(errors="replace").strip()
+    if code == worker.STOPPED:
+        raise Interrupted
+    if code == worker.REFUSED:
+        raise BakeoffError(message)
+    if code:
+        how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        raise RuntimeError(f"the process of {name} ended {how}.\n{message}")
+
+
+def _stop(child: subprocess.Popen) -> None:
+    try:
+        child.send_signal(signal.SIGTERM)
+        child.wait(GRACE_S)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        child.kill()
+
+
+class _terminable:
+    """Lets SIGTERM stop the run as Ctrl-C does."""
+
+    def __enter__(self) -> None:
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        self._previous = signal.signal(signal.SIGTERM, interrupt)
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self._previous)
+
+
+def default_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def default_out(protocol: Protocol) -> Path:
+    return Path(os.environ.get("BAKEOFF_RUNS", "runs")) / protocol.name

@@ -1,0 +1,87 @@
+"""The speed pass: after training, alone on the machine, all candidates interleaved. It decides speed.
+
+Times taken while trials train are not comparable: the machine's speed drifts. Here every round times one
+step of each backbone in turn, so that a slow minute slows all of them.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from bakeoff.tasks import build_task
+from bakeoff.tasks.digits import derived_seed
+from bakeoff.trial.meters import StepClock, load_average, spread
+from bakeoff.trial.plan import Plan
+from bakeoff.trial.trainer import Trainer
+
+WARM_UP = 2
+MOST_ROUNDS, FEWEST_ROUNDS = 100, 5
+SECONDS = 60.0
+SAMPLING_ROUNDS = 3
+
+
+def measure_speed(
+    plan: Plan,
+    data_dir: Path | None,
+    device: torch.device,
+    progress: Callable[[int], None] = lambda _: None,
+) -> dict:
+    """Forward + backward of one training batch, and sampling of the shown grid, for every backbone.
+
+    Rounds stop after 100, or after a minute when at least five are done.
+
+    Returns:
+        the content of `speed.json`: for every backbone the spread of both, in milliseconds and seconds.
+    """
+    protocol, task = plan.protocol, build_task(plan.protocol)
+    data = task.training_set(data_dir, device)
+    seed = protocol.seeds[0]
+    trainers = {
+        planned.backbone.name: Trainer(task, planned.backbone, planned.fit.widths, seed, data)
+        for planned in plan.backbones
+    }
+    load_before, clock = load_average(), StepClock(device)
+    times: dict[str, list[float]] = {name: [] for name in trainers}
+    started, rounds = time.monotonic(), 0
+    while rounds < MOST_ROUNDS + WARM_UP and (
+        rounds < FEWEST_ROUNDS + WARM_UP or time.monotonic() - started < SECONDS
+    ):
+        for name, trainer in trainers.items():
+            trainer.time_step(clock)
+            taken = clock.drain()
+            if rounds >= WARM_UP:
+                times[name] += taken
+        rounds += 1
+        progress(rounds)
+
+    count = protocol.sampling.count
+    noise_BLC, labels_B = task.starting_noise(count, derived_seed("speed", seed) % 2**31), task.sample_labels(count)
+    sampling: dict[str, list[float]] = {name: [] for name in trainers}
+    nfe = {}
+    for trainer in trainers.values():
+        trainer.model.eval()
+    for turn in range(SAMPLING_ROUNDS + 1):
+        for name, trainer in trainers.items():
+            with clock():
+                trajectory = task.sample(trainer.model, noise_BLC, labels_B, protocol.sampling)
+            taken, nfe[name] = clock.drain(), trajectory.nfe
+            if turn:
+                sampling[name] += [milliseconds / 1000 for milliseconds in taken]
+    return {
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "batch": protocol.training.batch,
+        "samples": count,
+        "rounds": rounds - WARM_UP,
+        "load_average_before": load_before,
+        "backbones": {
+            name: {
+                "step_time_ms": step.model_dump() if (step := spread(times[name])) else None,
+                "sampling_time_s": sampled.model_dump() if (sampled := spread(sampling[name])) else None,
+                "nfe": nfe[name],
+            }
+            for name in trainers
+        },
+    }

@@ -1,0 +1,179 @@
+"""Trains one backbone with one seed; can stop after any step and go on later, bit for bit."""
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bakeoff.protocol.schema import Backbone, Protocol
+from bakeoff.tasks.digits import DigitsTask, TrainingSet, derived_seed
+from bakeoff.trial.meters import StepClock, Stopwatch
+
+TIMED_STEPS = 100
+REPORT_STEPS = 10
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Trainer:
+    """State of one training: weights, optimiser, average, step, losses. Data and noise are functions of the step.
+
+    Attributes:
+        step: steps done.
+        losses: (total steps,) float32 on the device, filled up to `step`.
+        times_ms: forward + backward of the latest steps, at most 100.
+        diverged_at: first step whose loss was not finite, or None.
+    """
+
+    def __init__(
+        self,
+        task: DigitsTask,
+        backbone: Backbone,
+        widths: Mapping[str, int],
+        seed: int,
+        data: TrainingSet,
+    ) -> None:
+        self.task, self.seed, self.data = task, seed, data
+        self.protocol: Protocol = task.protocol
+        recipe, self.device = self.protocol.training, data.x_NLC.device
+        torch.manual_seed(derived_seed("weights", seed))
+        self.model = task.build(backbone, widths).to(self.device)
+        self.parameters = list(self.model.parameters())
+        self.average = [p.detach().clone() for p in self.parameters] if recipe.ema else None
+        self.optimiser = torch.optim.AdamW(
+            self.parameters, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
+        )
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
+        self.total = self.protocol.total_steps
+        self.step = 0
+        self.losses = torch.zeros(self.total, device=self.device)
+        self.times_ms: list[float] = []
+        self.diverged_at: int | None = None
+        self.watch = Stopwatch()
+        self._clock = StepClock(self.device)
+
+    def learning_rate(self, step: int) -> float:
+        recipe = self.protocol.training
+        warm = min(1.0, (step + 1) / recipe.warmup) if recipe.warmup else 1.0
+        if recipe.schedule == "constant":
+            return recipe.lr * warm
+        return recipe.lr * warm * 0.5 * (1 + math.cos(math.pi * step / self.total))
+
+    def run(self, report: Callable[[int, list[float]], bool]) -> bool:
+        """Train to the end, or until a loss is not finite, or `report` says stop.
+
+        Args:
+            report: called every ten steps with the number of steps done and the losses since the last call;
+                returns False to stop here.
+
+        Returns:
+            whether training is over (True), or was stopped and can go on (False).
+        """
+        self.model.train()
+        while self.step < self.total and self.diverged_at is None:
+            first = self.step
+            last = min(self.total, (first // REPORT_STEPS + 1) * REPORT_STEPS)
+            while self.step < last:
+                self._one_step()
+            with self.watch("reading losses"):
+                losses = self.losses[first:last].tolist()
+                self.times_ms = (self.times_ms + self._clock.drain())[-TIMED_STEPS:]
+            finite = [math.isfinite(loss) for loss in losses]
+            if not all(finite):
+                self.diverged_at = first + finite.index(False)
+            if not report(self.step, losses):
+                return self.step >= self.total or self.diverged_at is not None
+        return True
+
+    def _one_step(self) -> None:
+        recipe = self.protocol.training
+        with self.watch("data"):
+            indices_B = self.task.batch_indices(self.seed, self.step)
+        with self.watch("forward and backward"), self._clock():
+            loss = self._forward_backward(indices_B)
+        with self.watch("optimiser"):
+            for group in self.optimiser.param_groups:
+                group["lr"] = self.learning_rate(self.step)
+            self.scaler.unscale_(self.optimiser)
+            nn.utils.clip_grad_norm_(self.parameters, recipe.clip)
+            self.scaler.step(self.optimiser)
+            self.scaler.update()
+            self.optimiser.zero_grad(set_to_none=True)
+            self._update_average()
+        self.losses[self.step] = loss.detach()
+        self.step += 1
+
+    def _forward_backward(self, indices_B: Tensor) -> Tensor:
+        with self._autocast():
+            loss = self.task.loss(self.model, self.data, self.seed, self.step, indices_B)
+        self.scaler.scale(loss).backward()
+        return loss
+
+    def time_step(self, clock: StepClock) -> None:
+        """Forward and backward of one batch, timed, without a step of the optimiser."""
+        indices_B = self.task.batch_indices(self.seed, 0)
+        with clock():
+            self._forward_backward(indices_B)
+        self.optimiser.zero_grad(set_to_none=True)
+
+    def _autocast(self) -> AbstractContextManager:
+        dtype = AUTOCAST.get(self.protocol.training.precision)
+        return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype)
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Exponential average whose memory grows to the protocol's, so that the first weights are forgotten."""
+        if self.average is not None:
+            decay = min(self.protocol.training.ema, (1 + self.step) / (10 + self.step))
+            torch._foreach_lerp_(self.average, self.parameters, 1 - decay)
+
+    @torch.no_grad()
+    def use_average(self) -> None:
+        """Put the averaged weights into the model, for sampling; the end of training."""
+        if self.average is not None:
+            torch._foreach_copy_(self.parameters, self.average)
+        self.model.eval()
+
+    def state(self) -> dict[str, Any]:
+        """All that is needed to go on: tensors and plain values only."""
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "average": self.average,
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "losses": self.losses,
+            "times_ms": self.times_ms,
+            "diverged_at": self.diverged_at,
+            "seconds": self.watch.seconds,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        if self.average is not None:
+            for mine, saved in zip(self.average, state["average"], strict=True):
+                mine.copy_(saved)
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.losses.copy_(state["losses"])
+        self.times_ms = state["times_ms"]
+        self.diverged_at = state["diverged_at"]
+        self.watch = Stopwatch(state["seconds"])
+
+    def final_loss(self) -> float:
+        """Mean loss over the images of the last epoch; every image counts once."""
+        per_epoch = self.protocol.steps_per_epoch
+        last: list[tuple[float, int]] = []
+        for step in range(max(0, self.total - per_epoch), self.total):
+            last.append((self.losses[step].item(), len(self.task.batch_indices(self.seed, step))))
+        images = sum(count for _, count in last)
+        return sum(loss * count for loss, count in last) / images
+
+    def recent_losses(self) -> list[float]:
+        """The last fifth of training, for its trend."""
+        return self.losses[self.total - max(10, self.total // 5) :].tolist()
+
+

@@ -1,0 +1,257 @@
+"""The process of one trial: trains, samples, judges, and writes the trial's files.
+
+Run by `bakeoff.trial.runner` as `python -m bakeoff.trial.worker`; reports progress as JSON lines on its
+standard output. SIGTERM, or the death of its parent, makes it stop after the current steps with a checkpoint.
+"""
+
+import argparse
+import io
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from bakeoff.errors import BakeoffError
+from bakeoff.protocol.measurement import Measurement, QualityFigures, Spread
+from bakeoff.tasks import build_task
+from bakeoff.trial import checkpoint
+from bakeoff.trial.grids import grid, png
+from bakeoff.trial.meters import peak_memory, spread, trend
+from bakeoff.trial.plan import make_plan
+from bakeoff.trial.rundir import RunDir, TrialDir, write_atomic, write_json
+from bakeoff.trial.speed import measure_speed
+from bakeoff.trial.trainer import Trainer
+
+STOPPED = 75  # exit code: stopped on request, can be resumed (EX_TEMPFAIL)
+REFUSED = 2
+ACCOUNTED = 0.10  # share of the wall-clock that may stay unexplained
+
+
+class Stop:
+    """Whether the trial has been asked to stop."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.parent = os.getppid()
+        signal.signal(signal.SIGTERM, self._ask)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C reaches the parent, who asks
+
+    def _ask(self, *_: object) -> None:
+        self.asked = True
+
+    def __bool__(self) -> bool:
+        return self.asked or os.getppid() != self.parent
+
+
+def say(**event: object) -> None:
+    try:
+        print(json.dumps(event), flush=True)
+    except BrokenPipeError:  # the parent is gone; `Stop` notices
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+
+
+class MetricsLog:
+    """Per-step losses as JSON lines, cut back to the checkpoint when a trial is resumed."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        kept = []
+        if path.is_file():
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                try:
+                    record = json.loads(line)
+                except json.JSONDecodeError:
+                    break  # the line that was being written when the process died
+                if record["step"] > step:
+                    break
+                kept.append(line + "\n")
+        write_atomic(path, "".join(kept).encode())
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
+
+    def add(self, step: int, losses: list[float], lr: float) -> None:
+        json.dump({"step": step, "lr": lr, "losses": [_number(loss) for loss in losses]}, self._file)
+        self._file.write("\n")
+
+    def sync(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def _number(loss: float) -> float | str:
+    """JSON has no NaN; its name says what it was."""
+    return loss if np.isfinite(loss) else repr(loss)
+
+
+def train(trainer: Trainer, trial: TrialDir, stop: Stop, clock: "WallClock", every_s: float) -> bool:
+    """Train with a log and checkpoints; False if stopped before the end."""
+    log = MetricsLog(trial.metrics, trainer.step)
+    saved_at = time.monotonic()
+
+    def save() -> None:
+        nonlocal saved_at
+        with trainer.watch("checkpoints"):
+            log.sync()
+            state = {"trainer": trainer.state(), "wall_s": clock.seconds(), "resumed": clock.resumed}
+            checkpoint.save_state(trial.resume, state)
+        saved_at = time.monotonic()
+
+    def report(step: int, losses: list[float]) -> bool:
+        log.add(step, losses, trainer.learning_rate(step - 1))
+        say(event="step", step=step, loss=_number(losses[-1]))
+        if stop or time.monotonic() - saved_at > every_s:
+            save()
+        return not stop
+
+    over = trainer.run(report)
+    save()
+    return over
+
+
+def finish(trainer: Trainer, trial: TrialDir, clock: "WallClock", widths: dict[str, int]) -> Measurement:
+    """Sample and judge the trained model, write its files, and measure it all."""
+    completed = trainer.diverged_at is None
+    sampled = _sample_and_judge(trainer, trial, widths) if completed else None
+    drift = trend(trainer.recent_losses(), trainer.protocol.steps_per_epoch) if completed else None
+    step_time, accounted, wall_s = spread(trainer.times_ms), trainer.watch.seconds, clock.seconds()
+    return Measurement(
+        backbone=trial.backbone,
+        seed=trial.seed,
+        status="completed" if completed else "diverged",
+        diverged_at_step=trainer.diverged_at,
+        steps=trainer.step,
+        loss=trainer.final_loss() if completed else None,
+        loss_slope_per_epoch=drift[0] if drift else None,
+        loss_slope_stderr=drift[1] if drift else None,
+        still_moving=drift[0] < -2 * drift[1] if drift else None,
+        quality=sampled.quality if sampled else None,
+        step_time_ms=step_time,
+        sampling_time_s=sampled.seconds if sampled else None,
+        nfe=sampled.nfe if sampled else None,
+        memory=peak_memory(trainer.device),
+        wall_s=wall_s,
+        accounted_s={activity: round(seconds, 4) for activity, seconds in accounted.items()},
+        params=trainer.model.parameter_count(),
+        flops_per_sample=trainer.model.flops(),
+        state_bytes=trainer.model.state_bytes(),
+        device=str(trainer.device),
+        precision=trainer.protocol.training.precision,
+        threads=torch.get_num_threads(),
+        resumed=clock.resumed,
+        notes=account(step_time, trainer.step, accounted, wall_s),
+    )
+
+
+class Sampled(NamedTuple):
+    quality: QualityFigures
+    seconds: float
+    nfe: int
+
+
+def _sample_and_judge(trainer: Trainer, trial: TrialDir, widths: dict[str, int]) -> Sampled:
+    task, protocol, model, watch = trainer.task, trainer.protocol, trainer.model, trainer.watch
+    trainer.use_average()
+    count = max(protocol.judge.samples, protocol.sampling.count)
+    noise_BLC, labels_B = task.starting_noise(count, trial.seed), task.sample_labels(count)
+    say(event="sampling")
+    with watch("sampling"):
+        before = time.perf_counter()
+        trajectory = task.sample(model, noise_BLC, labels_B, protocol.sampling)
+        images_BHW = task.images(trajectory.x)
+        seconds = time.perf_counter() - before
+    with watch("judging"):
+        quality = QualityFigures(**vars(task.assess(images_BHW[: protocol.judge.samples])))
+    with watch("writing files"):
+        arrays = {"images": images_BHW.numpy()}
+        if labels_B is not None:
+            arrays["labels"] = labels_B.numpy().astype(np.uint8)
+        packed = io.BytesIO()
+        np.savez_compressed(packed, **arrays)
+        write_atomic(trial.samples, packed.getvalue())
+        write_atomic(trial.grid, png(grid(images_BHW[: protocol.sampling.count].numpy())))
+        checkpoint.save_model(trial.model, model.state_dict(), protocol, trial.backbone, widths)
+    return Sampled(quality, seconds, trajectory.nfe)
+
+
+def account(step_time: Spread | None, steps: int, accounted: dict[str, float], wall_s: float) -> tuple[str, ...]:
+    """Says so where step time x steps plus the accounted rest is not the wall-clock."""
+    if step_time is None:
+        return ()
+    rest = sum(seconds for activity, seconds in accounted.items() if activity != "forward and backward")
+    explained = step_time.median / 1000 * steps + rest
+    if abs(wall_s - explained) <= ACCOUNTED * wall_s:
+        return ()
+    return (
+        f"step time x steps + accounted rest = {step_time.median:.1f} ms x {steps} + {rest:.1f} s = {explained:.1f} s, "
+        f"but the wall-clock says {wall_s:.1f} s: the step time of the last {step_time.count} steps is not that of "
+        "the whole training, or the machine was busy with something else",
+    )
+
+
+class WallClock:
+    """Wall-clock of a trial over all its processes, without the time it was stopped."""
+
+    def __init__(self, launched: float) -> None:
+        self.launched, self.before, self.resumed = launched, 0.0, 0
+
+    def seconds(self) -> float:
+        return self.before + time.time() - self.launched
+
+
+def run_trial(run: RunDir, trial: TrialDir, options: argparse.Namespace) -> int:
+    stop, clock = Stop(), WallClock(options.launched)
+    device = torch.device(options.device)
+    plan = make_plan(run.protocol)
+    widths = plan.widths(trial.backbone)
+    backbone = next(one for one in run.protocol.backbones if one.name == trial.backbone)
+    task = build_task(run.protocol)
+    trial.path.mkdir(parents=True, exist_ok=True)
+    data = task.training_set(options.data_dir, device)
+    trainer = Trainer(task, backbone, widths, trial.seed, data)
+    started_s = clock.seconds()
+    if trial.resume.is_file():
+        state = checkpoint.load_state(trial.resume)
+        trainer.restore(state["trainer"])
+        clock.before, clock.resumed = state["wall_s"], state["resumed"] + 1
+    trainer.watch.add("starting", started_s)
+    say(event="start", step=trainer.step, total=trainer.total)
+    if not train(trainer, trial, stop, clock, options.checkpoint_every):
+        say(event="stopped", step=trainer.step)
+        return STOPPED
+    write_json(trial.measurement_file, finish(trainer, trial, clock, widths))
+    trial.resume.unlink(missing_ok=True)
+    say(event="done")
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--trial", nargs=2, metavar=("BACKBONE", "SEED"))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--data-dir", type=Path, default=None)
+    parser.add_argument("--checkpoint-every", type=float, default=30.0)
+    parser.add_argument("--launched", type=float, default=time.time())
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    run = RunDir.open(options.run)
+    try:
+        if options.trial:
+            backbone, seed = options.trial
+            return run_trial(run, run.trial(backbone, int(seed)), options)
+        speed = measure_speed(make_plan(run.protocol), options.data_dir, torch.device(options.device))
+        write_json(run.speed, speed)
+        return 0
+    except BakeoffError as error:
+        print(error, file=sys.stderr)
+        return REFUSED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
