@@ -37,7 +37,8 @@ SetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")]
 DataOption = Annotated[
-    Path | None, typer.Option(help="Folder with your own MNIST files (IDX; raw, .gz or .xz). Default: the shipped ones.")
+    Path | None,
+    typer.Option(help="Folder with your own MNIST files (IDX; raw, .gz or .xz). Default: the shipped ones."),
 ]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ... or auto: cuda where there is one.")]
 ThreadsOption = Annotated[int, typer.Option(min=0, max=1024, help="CPU threads; 0 leaves the choice to torch.")]
@@ -135,7 +136,8 @@ def sample(
         Literal["euler", "midpoint", "heun"] | None, typer.Option(help="Default: the protocol's.")
     ] = None,
     guidance: Annotated[
-        float | None, typer.Option(min=0, max=20, help="Classifier-free guidance weight; default: the protocol's.")
+        float | None,
+        typer.Option(min=0, max=20, help="Classifier-free guidance weight; default: the protocol's."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the noise.")] = 0,
     out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("grid.png"),
@@ -152,7 +154,9 @@ def sample(
     changes = {"steps": steps, "solver": solver, "guidance": guidance}
     sampling = loaded.protocol.sampling.model_copy(update={k: v for k, v in changes.items() if v is not None})
     if sampling.guidance != 1.0 and not loaded.protocol.training.label_dropout:
-        raise BakeoffError(f"--guidance {sampling.guidance:g}: this model was trained without label dropout; only 1 works.")
+        raise BakeoffError(
+            f"--guidance {sampling.guidance:g}: this model was trained without label dropout; only 1 works."
+        )
     model = loaded.model.to(_device(device))
     noise, labels = loaded.task.starting_noise(count, seed), loaded.task.sample_labels(count, label)
     trajectory = loaded.task.sample(model, noise, labels, sampling)

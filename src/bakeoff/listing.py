@@ -21,9 +21,7 @@ def list_presets() -> list[dict[str, Any]]:
 
 def list_runs(folder: Path) -> list[dict[str, Any]]:
     """Every run directory at most three levels below the folder; unreadable ones are listed as such."""
-    found = sorted(
-        path.parent for depth in range(DEPTH + 1) for path in folder.glob("*/" * depth + "protocol.toml")
-    )
+    found = sorted(path.parent for depth in range(DEPTH + 1) for path in folder.glob("*/" * depth + "protocol.toml"))
     return [_describe(path) for path in found]
 
 

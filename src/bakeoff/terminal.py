@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from bakeoff.protocol.measurement import Measurement
@@ -120,7 +127,12 @@ def _step_table(steps: list[Step]) -> Table:
         if step.criterion.startswith("quality bar, one seed"):
             continue  # in the table of seeds, and all of them in the JSON
         table.add_row(
-            step.criterion, step.backbone, _figure(step.observed), _figure(step.threshold), step.outcome, step.flips
+            step.criterion,
+            step.backbone,
+            _figure(step.observed),
+            _figure(step.threshold),
+            step.outcome,
+            step.flips,
         )
     return table
 

@@ -19,9 +19,7 @@ def draw_times(count: int, kind: Times, generator: Generator) -> Tensor:
     return torch.randn(count, generator=generator).sigmoid()
 
 
-def flow_loss(
-    velocity: Velocity, data_BLC: Tensor, noise_BLC: Tensor, t_B: Tensor, labels_B: Tensor | None
-) -> Tensor:
+def flow_loss(velocity: Velocity, data_BLC: Tensor, noise_BLC: Tensor, t_B: Tensor, labels_B: Tensor | None) -> Tensor:
     """mean (v_hat(x_t, t) - (x_1 - x_0))^2 over samples, tokens and channels, float32."""
     v_hat = velocity(interpolate(noise_BLC, data_BLC, t_B), t_B, labels_B)
     return (v_hat.float() - target_velocity(noise_BLC, data_BLC)).square().mean()

@@ -108,7 +108,15 @@ def _passes_bar(name: str, result: Result, steps: list[Step]) -> bool:
     for record in result.seeds:
         if not record.completed:
             steps.append(
-                Step("quality bar, one seed", f"{name}-s{record.seed}", "diverged", "completed", "fail", None, "")
+                Step(
+                    "quality bar, one seed",
+                    f"{name}-s{record.seed}",
+                    "diverged",
+                    "completed",
+                    "fail",
+                    None,
+                    "",
+                )
             )
         steps.extend(_bar_step(f"{name}-s{record.seed}", check) for check in record.checks)
     total, failed = len(result.seeds), len(result.seeds) - result.seeds_passed
@@ -173,7 +181,10 @@ def _within_loss_margin(rule: Rule, names: list[str], results: dict[str, Result]
             equal.append(name)
         else:
             more = "no loss known" if loss is None else f"loss {100 * (loss / known[best] - 1):.1f} % above {best}"
-            results[name].outcome, results[name].reason = "lost", f"{more} (margin {100 * rule.loss_margin:g} %)"
+            results[name].outcome, results[name].reason = (
+                "lost",
+                f"{more} (margin {100 * rule.loss_margin:g} %)",
+            )
     return equal
 
 
@@ -182,7 +193,15 @@ def _by_speed(rule: Rule, names: list[str], results: dict[str, Result], steps: l
     if len(times) < len(names):
         unknown = ", ".join(name for name in names if name not in times)
         steps.append(
-            Step("speed margin", unknown, None, None, "speed not measured", None, "measuring every candidate's speed")
+            Step(
+                "speed margin",
+                unknown,
+                None,
+                None,
+                "speed not measured",
+                None,
+                "measuring every candidate's speed",
+            )
         )
         for name in names:
             results[name].reason = "quality-equivalent; speed not measured"

@@ -23,9 +23,12 @@ class Task(Section):
     """What is generated."""
 
     name: Literal["mnist"] = "mnist"
-    conditional: bool = Field(True, description="generate a given digit (class-conditional) or any digit")
+    conditional: bool = Field(default=True, description="generate a given digit (class-conditional) or any digit")
     train_images: int = Field(
-        TRAIN_IMAGES, ge=1, le=TRAIN_IMAGES, description="first N of the training images; all of them by default"
+        default=TRAIN_IMAGES,
+        ge=1,
+        le=TRAIN_IMAGES,
+        description="first N of the training images; all of them by default",
     )
 
 
@@ -51,23 +54,23 @@ class LatentCodec(Section):
 class Model(Section):
     """The trunk that all backbones share."""
 
-    d_model: int = Field(64, ge=8, le=4096, description="width of a token inside the trunk")
+    d_model: int = Field(default=64, ge=8, le=4096, description="width of a token inside the trunk")
     order: Literal["raster", "reverse", "alternating", "bidirectional"] = Field(
-        "raster", description="order in which directional mixers read the tokens; alternating: layer by layer"
+        default="raster", description="order in which directional mixers read the tokens; alternating: layer by layer"
     )
     positions: Literal["none", "sinusoidal", "learned"] = "sinusoidal"
     conditioning: Literal["adaln", "head"] = Field(
-        "adaln", description="adaLN-zero in every residual branch, or time (and class) only in the head"
+        default="adaln", description="adaLN-zero in every residual branch, or time (and class) only in the head"
     )
 
 
 class MambaOptions(Section):
-    d_state: int = Field(16, ge=1, le=256, description="states per channel")
-    d_conv: int = Field(4, ge=1, le=8, description="taps of the causal convolution")
+    d_state: int = Field(default=16, ge=1, le=256, description="states per channel")
+    d_conv: int = Field(default=4, ge=1, le=8, description="taps of the causal convolution")
 
 
 class AttentionOptions(Section):
-    heads: int = Field(4, ge=1, le=128, description="attention heads; must divide d_model")
+    heads: int = Field(default=4, ge=1, le=128, description="attention heads; must divide d_model")
 
 
 class MlpOptions(Section):
@@ -87,7 +90,7 @@ class Backbone(Section):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$", description="lower case, digits, - and _")
     mixers: tuple[MixerName, ...] = Field(min_length=1, max_length=64)
-    repeats: int = Field(1, ge=1, le=256)
+    repeats: int = Field(default=1, ge=1, le=256)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -98,28 +101,30 @@ class Budget(Section):
     """The parameter count that every backbone is widened to."""
 
     params: int = Field(ge=1_000, le=10_000_000_000)
-    tolerance: float = Field(1.10, ge=1.0, le=2.0, description="largest count over smallest, at most")
+    tolerance: float = Field(default=1.10, ge=1.0, le=2.0, description="largest count over smallest, at most")
 
 
 class Training(Section):
     """One recipe for all backbones."""
 
     optimiser: Literal["adamw"] = "adamw"
-    lr: float = Field(1e-3, gt=0, le=1)
+    lr: float = Field(default=1e-3, gt=0, le=1)
     betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = Field(0.01, ge=0, le=1)
-    clip: float = Field(1.0, gt=0, description="largest norm of the gradient; larger ones are scaled down to it")
-    batch: int = Field(256, ge=1, le=65_536, description="images a step; the last, smaller batch is kept")
-    epochs: int | None = Field(None, ge=1, le=100_000, description="give epochs or steps, not both")
-    steps: int | None = Field(None, ge=1, le=100_000_000)
-    precision: Literal["fp32", "bf16", "fp16"] = Field(
-        "fp32", description="fp32, or autocast; fp16 with gradient scaling"
+    weight_decay: float = Field(default=0.01, ge=0, le=1)
+    clip: float = Field(
+        default=1.0, gt=0, description="largest norm of the gradient; larger ones are scaled down to it"
     )
-    ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights that are sampled; 0 is off")
+    batch: int = Field(default=256, ge=1, le=65_536, description="images a step; the last, smaller batch is kept")
+    epochs: int | None = Field(default=None, ge=1, le=100_000, description="give epochs or steps, not both")
+    steps: int | None = Field(default=None, ge=1, le=100_000_000)
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        default="fp32", description="fp32, or autocast; fp16 with gradient scaling"
+    )
+    ema: float = Field(default=0.0, ge=0, lt=1, description="decay of the averaged weights that are sampled; 0 is off")
     schedule: Literal["constant", "cosine"] = "constant"
-    warmup: int = Field(0, ge=0, description="steps of linear warm-up")
-    times: Literal["uniform", "logit-normal"] = Field("uniform", description="how t is drawn")
-    label_dropout: float = Field(0.0, ge=0, lt=1, description="share of labels hidden, for guidance")
+    warmup: int = Field(default=0, ge=0, description="steps of linear warm-up")
+    times: Literal["uniform", "logit-normal"] = Field(default="uniform", description="how t is drawn")
+    label_dropout: float = Field(default=0.0, ge=0, lt=1, description="share of labels hidden, for guidance")
 
     @model_validator(mode="after")
     def _length(self) -> Self:
@@ -133,33 +138,37 @@ class Training(Section):
 class Sampling(Section):
     """How every backbone is sampled."""
 
-    steps: int = Field(10, ge=1, le=1000)
+    steps: int = Field(default=10, ge=1, le=1000)
     solver: Literal["euler", "midpoint", "heun"] = "euler"
-    guidance: float = Field(1.0, ge=0, le=20, description="classifier-free guidance weight; 1 is none")
-    count: int = Field(64, ge=1, le=1024, description="samples shown in the grid")
+    guidance: float = Field(default=1.0, ge=0, le=20, description="classifier-free guidance weight; 1 is none")
+    count: int = Field(default=64, ge=1, le=1024, description="samples shown in the grid")
 
 
 class Judge(Section):
     """The quality bar: all three thresholds together, on a fixed number of samples."""
 
-    samples: int = Field(256, ge=2, le=100_000)
-    recognised: float = Field(0.80, ge=0, le=1, description="share that is a digit with confidence > 0.9, at least")
-    classes: int = Field(8, ge=0, le=DIGIT_CLASSES, description="digits that make up at least 1 % each, at least")
+    samples: int = Field(default=256, ge=2, le=100_000)
+    recognised: float = Field(
+        default=0.80, ge=0, le=1, description="share that is a digit with confidence > 0.9, at least"
+    )
+    classes: int = Field(
+        default=8, ge=0, le=DIGIT_CLASSES, description="digits that make up at least 1 % each, at least"
+    )
     frechet: float = Field(ge=0, description="Frechet distance to real digits in the judge's features, at most")
 
 
 class Rule(Section):
     """Margins of the decision."""
 
-    loss_margin: float = Field(0.10, ge=0, le=1, description="within this of the best loss: quality-equivalent")
-    speed_margin: float = Field(0.05, ge=0, le=1, description="the fastest must lead by more than this")
+    loss_margin: float = Field(default=0.10, ge=0, le=1, description="within this of the best loss: quality-equivalent")
+    speed_margin: float = Field(default=0.05, ge=0, le=1, description="the fastest must lead by more than this")
 
 
 class Protocol(Section):
     """A whole bake-off, before the first step."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,60}$")
-    description: str = Field("", max_length=2000)
+    description: str = Field(default="", max_length=2000)
     seeds: tuple[int, ...] = Field(min_length=1, max_length=1000)
     task: Task = Task()
     codec: Annotated[PixelCodec | LatentCodec, Field(discriminator="kind")]

@@ -64,9 +64,7 @@ def _planned(task: DigitsTask, backbone: Backbone) -> PlannedBackbone:
     fit, nominal = task.fit(backbone), task.nominal(backbone)
     with torch.device("meta"):
         model = task.build(backbone, fit.widths)
-    return PlannedBackbone(
-        backbone, fit, model.flops(), model.state_bytes(), nominal, task.count(backbone, nominal)
-    )
+    return PlannedBackbone(backbone, fit, model.flops(), model.state_bytes(), nominal, task.count(backbone, nominal))
 
 
 def estimate(plan: Plan) -> dict:

@@ -45,9 +45,7 @@ def measure_speed(
     load_before, clock = load_average(), StepClock(device)
     times: dict[str, list[float]] = {name: [] for name in trainers}
     started, rounds = time.monotonic(), 0
-    while rounds < MOST_ROUNDS + WARM_UP and (
-        rounds < FEWEST_ROUNDS + WARM_UP or time.monotonic() - started < SECONDS
-    ):
+    while rounds < MOST_ROUNDS + WARM_UP and (rounds < FEWEST_ROUNDS + WARM_UP or time.monotonic() - started < SECONDS):
         for name, trainer in trainers.items():
             trainer.time_step(clock)
             taken = clock.drain()
@@ -57,7 +55,10 @@ def measure_speed(
         progress(rounds)
 
     count = protocol.sampling.count
-    noise_BLC, labels_B = task.starting_noise(count, derived_seed("speed", seed) % 2**31), task.sample_labels(count)
+    noise_BLC, labels_B = (
+        task.starting_noise(count, derived_seed("speed", seed) % 2**31),
+        task.sample_labels(count),
+    )
     sampling: dict[str, list[float]] = {name: [] for name in trainers}
     nfe = {}
     for trainer in trainers.values():

@@ -127,13 +127,15 @@ class Trainer:
         """Exponential average whose memory grows to the protocol's, so that the first weights are forgotten."""
         if self.average is not None:
             decay = min(self.protocol.training.ema, (1 + self.step) / (10 + self.step))
-            torch._foreach_lerp_(self.average, self.parameters, 1 - decay)
+            for mean, parameter in zip(self.average, self.parameters, strict=True):
+                mean.lerp_(parameter, 1 - decay)
 
     @torch.no_grad()
     def use_average(self) -> None:
         """Put the averaged weights into the model, for sampling; the end of training."""
         if self.average is not None:
-            torch._foreach_copy_(self.parameters, self.average)
+            for mean, parameter in zip(self.average, self.parameters, strict=True):
+                parameter.copy_(mean)
         self.model.eval()
 
     def state(self) -> dict[str, Any]:
@@ -175,5 +177,3 @@ class Trainer:
     def recent_losses(self) -> list[float]:
         """The last fifth of training, for its trend."""
         return self.losses[self.total - max(10, self.total // 5) :].tolist()
-
-

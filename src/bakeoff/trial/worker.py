@@ -166,11 +166,9 @@ def _sample_and_judge(trainer: Trainer, trial: TrialDir, widths: dict[str, int])
     with watch("judging"):
         quality = QualityFigures(**vars(task.assess(images_BHW[: protocol.judge.samples])))
     with watch("writing files"):
-        arrays = {"images": images_BHW.numpy()}
-        if labels_B is not None:
-            arrays["labels"] = labels_B.numpy().astype(np.uint8)
+        labels = np.array([], np.uint8) if labels_B is None else labels_B.numpy().astype(np.uint8)
         packed = io.BytesIO()
-        np.savez_compressed(packed, **arrays)
+        np.savez_compressed(packed, images=images_BHW.numpy(), labels=labels)
         write_atomic(trial.samples, packed.getvalue())
         write_atomic(trial.grid, png(grid(images_BHW[: protocol.sampling.count].numpy())))
         checkpoint.save_model(trial.model, model.state_dict(), protocol, trial.backbone, widths)
