@@ -46,7 +46,9 @@ def read_idx(path: Path, shape: tuple[int, ...], sha256: str) -> np.ndarray:
     if found != shape:
         raise BakeoffError(f"{path}: holds an array of size {found}; expected {shape}.")
     if len(content) < expected_bytes:
-        raise BakeoffError(f"{path}: truncated: {len(content)} bytes after decompression; expected {expected_bytes}.")
+        raise BakeoffError(
+            f"{path}: truncated: {len(content)} bytes after decompression; expected {expected_bytes} bytes."
+        )
     if len(content) > expected_bytes:
         raise BakeoffError(f"{path}: longer than its header says; expected {expected_bytes} bytes.")
     digest = hashlib.sha256(content).hexdigest()

@@ -22,6 +22,8 @@ from bakeoff.models.velocity import Frame, VelocityModel
 from bakeoff.protocol.schema import DIGIT_CLASSES, Backbone, Protocol, Sampling
 from bakeoff.protocol.schema import PixelCodec as PixelCodecSection
 
+NOISE_ROWS = 16  # torch draws normals in blocks of 16 values; whole blocks make every prefix the same
+
 
 def derived_seed(purpose: str, *numbers: int) -> int:
     """An independent 63-bit seed for every purpose and position, so that nothing depends on what ran before."""
@@ -121,8 +123,9 @@ class DigitsTask:
 
     def starting_noise(self, count: int, seed: int) -> Tensor:
         """(count, L, C) on the CPU; the first k of them do not depend on count."""
+        whole = -(-count // NOISE_ROWS) * NOISE_ROWS
         g = generator("sampling", seed)
-        return torch.randn(count, self.frame.tokens, self.frame.channels, generator=g)
+        return torch.randn(whole, self.frame.tokens, self.frame.channels, generator=g)[:count]
 
     def sample_labels(self, count: int, label: int | None = None) -> Tensor | None:
         """The digits asked for: all of one kind, or 0 to 9 in turn; None if the task is unconditional."""

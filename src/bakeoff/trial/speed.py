@@ -18,7 +18,7 @@ from bakeoff.trial.trainer import Trainer
 
 WARM_UP = 2
 MOST_ROUNDS, FEWEST_ROUNDS = 100, 5
-SECONDS = 60.0
+SECONDS = 30.0
 SAMPLING_ROUNDS = 3
 
 
@@ -30,7 +30,7 @@ def measure_speed(
 ) -> dict:
     """Forward + backward of one training batch, and sampling of the shown grid, for every backbone.
 
-    Rounds stop after 100, or after a minute when at least five are done.
+    Rounds stop after 100, or after half a minute when at least five are done.
 
     Returns:
         the content of `speed.json`: for every backbone the spread of both, in milliseconds and seconds.

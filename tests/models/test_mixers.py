@@ -1,0 +1,112 @@
+"""Mixers: published counts, stated costs against counted ones, causality, independence of batches."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from bakeoff.models.mixers import MIXERS, Attention, Mamba, Mixer, Mlp
+
+LENGTHS = (1, 3, 49)
+
+
+def build() -> list[Mixer]:
+    torch.manual_seed(0)
+    return [
+        Mamba(32, 40, d_state=8),
+        Mamba(32, 40, d_state=8, direction="reverse"),
+        Mamba(32, 40, d_state=8, direction="both"),
+        Attention(32, 32, heads=4),
+        Mlp(32, 72),
+    ]
+
+
+def test_published_parameter_counts() -> None:
+    """A Mamba-1 block at d_model 128, expand 2, d_state 64 has 153 344 parameters; an MLP of 512 has 131 712."""
+    counts = [sum(p.numel() for p in mixer.parameters()) for mixer in (Mamba(128, 256, d_state=64), Mlp(128, 512))]
+    assert counts == [153_344, 131_712]
+
+
+@pytest.mark.parametrize("L", LENGTHS)
+@pytest.mark.parametrize("mixer", build(), ids=lambda mixer: type(mixer).__name__)
+def test_keeps_the_shape_and_gives_every_parameter_a_gradient(mixer: Mixer, L: int) -> None:
+    x_BLD = torch.randn(2, L, 32, requires_grad=True)
+    y_BLD = mixer(x_BLD)
+    assert y_BLD.shape == x_BLD.shape
+    y_BLD.square().sum().backward()
+    for name, tensor in [("input", x_BLD), *mixer.named_parameters()]:
+        assert tensor.grad is not None and tensor.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize("L", LENGTHS)
+@pytest.mark.parametrize("mixer", build(), ids=lambda mixer: type(mixer).__name__)
+def test_stated_flops_are_the_counted_ones(mixer: Mixer, L: int) -> None:
+    """Torch's counter sees products and convolutions; the scan's 9 E N a token come on top of its <C, h>."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        mixer(torch.randn(1, L, 32))
+    counted = counter.get_total_flops()
+    if isinstance(mixer, Mamba):
+        assert mixer.conv_weight.shape[1] == 4
+        scans = len(mixer.directions)
+        hidden = scans * 9 * L * mixer.width * mixer.d_state
+        seen = sum(
+            count
+            for operation, count in counter.get_flop_counts()["Global"].items()
+            if "conv" not in str(operation) and "bmm" not in str(operation)
+        )
+        convolution = scans * 2 * L * mixer.width * 4
+        counted = seen + hidden + convolution
+    assert mixer.flops(L) == counted
+
+
+def influence(mixer: Mixer, source: int) -> Tensor:
+    """Which outputs change when one input token does."""
+    x_BLD = torch.randn(1, 12, 32, generator=torch.Generator().manual_seed(3))
+    changed = x_BLD.clone()
+    changed[:, source] += 1.0
+    return (mixer(changed) - mixer(x_BLD)).abs().amax((0, 2)) > 1e-7
+
+
+def test_directions() -> None:
+    forward, reverse, both, attention, mlp = build()
+    at = torch.arange(12)
+    assert torch.equal(influence(forward, 5), at >= 5)
+    assert torch.equal(influence(reverse, 5), at <= 5)
+    assert influence(both, 5).all() and influence(attention, 5).all()
+    assert torch.equal(influence(mlp, 5), at == 5)
+
+
+def test_reverse_is_the_flipped_mixer() -> None:
+    torch.manual_seed(0)
+    forward = Mamba(32, 40, d_state=8)
+    reverse = Mamba(32, 40, d_state=8, direction="reverse")
+    reverse.load_state_dict(forward.state_dict())
+    x_BLD = torch.randn(2, 9, 32)
+    torch.testing.assert_close(reverse(x_BLD), forward(x_BLD.flip(1)).flip(1))
+
+
+@pytest.mark.parametrize("mixer", build(), ids=lambda mixer: type(mixer).__name__)
+def test_samples_of_a_batch_do_not_meet(mixer: Mixer) -> None:
+    x_BLD = torch.randn(3, 7, 32)
+    torch.testing.assert_close(mixer(x_BLD)[1:2], mixer(x_BLD[1:2]), atol=1e-6, rtol=1e-5)
+
+
+def test_mamba_starts_where_the_paper_says() -> None:
+    torch.manual_seed(0)
+    mamba = Mamba(128, 4096, d_state=16)
+    dt = torch.nn.functional.softplus(mamba.dt_bias)
+    assert dt.min() >= 0.99e-3 and dt.max() <= 1.01e-1
+    log = dt.log()
+    assert log.mean().item() == pytest.approx(-4.605, abs=0.06)  # log-uniform: the middle is 1e-2
+    assert log.std().item() == pytest.approx(4.605 / 12**0.5, rel=0.03)
+    torch.testing.assert_close(mamba.A_log.exp(), torch.arange(1.0, 17.0).expand(4096, 16))
+    assert torch.equal(mamba.D, torch.ones(4096))
+
+
+def test_registry_names_its_widths() -> None:
+    assert {name: (kind.expand, kind.width_name) for name, kind in MIXERS.items()} == {
+        "mamba": (2, "d_inner"),
+        "attention": (1, None),
+        "mlp": (4, "mlp_width"),
+    }

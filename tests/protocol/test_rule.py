@@ -1,0 +1,160 @@
+"""The rule: the study's verdict from the study's figures, and properties that any evidence must keep."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bakeoff.protocol.measurement import Check, Evidence
+from bakeoff.protocol.rule import Verdict, criteria_table, decide
+from bakeoff.protocol.schema import Rule
+
+RULE = Rule()
+
+
+def published(fixtures: Path) -> dict[str, Evidence]:
+    table = tomllib.loads((fixtures / "published.toml").read_text())
+    return {
+        row["name"]: Evidence(
+            backbone=row["name"],
+            seed=0,
+            completed=True,
+            checks=(Check("samples", row["samples"], "clean", row["samples"] == "clean"),),
+            loss=row["final_loss"],
+            step_time_ms=row["step_ms"],
+            peak_memory_mb=1000 * row["peak_memory_gb"],
+        )
+        for row in table["backbone"]
+    }
+
+
+def trial(name="a", seed=0, passed=True, loss=1.0, step=10.0, memory=100.0, completed=True) -> Evidence:
+    checks = (Check("recognised share", 0.9 if passed else 0.1, 0.8, passed),) if completed else ()
+    return Evidence(name, seed, completed, checks, loss if completed else None, step, memory)
+
+
+def judge(*evidence: Evidence, seeds=(0,), rule=RULE) -> Verdict:
+    return decide(rule, evidence, {record.backbone: seeds for record in evidence})
+
+
+def outcomes(verdict: Verdict) -> dict[str, str]:
+    return {name: result.outcome for name, result in verdict.backbones.items()}
+
+
+def test_the_published_table_gives_the_published_verdict(fixtures: Path) -> None:
+    verdict = judge(*published(fixtures).values())
+    assert (verdict.outcome, verdict.winner, verdict.indicative) == ("winner", "mamba", True)
+    assert outcomes(verdict) == {"mamba": "won", "hybrid": "lost", "transformer": "eliminated"}
+    assert criteria_table(verdict)["Speed"] == {"mamba": "18 (fastest)", "hybrid": "26 (slowest)", "transformer": "21"}
+    assert verdict.steps[-1].criterion == "speed margin" and verdict.steps[-1].observed == 26
+
+
+def test_a_clearly_better_loss_makes_the_hybrid_win(fixtures: Path) -> None:
+    table = published(fixtures)
+    better = trial("hybrid", loss=0.85 * (table["mamba"].loss or 0), step=26.0, memory=4500.0)
+    verdict = judge(table["mamba"], better, table["transformer"])
+    assert verdict.winner == "hybrid"
+    assert outcomes(verdict) == {"mamba": "lost", "hybrid": "won", "transformer": "eliminated"}
+
+
+@pytest.mark.parametrize(
+    "seeds_passed,total,eliminated",
+    [(0, 1, True), (1, 1, False), (1, 2, False), (0, 2, True), (1, 3, True), (2, 3, False), (2, 5, True)],
+)
+def test_the_majority_of_seeds_decides_the_bar(seeds_passed: int, total: int, eliminated: bool) -> None:
+    seeds = tuple(range(total))
+    verdict = judge(*(trial(seed=seed, passed=seed < seeds_passed) for seed in seeds), seeds=seeds)
+    assert (verdict.outcome == "all_eliminated") == eliminated
+    assert outcomes(verdict) == {"a": "eliminated" if eliminated else "won"}
+
+
+def test_the_distance_to_the_bar_is_the_number_of_seeds_that_flip_it() -> None:
+    for passed in range(6):
+        records = [trial(seed=seed, passed=seed < passed) for seed in range(5)]
+        verdict = judge(*records, seeds=range(5))
+        step = next(step for step in verdict.steps if step.criterion == "quality bar")
+        flipped = passed - int(step.distance or 0) if step.outcome == "pass" else passed + int(step.distance or 0)
+        again = judge(*(trial(seed=seed, passed=seed < flipped) for seed in range(5)), seeds=range(5))
+        assert again.outcome != verdict.outcome
+        nearly = flipped + (1 if step.outcome == "pass" else -1)
+        same = judge(*(trial(seed=seed, passed=seed < nearly) for seed in range(5)), seeds=range(5))
+        assert same.outcome == verdict.outcome
+
+
+def test_a_diverged_trial_fails_the_bar_and_is_no_dropped_row() -> None:
+    records = [trial(seed=0), trial(seed=1, completed=False), trial(seed=2, completed=False)]
+    verdict = judge(*records, seeds=(0, 1, 2))
+    assert verdict.outcome == "all_eliminated" and len(verdict.backbones["a"].seeds) == 3
+    assert any(step.observed == "diverged" for step in verdict.steps)
+
+
+def test_margins_are_inclusive_for_loss_and_exclusive_for_speed() -> None:
+    assert judge(trial("a", loss=1.0, step=20), trial("b", loss=1.1, step=10)).winner == "b"
+    assert judge(trial("a", loss=1.0, step=20), trial("b", loss=1.1001, step=10)).winner == "a"
+    assert judge(trial("a", loss=1.0, step=10.5), trial("b", loss=1.05, step=10)).winner == "a"
+    assert judge(trial("a", loss=1.0, step=10.51), trial("b", loss=1.05, step=10)).winner == "b"
+
+
+def test_a_slow_backbone_with_a_slightly_better_loss_does_not_win_the_tie_break_of_two_fast_ones() -> None:
+    verdict = judge(
+        trial("slow", loss=0.99, step=30), trial("fast", loss=1.02, step=10), trial("near", loss=1.0, step=10.2)
+    )
+    assert verdict.winner == "near"
+    assert outcomes(verdict) == {"slow": "lost", "fast": "lost", "near": "won"}
+
+
+def test_equal_losses_fall_back_to_memory_and_full_equality_is_inconclusive() -> None:
+    assert judge(trial("a", memory=100), trial("b", memory=90)).winner == "b"
+    verdict = judge(trial("a"), trial("b"))
+    assert verdict.outcome == "inconclusive" and outcomes(verdict) == {"a": "tied", "b": "tied"}
+
+
+def test_without_speed_two_equal_backbones_stay_inconclusive() -> None:
+    verdict = judge(trial("a", step=None), trial("b", loss=1.01))
+    assert verdict.outcome == "inconclusive" and verdict.winner is None
+    assert "speed not measured" in verdict.backbones["a"].reason
+
+
+def test_missing_trials_are_incomplete_with_an_indicative_answer_on_the_shared_seeds() -> None:
+    records = [trial("a", 0), trial("b", 0, step=5), trial("a", 1)]
+    verdict = decide(RULE, records, {"a": (0, 1), "b": (0, 1)})
+    assert verdict.outcome == "incomplete" and verdict.missing == ["b-s1"]
+    assert verdict.so_far is not None and verdict.so_far.winner == "b" and verdict.so_far.indicative
+    assert outcomes(verdict) == {"a": "inconclusive", "b": "inconclusive"}
+    assert decide(RULE, [], {"a": (0,), "b": (0,)}).so_far is None
+
+
+EVIDENCE = st.lists(
+    st.builds(
+        trial,
+        passed=st.booleans(),
+        completed=st.booleans(),
+        loss=st.floats(0.01, 10),
+        step=st.one_of(st.none(), st.floats(0.1, 100)),
+        memory=st.one_of(st.none(), st.floats(1, 1000)),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(EVIDENCE, st.randoms(), st.floats(0, 1), st.floats(0, 1))
+def test_every_verdict_is_whole_and_does_not_depend_on_the_order_of_backbones(records, random, loss, speed) -> None:
+    named = [Evidence(f"b{i}", *list(vars(record).values())[1:]) for i, record in enumerate(records)]
+    rule = Rule(loss_margin=loss, speed_margin=speed)
+    verdict = judge(*named, rule=rule)
+    shuffled = named.copy()
+    random.shuffle(shuffled)
+    assert outcomes(judge(*shuffled, rule=rule)) == outcomes(verdict)
+    found = outcomes(verdict)
+    assert (verdict.outcome == "winner") == (list(found.values()).count("won") == 1) == (verdict.winner is not None)
+    assert (verdict.outcome == "all_eliminated") == (set(found.values()) == {"eliminated"})
+    assert all(result.reason for result in verdict.backbones.values())
+    for name, record in zip(found, named, strict=True):
+        assert record.passed == (found[name] != "eliminated")
+    if verdict.winner is not None:
+        passing = [record.loss for record in named if record.passed and record.loss is not None]
+        winning = verdict.backbones[verdict.winner].loss
+        assert winning is not None and winning <= min(passing) * (1 + loss)
