@@ -1,6 +1,7 @@
 """The command line. Everything slow is imported inside the commands, so that --help answers at once."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -95,12 +96,8 @@ def run(
     try:
         verdict = runner.execute(directory, options, show)
     except runner.Interrupted:
-        typer.echo(
-            f"Stopped. Nothing is lost; go on with: bakeoff run {protocol} "
-            + "".join(f"--set {_quoted(one)} " for one in set_)
-            + f"--out {_quoted(str(directory.path))} --resume",
-            err=True,
-        )
+        again = ["bakeoff", *(part for part in sys.argv[1:] if part != "--resume"), "--resume"]
+        typer.echo(f"Stopped. Nothing is lost; go on with: {shlex.join(again)}", err=True)
         raise typer.Exit(FAILED) from None
     finally:
         show.close()
@@ -234,9 +231,3 @@ def _console() -> Any:
 
 def _print_json(value: dict[str, Any]) -> None:
     typer.echo(json.dumps(value, indent=1, allow_nan=False))
-
-
-def _quoted(text: str) -> str:
-    import shlex
-
-    return shlex.quote(text)

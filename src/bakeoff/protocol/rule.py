@@ -78,7 +78,7 @@ def decide(rule: Rule, evidence: Sequence[Evidence], planned: Mapping[str, Seque
     results = {name: _summary([by_trial[name, seed] for seed in seeds]) for name, seeds in planned.items()}
     steps: list[Step] = []
     indicative = min(len(seeds) for seeds in planned.values()) < 2
-    notes = ["one seed: the winner is indicative only"] if indicative else []
+    notes = ["one seed: indicative only"] if indicative else []
 
     passing = [name for name, result in results.items() if _passes_bar(name, result, steps)]
     if not passing:

@@ -25,9 +25,10 @@ from bakeoff.trial import worker
 from bakeoff.trial.grids import grid, png, side_by_side
 from bakeoff.trial.meters import environment
 from bakeoff.trial.outcome import verdict_json, verdict_of
-from bakeoff.trial.plan import make_plan, plan_json
+from bakeoff.trial.plan import Plan, make_plan, plan_json
 from bakeoff.trial.rundir import RunDir, TrialDir, read_json, write_atomic, write_json
 
+LEFTOVER = ".protocol.toml.tmp"  # of a run that was killed before its first file was whole
 GRACE_S = 60.0  # for a stopping trial to write its checkpoint
 
 Listener = Callable[[str, dict[str, Any]], None]
@@ -65,18 +66,25 @@ def prepare(path: Path, protocol: Protocol, *, resume: bool) -> RunDir:
             )
         if not resume:
             raise BakeoffError(f"{path}: holds a run of this protocol already; add --resume to go on with it.")
+        if not run.seal.is_file():  # it was killed right after writing the protocol
+            write_seal(run, make_plan(protocol))
         return run
-    if path.is_dir() and any(path.iterdir()):
+    if path.is_dir() and any(entry.name != LEFTOVER for entry in path.iterdir()):
         raise BakeoffError(f"{path}: is not empty and not a run directory; choose another --out.")
     plan = make_plan(protocol)
     try:
-        (path / "trials").mkdir(parents=True, exist_ok=True)
-        seal = plan_json(plan, None) | {"bakeoff": __version__, "created": datetime.now(UTC).isoformat()}
-        write_json(run.seal, seal)
+        path.mkdir(parents=True, exist_ok=True)
         write_atomic(path / "protocol.toml", dump_protocol(protocol).encode())
+        write_seal(run, plan)
     except OSError as error:
         raise BakeoffError(f"{path}: cannot be written ({error.strerror}); choose another --out.") from error
     return run
+
+
+def write_seal(run: RunDir, plan: Plan) -> None:
+    """What was decided before the first step: the plan, by which version, and when."""
+    sealed = {"bakeoff": __version__, "created": datetime.now(UTC).isoformat()}
+    write_json(run.seal, plan_json(plan, None) | sealed)
 
 
 def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
@@ -188,10 +196,6 @@ class _terminable:
 
     def __exit__(self, *_: object) -> None:
         signal.signal(signal.SIGTERM, self._previous)
-
-
-def default_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def default_out(protocol: Protocol) -> Path:
