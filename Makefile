@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quick test setup lint clean
+.PHONY: quick test setup lint sanitize clean
 
 quick: setup
 	$(BIN)/bakeoff run mnist-quick --resume
@@ -17,9 +17,20 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
+# The C++ kernels under the address, undefined-behaviour and thread sanitizers (about two minutes).
+sanitize: build/sanitize-address/ok build/sanitize-thread/ok
+
+build/sanitize-address/ok: SANITIZE = address,undefined
+build/sanitize-thread/ok: SANITIZE = thread
+build/sanitize-%/ok: CMakeLists.txt $(wildcard csrc/* csrc/tests/*)
+	cmake -S . -B $(@D) -DBAKEOFF_KERNEL_TESTS=ON -DBAKEOFF_SANITIZE=$(SANITIZE) -DCMAKE_BUILD_TYPE=RelWithDebInfo
+	cmake --build $(@D)
+	$(@D)/kernel_tests
+	@touch $@
+
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml CMakeLists.txt $(wildcard csrc/*)
 	@$(PYTHON) -c 'import sys; sys.exit("bakeoff needs Python 3.11 or newer; set PYTHON=..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'

@@ -1,7 +1,7 @@
 """The one exception a user is meant to read."""
 
 
-class BakeoffError(Exception):
+class BakeoffError(ValueError):
     """Bad input, said in words a user can act on: what was given, what is allowed, what to do.
 
     The command line prints the message without a traceback and exits with code 2.

@@ -1,6 +1,7 @@
 """Sequence operations, one function each over all back ends."""
 
 from bakeoff.ops.causal_conv import causal_conv
+from bakeoff.ops.dispatch import Backend, backends
 from bakeoff.ops.selective_scan import selective_scan
 
-__all__ = ["causal_conv", "selective_scan"]
+__all__ = ["Backend", "backends", "causal_conv", "selective_scan"]

@@ -1,11 +1,51 @@
-"""Mamba-1's selective scan, plain PyTorch: a loop over tokens with the state kept as a running tensor.
+"""Mamba-1's selective scan: one function over all back ends.
 
 Shapes: B batch, L tokens, D channels, N states.
 """
 
+from typing import Literal, overload
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from bakeoff.ops import dispatch, reference
+from bakeoff.ops.arguments import check_flag, check_floating, check_positive, check_tensor
+
+
+@overload
+def selective_scan(
+    u_BLD: Tensor,
+    dt_BLD: Tensor,
+    A_DN: Tensor,
+    B_BLN: Tensor,
+    C_BLN: Tensor,
+    D_D: Tensor | None = ...,
+    z_BLD: Tensor | None = ...,
+    dt_bias_D: Tensor | None = ...,
+    *,
+    dt_softplus: bool = ...,
+    initial_state_BDN: Tensor | None = ...,
+    return_final_state: Literal[False] = ...,
+    reverse: bool = ...,
+) -> Tensor: ...
+
+
+@overload
+def selective_scan(
+    u_BLD: Tensor,
+    dt_BLD: Tensor,
+    A_DN: Tensor,
+    B_BLN: Tensor,
+    C_BLN: Tensor,
+    D_D: Tensor | None = ...,
+    z_BLD: Tensor | None = ...,
+    dt_bias_D: Tensor | None = ...,
+    *,
+    dt_softplus: bool = ...,
+    initial_state_BDN: Tensor | None = ...,
+    return_final_state: Literal[True],
+    reverse: bool = ...,
+) -> tuple[Tensor, Tensor]: ...
 
 
 def selective_scan(
@@ -15,29 +55,76 @@ def selective_scan(
     B_BLN: Tensor,
     C_BLN: Tensor,
     D_D: Tensor | None = None,
+    z_BLD: Tensor | None = None,
     dt_bias_D: Tensor | None = None,
     *,
-    z_BLD: Tensor | None = None,
+    dt_softplus: bool = True,
+    initial_state_BDN: Tensor | None = None,
+    return_final_state: bool = False,
     reverse: bool = False,
-) -> Tensor:
-    """h_t = exp(dt_t A) h_{t-1} + dt_t u_t B_t;  y_t = (<C_t, h_t> + D u_t) silu(z_t), dt = softplus(dt + bias).
+) -> Tensor | tuple[Tensor, Tensor]:
+    """The selective state space recurrence of Mamba, with its skip connection and its gate.
 
-    State, A and dt are float32 (float64 for float64 input) whatever the activations are; y has u's dtype.
-    Differentiable in every tensor. Source: Gu and Dao 2023, algorithm 2.
+        dt = softplus(dt + dt_bias) ;  h_t = exp(dt_t A) h_{t-1} + dt_t u_t B_t
+        y_t = (<C_t, h_t> + D u_t) silu(z_t)
+
+    Differentiable once in every tensor. The native back end keeps the state before every fourteenth token and
+    makes the rest again in backward: memory is linear in L and no (B, L, D, N) tensor exists. Its results do
+    not depend on the number of threads (torch.get_num_threads()).
+
+    Args:
+        u_BLD: input, B samples of L >= 1 tokens of D channels.
+        dt_BLD: step sizes, before bias and softplus.
+        A_DN: decay rates, negative; N >= 1 states per channel.
+        B_BLN: input weights, shared by the channels. Like u, dt, C and z it may be a strided view with
+            contiguous last axis, such as a slice of a projection: it is then not copied.
+        C_BLN: output weights, shared by the channels.
+        D_D: weight of the skip connection; none if absent.
+        z_BLD: gate; none if absent.
+        dt_bias_D: added to dt before the softplus.
+        dt_softplus: whether dt passes through softplus; if not, dt + dt_bias should not be negative.
+        initial_state_BDN: state before the first token; zeros if absent.
+        return_final_state: whether to return the state after the last token too.
+        reverse: runs from the last token to the first: flip(scan(flip of every sequence)) without the copies.
+
+    Returns:
+        y_BLD in u's dtype; with return_final_state also final_state_BDN, float32 (float64 for float64 input).
+
+    u, dt, B, C, z may be float32, bfloat16 or float16, each its own; state, A, D and biases are taken as
+    float32. float64 in any of them makes the reference serve. NaN and infinities propagate as the formula has
+    them; denormal numbers count as zero.
+
+    Raises:
+        TypeError: an argument is no tensor, or not of a floating dtype, or a flag is no bool.
+        ValueError: an argument has a wrong shape or device.
+        RuntimeError: the forced back end cannot serve; or the native one is asked for second derivatives or
+            for forward-mode ones (the reference has both).
+
+    Source: Gu & Dao 2023, "Mamba", equation 2 and algorithm 2.
     """
-    dtype = torch.promote_types(u_BLD.dtype, torch.float32)
-    with torch.autocast(u_BLD.device.type, enabled=False):
-        u, dt, B, C = (x.to(dtype) for x in (u_BLD, dt_BLD, B_BLN, C_BLN))
-        dt = F.softplus(dt if dt_bias_D is None else dt + dt_bias_D)
-        dtu = dt * u
-        h_BDN = u.new_zeros(u.shape[0], u.shape[2], A_DN.shape[1])
-        order = range(u.shape[1] - 1, -1, -1) if reverse else range(u.shape[1])
-        dts, dtus, Bs, Cs = dt.unbind(1), dtu.unbind(1), B.unbind(1), C.unbind(1)
-        ys: list[Tensor] = [u] * u.shape[1]
-        for t in order:
-            h_BDN = torch.exp(dts[t].unsqueeze(-1) * A_DN) * h_BDN + dtus[t].unsqueeze(-1) * Bs[t].unsqueeze(1)
-            ys[t] = (h_BDN @ Cs[t].unsqueeze(-1)).squeeze(-1)
-        y = torch.stack(ys, 1)
-        y = y if D_D is None else y + u * D_D
-        y = y if z_BLD is None else y * F.silu(z_BLD.to(dtype))
-    return y.to(u_BLD.dtype)
+    check_floating("u_BLD", u_BLD, 3)
+    check_floating("A_DN", A_DN, 2)
+    sizes = {**dict(zip("BLD", u_BLD.shape, strict=True)), "N": A_DN.shape[1]}
+    check_positive(sizes, {"L": "u_BLD", "D": "u_BLD", "N": "A_DN"})
+    required = {"dt_BLD": dt_BLD, "A_DN": A_DN, "B_BLN": B_BLN, "C_BLN": C_BLN}
+    optional = {"D_D": D_D, "z_BLD": z_BLD, "dt_bias_D": dt_bias_D, "initial_state_BDN": initial_state_BDN}
+    for name, x in (required | {k: v for k, v in optional.items() if v is not None}).items():
+        check_tensor(name, x, u_BLD, name.rpartition("_")[2], sizes)
+    check_flag("dt_softplus", dt_softplus)
+    check_flag("return_final_state", return_final_state)
+    check_flag("reverse", reverse)
+
+    tensors = (u_BLD, dt_BLD, A_DN, B_BLN, C_BLN, D_D, z_BLD, dt_bias_D, initial_state_BDN)
+    if dispatch.choose(*tensors) == "native":
+        from bakeoff.ops import native
+
+        y_BLD, final_BDN = native.selective_scan(*tensors, dt_softplus, reverse, return_final_state)
+    else:
+        exact = any(x is not None and x.dtype == torch.float64 for x in tensors)
+        u = u_BLD.double() if exact else u_BLD
+        y_BLD, final_BDN = reference.selective_scan(u, *tensors[1:], dt_softplus, reverse)
+        y_BLD = y_BLD.to(u_BLD.dtype)
+    if not return_final_state:
+        return y_BLD
+    assert final_BDN is not None
+    return y_BLD, final_BDN

@@ -1,0 +1,1 @@
+"""What prints every speed figure of bakeoff."""

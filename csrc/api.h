@@ -1,0 +1,88 @@
+// What a kernel is given: raw pointers, strides and shapes; and the table of kernels of one instruction set.
+//
+// Shapes: B batch, L tokens, D channels, N states, K taps, C chunks of kChunk tokens.
+#pragma once
+#include <cstdint>
+
+namespace bakeoff {
+
+// The sequence is walked in chunks; backward recomputes one chunk at a time from the state before it.
+// 14 tokens of every buffer that a chunk needs fit a 32 KiB first-level cache, and 14 * 14 = 196.
+constexpr int kChunk = 14;
+// A work item is one sample and kGroup channels, whatever the number of threads: sums keep their order.
+constexpr int kGroup = 128;
+// Rows of states are stored padded to a multiple of the widest vector, whichever instruction set runs.
+constexpr int kPad = 16;
+constexpr int kMaxTaps = 8;
+
+constexpr int64_t padded(int64_t n) { return (n + kPad - 1) / kPad * kPad; }
+constexpr int64_t chunks(int64_t L) { return (L + kChunk - 1) / kChunk; }
+
+// A (B, L, width) tensor with contiguous last axis; strides in elements; null data means absent.
+struct View {
+  void* data = nullptr;
+  int64_t batch = 0, row = 0;
+  bool bf16 = false;
+};
+
+struct Scan {
+  int64_t B = 0, L = 0, D = 0, N = 0;
+  View u, dt, Bm, Cm, z;          // z may be absent
+  const float* A = nullptr;       // (D, N)
+  const float* skip = nullptr;    // (D) or null
+  const float* bias = nullptr;    // (D) or null
+  bool softplus = true, reverse = false;
+  int threads = 1;
+};
+
+struct ScanForward : Scan {
+  View y;
+  const float* initial = nullptr;  // (B, D, N) or null
+  float* final = nullptr;          // (B, D, N) or null
+  float* states = nullptr;         // (B, C, D, padded(N)): the state before each chunk; or null
+  float* ungated = nullptr;        // (B, L, D): y before the gate; or null
+};
+
+struct ScanBackward : Scan {
+  View dy;
+  const float* states = nullptr;
+  const float* ungated = nullptr;   // null without z
+  const float* dfinal = nullptr;    // (B, D, N) or null
+  View du, ddt, dBm, dCm, dz;       // dz absent without z
+  float* dA = nullptr;              // (D, N)
+  float* dskip = nullptr;           // (D) or null
+  float* dbias = nullptr;           // (D) or null
+  float* dinitial = nullptr;        // (B, D, N) or null
+};
+
+struct Conv {
+  int64_t B = 0, L = 0, D = 0;
+  int K = 0;
+  View x;
+  const float* weight = nullptr;  // (D, K)
+  const float* bias = nullptr;    // (D) or null
+  bool silu = true, reverse = false;
+  int threads = 1;
+};
+
+struct ConvForward : Conv {
+  View y;
+};
+
+struct ConvBackward : Conv {
+  View dy, dx;
+  float* dweight = nullptr;  // (D, K)
+  float* dbias = nullptr;    // (D) or null
+};
+
+struct Kernels {
+  const char* name;
+  int lanes;
+  void (*scan_forward)(const ScanForward&);
+  void (*scan_backward)(const ScanBackward&);
+  void (*conv_forward)(const ConvForward&);
+  void (*conv_backward)(const ConvBackward&);
+  double (*probe)(int64_t rounds);  // multiply-adds done, one per lane, at the peak rate; see probe.inl
+};
+
+}  // namespace bakeoff

@@ -1,0 +1,115 @@
+// The Python module bakeoff._native: addresses, strides and shapes in, results written in place, GIL released.
+//
+// It is private and trusts its caller: bakeoff.ops.native has checked shapes, types and devices.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <optional>
+#include <tuple>
+
+#include "dispatch.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+using bakeoff::View;
+using Address = uintptr_t;  // 0 for an absent array
+using Shape4 = std::tuple<int64_t, int64_t, int64_t, int64_t>;
+using PyView = std::optional<std::tuple<Address, int64_t, int64_t, bool>>;  // batch and row strides, is bfloat16
+
+float* floats(Address address) { return reinterpret_cast<float*>(address); }
+
+View view(const PyView& v) {
+  if (!v) return {};
+  auto [address, batch, row, bf16] = *v;
+  return {reinterpret_cast<void*>(address), batch, row, bf16};
+}
+
+using PyScan = std::tuple<Shape4, PyView, PyView, PyView, PyView, PyView, Address, Address, Address, bool, bool, int>;
+
+template <class Problem>
+Problem scan_problem(const PyScan& in) {
+  Problem s;
+  const auto& [shape, u, dt, Bm, Cm, z, A, skip, bias, softplus, reverse, threads] = in;
+  std::tie(s.B, s.L, s.D, s.N) = shape;
+  s.u = view(u), s.dt = view(dt), s.Bm = view(Bm), s.Cm = view(Cm), s.z = view(z);
+  s.A = floats(A), s.skip = floats(skip), s.bias = floats(bias);
+  s.softplus = softplus, s.reverse = reverse, s.threads = threads;
+  return s;
+}
+
+void scan_forward(const PyScan& in, const PyView& y, Address initial, Address final, Address states, Address ungated) {
+  auto s = scan_problem<bakeoff::ScanForward>(in);
+  s.y = view(y);
+  s.initial = floats(initial), s.final = floats(final), s.states = floats(states), s.ungated = floats(ungated);
+  nb::gil_scoped_release release;
+  bakeoff::active().scan_forward(s);
+}
+
+void scan_backward(const PyScan& in, const PyView& dy, Address dfinal, Address states, Address ungated,
+                   const PyView& du, const PyView& ddt, const PyView& dBm, const PyView& dCm, const PyView& dz,
+                   Address dA, Address dskip, Address dbias, Address dinitial) {
+  auto s = scan_problem<bakeoff::ScanBackward>(in);
+  s.dy = view(dy), s.dfinal = floats(dfinal), s.states = floats(states), s.ungated = floats(ungated);
+  s.du = view(du), s.ddt = view(ddt), s.dBm = view(dBm), s.dCm = view(dCm), s.dz = view(dz);
+  s.dA = floats(dA), s.dskip = floats(dskip), s.dbias = floats(dbias), s.dinitial = floats(dinitial);
+  nb::gil_scoped_release release;
+  bakeoff::active().scan_backward(s);
+}
+
+using PyConv = std::tuple<Shape4, PyView, Address, Address, bool, bool, int>;  // shape: B, L, D, K
+
+template <class Problem>
+Problem conv_problem(const PyConv& in) {
+  Problem s;
+  const auto& [shape, x, weight, bias, silu, reverse, threads] = in;
+  int64_t taps;
+  std::tie(s.B, s.L, s.D, taps) = shape;
+  s.K = static_cast<int>(taps), s.x = view(x), s.weight = floats(weight), s.bias = floats(bias);
+  s.silu = silu, s.reverse = reverse, s.threads = threads;
+  return s;
+}
+
+void conv_forward(const PyConv& in, const PyView& y) {
+  auto s = conv_problem<bakeoff::ConvForward>(in);
+  s.y = view(y);
+  nb::gil_scoped_release release;
+  bakeoff::active().conv_forward(s);
+}
+
+void conv_backward(const PyConv& in, const PyView& dy, const PyView& dx, Address dweight, Address dbias) {
+  auto s = conv_problem<bakeoff::ConvBackward>(in);
+  s.dy = view(dy), s.dx = view(dx), s.dweight = floats(dweight), s.dbias = floats(dbias);
+  nb::gil_scoped_release release;
+  bakeoff::active().conv_backward(s);
+}
+
+std::vector<std::string> instruction_sets() {
+  std::vector<std::string> names;
+  for (const auto* kernels : bakeoff::available()) names.push_back(kernels->name);
+  return names;
+}
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+  m.doc() = "CPU kernels of bakeoff. Private: use bakeoff.ops.";
+  m.attr("CHUNK") = bakeoff::kChunk;
+  m.attr("PAD") = bakeoff::kPad;
+  m.attr("MAX_TAPS") = bakeoff::kMaxTaps;
+  m.def("scan_forward", &scan_forward);
+  m.def("scan_backward", &scan_backward);
+  m.def("conv_forward", &conv_forward);
+  m.def("conv_backward", &conv_backward);
+  m.def("instruction_sets", &instruction_sets, "Those compiled in and run by this processor, slowest first.");
+  m.def("active", [] { return std::string(bakeoff::active().name); }, "The instruction set in use.");
+  m.def("use", &bakeoff::use, "name"_a, "Selects an instruction set; ValueError names those available.");
+  m.def("probe", [](int64_t rounds) { return bakeoff::active().probe(rounds); }, "rounds"_a,
+        nb::call_guard<nb::gil_scoped_release>(),
+        "Runs multiply-adds at the peak rate of one core; returns how many, counted per lane.");
+}

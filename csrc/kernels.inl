@@ -1,0 +1,29 @@
+// The one source of all kernels, compiled once per instruction set in a namespace of its own.
+//
+// Nothing here may use a function template of the standard library: the linker would keep one compiled copy
+// for all instruction sets, possibly that of a newer one, and an older processor would meet it.
+#include "api.h"
+#include "threads.h"
+
+namespace bakeoff {
+namespace KERNEL_NAMESPACE {
+namespace {
+
+#include "math.inl"
+#include "rows.inl"
+#include "scan.inl"
+#include "scan_backward.inl"
+#include "conv.inl"
+#include "probe.inl"
+
+}  // namespace
+
+#define NAME_OF(x) #x
+#define EXPAND_NAME(x) NAME_OF(x)
+
+extern const Kernels kernels;
+const Kernels kernels = {EXPAND_NAME(KERNEL_NAMESPACE), Vec::width, scan_forward, scan_backward,
+                         conv_forward,                  conv_backward, probe};
+
+}  // namespace KERNEL_NAMESPACE
+}  // namespace bakeoff

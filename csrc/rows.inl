@@ -1,0 +1,77 @@
+// Moving rows between tensors (strided, fp32 or bf16, either direction of time) and fp32 tiles.
+
+constexpr int W = Vec::width;
+
+static inline float from_bf16(uint16_t x) {
+  uint32_t bits = static_cast<uint32_t>(x) << 16;
+  float r;
+  __builtin_memcpy(&r, &bits, sizeof r);
+  return r;
+}
+
+// Rounds to nearest, ties to even; NaN stays NaN.
+static inline uint16_t to_bf16(float x) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &x, sizeof bits);
+  uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  return static_cast<uint16_t>(x != x ? 0x7fc0 : rounded);
+}
+
+// One sample of a View, walked in the order of the scan: row 0 is the last token when reversed.
+struct Rows {
+  char* base;
+  int64_t step;
+  bool bf16;
+
+  Rows(const View& view, int64_t b, int64_t L, bool reverse)
+      : base(static_cast<char*>(view.data)), step(reverse ? -view.row : view.row), bf16(view.bf16) {
+    if (base) base += (bf16 ? 2 : 4) * (b * view.batch + (reverse ? (L - 1) * view.row : 0));
+  }
+
+  explicit operator bool() const { return base != nullptr; }
+  const float* floats(int64_t t) const { return reinterpret_cast<const float*>(base) + t * step; }
+
+  // Reads n elements and fills with zeros up to `width`.
+  void read(int64_t t, int64_t first, int n, int width, float* out) const {
+    if (bf16) {
+      const uint16_t* p = reinterpret_cast<const uint16_t*>(base) + t * step + first;
+      for (int i = 0; i < n; ++i) out[i] = from_bf16(p[i]);
+    } else {
+      __builtin_memcpy(out, floats(t) + first, sizeof(float) * n);
+    }
+    for (int i = n; i < width; ++i) out[i] = 0.0f;
+  }
+
+  void write(int64_t t, int64_t first, int n, const float* in) const {
+    if (bf16) {
+      uint16_t* p = reinterpret_cast<uint16_t*>(base) + t * step + first;
+      for (int i = 0; i < n; ++i) p[i] = to_bf16(in[i]);
+    } else {
+      __builtin_memcpy(const_cast<float*>(floats(t)) + first, in, sizeof(float) * n);
+    }
+  }
+
+  // W channels from `first` on, of which n exist.
+  Vec read_vec(int64_t t, int64_t first, int n) const {
+    if (n == W && !bf16) return Vec::load(floats(t) + first);
+    float lanes[W];
+    read(t, first, n, W, lanes);
+    return Vec::load(lanes);
+  }
+
+  void write_vec(int64_t t, int64_t first, int n, Vec v) const {
+    if (n == W && !bf16) return v.store(const_cast<float*>(floats(t)) + first);
+    float lanes[W];
+    v.store(lanes);
+    write(t, first, n, lanes);
+  }
+};
+
+// W elements of a contiguous vector of which n exist; absent vectors read as zeros.
+static inline Vec read_params(const float* p, int64_t first, int n) {
+  float lanes[W] = {};
+  if (p) __builtin_memcpy(lanes, p + first, sizeof(float) * n);
+  return Vec::load(lanes);
+}
+
+static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }

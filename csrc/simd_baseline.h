@@ -1,0 +1,84 @@
+// The baseline vector: four lanes in GCC/Clang vector extensions (SSE2 on x86-64, NEON on arm64).
+// A new instruction set is one header with this same surface and one kernels_*.cpp that includes it.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+namespace bakeoff {
+namespace KERNEL_NAMESPACE {
+
+struct Vec {
+  static constexpr int width = 4;
+  using Float = float __attribute__((vector_size(16)));
+  using Int = int32_t __attribute__((vector_size(16)));
+  Float v;
+
+  static Vec of(float x) { return {Float{x, x, x, x}}; }
+  static Vec load(const float* p) {
+    Vec r;
+    std::memcpy(&r.v, p, sizeof r.v);
+    return r;
+  }
+  void store(float* p) const { std::memcpy(p, &v, sizeof v); }
+};
+
+static inline Vec operator+(Vec a, Vec b) { return {a.v + b.v}; }
+static inline Vec operator-(Vec a, Vec b) { return {a.v - b.v}; }
+static inline Vec operator*(Vec a, Vec b) { return {a.v * b.v}; }
+static inline Vec operator/(Vec a, Vec b) { return {a.v / b.v}; }
+static inline Vec fma(Vec a, Vec b, Vec c) { return {a.v * b.v + c.v}; }
+static inline Vec select(Vec::Int mask, Vec a, Vec b) {
+  return {(Vec::Float)(((Vec::Int)a.v & mask) | ((Vec::Int)b.v & ~mask))};
+}
+// Both return b when either is NaN, so that a limit given first lets NaN through.
+static inline Vec max(Vec a, Vec b) { return select(a.v > b.v, a, b); }
+static inline Vec min(Vec a, Vec b) { return select(a.v < b.v, a, b); }
+static inline Vec where_negative(Vec x, Vec a, Vec b) { return select((Vec::Int)x.v >> 31, a, b); }
+static inline Vec abs(Vec a) { return {(Vec::Float)((Vec::Int)a.v & 0x7fffffff)}; }
+
+// p * 2^k, where k is the integer held in the low mantissa bits of `shifted` (see exp2 in math.inl).
+static inline Vec scale(Vec p, Vec shifted) {
+  return {(Vec::Float)((Vec::Int)p.v + ((Vec::Int)shifted.v << 23))};
+}
+
+// x = m * 2^e with m in [sqrt(1/2), sqrt(2)), for positive normal x.
+static inline Vec split(Vec x, Vec& e) {
+  Vec::Int k = ((Vec::Int)x.v - 0x3f3504f3) >> 23;
+  e.v = __builtin_convertvector(k, Vec::Float);
+  return {(Vec::Float)((Vec::Int)x.v - (k << 23))};
+}
+
+// Lane i is the sum of row i of a (width x width) block.
+static inline Vec sum_rows(const float* p) {
+  Vec r;
+  for (int i = 0; i < 4; ++i) r.v[i] = (p[4 * i] + p[4 * i + 1]) + (p[4 * i + 2] + p[4 * i + 3]);
+  return r;
+}
+
+// Hides a value from the optimiser, which would otherwise spill it or fold it away.
+static inline Vec opaque(Vec x) {
+#if defined(__x86_64__)
+  asm("" : "+x"(x.v));
+#else
+  asm("" : "+w"(x.v));
+#endif
+  return x;
+}
+
+// Flushes denormals to zero while it lives: they cost two orders of magnitude in time and carry nothing.
+class FlushDenormals {
+#if defined(__x86_64__)
+  unsigned saved_ = _mm_getcsr();
+
+ public:
+  FlushDenormals() { _mm_setcsr(saved_ | 0x8040); }
+  ~FlushDenormals() { _mm_setcsr(saved_); }
+#endif
+};
+
+}  // namespace KERNEL_NAMESPACE
+}  // namespace bakeoff
