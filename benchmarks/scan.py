@@ -2,8 +2,9 @@
 
     python -m benchmarks.scan [--json FILE] [--rounds 7]
 
-Ratios are of medians within this one run, on one thread, CPU time, rivals interleaved. The peers (transformers'
-MambaMixer with mambapy) come with `pip install "bakeoff[bench]"`; without them their row says so.
+Ratios are of medians within this one run, on one thread, CPU time, rivals interleaved. The peers
+(transformers' MambaMixer with mambapy) come with `pip install "bakeoff[bench]"`; without them their row
+says so.
 
 Shapes: B batch, L tokens, D channels, N states.
 """
@@ -14,14 +15,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bakeoff.models.mixers import Mamba
 from bakeoff.ops import backends, dispatch, reference, selective_scan
-from benchmarks.timing import medians_ms, peak_extra_mb
+from benchmarks.timing import keep_freed_memory, medians_ms, peak_extra_mb
 
 B, L, D, N = 8, 196, 256, 64
 D_MODEL = 128
@@ -89,9 +90,9 @@ def against_the_loop(rounds: int) -> Iterator[Row]:
 
 
 def against_the_limit(rounds: int) -> Iterator[Row]:
-    """The time that the multiply-add ports alone would need, at the rate a probe measures in the same rounds."""
+    """The time the multiply-add ports alone would need, at the rate a probe measures in the same rounds."""
     if dispatch.NATIVE is None:
-        yield Row("scan against the multiply-add limit", None, "x", "<= 1.8", None, "native kernels not built")
+        yield Row("scan over the multiply-add limit", None, "x", "<= 1.8", None, "native kernels not built")
         return
     native, probe_rounds = dispatch.NATIVE, 1_000_000
     inputs = scan_inputs(B, L, D, N)
@@ -128,7 +129,7 @@ def accuracy() -> Iterator[Row]:
             g = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
             results.append((y.detach(), *torch.autograd.grad(y, inputs, g)))
         for name, x, exact in zip(("y", *names), *results, strict=True):
-            errors[name] = ((x.double() - exact).norm() / exact.norm()).item()
+            errors[name] = ((x.double() - exact).norm() / exact.norm().clamp_min(1e-30)).item()
         worst = max(errors.values())
         detail = ", ".join(f"{k} {v:.0e}" for k, v in errors.items())
         label = "worst relative L2 error against float64, B {} L {} D {} N {}".format(*sizes)
@@ -146,8 +147,8 @@ work = train_step(selective_scan, inputs)
 """
     extra = peak_extra_mb(statement.format(L=L))
     yield Row("memory above the inputs, scan fwd+bwd", extra, "MB", "<= 100", extra <= 100)
-    longer = peak_extra_mb(statement.format(L=4 * L))
-    yield Row("the same at four times the tokens, ratio", longer / extra, "x", "<= 4.4", longer / extra <= 4.4)
+    growth = peak_extra_mb(statement.format(L=4 * L)) / extra
+    yield Row("the same at four times the tokens, ratio", growth, "x", "<= 4.4", growth <= 4.4)
 
 
 def lengths(rounds: int) -> Iterator[Row]:
@@ -156,7 +157,8 @@ def lengths(rounds: int) -> Iterator[Row]:
     ms = medians_ms(rivals, rounds)
     spread = max(ms.values()) / min(ms.values())
     detail = ", ".join(f"{k}: {v / 3.136:.2f} us" for k, v in ms.items())
-    yield Row("time per token, longest over shortest, B L = 3136", spread, "x", "<= 1.1", spread <= 1.1, detail)
+    name = "time per token, slowest over fastest of three lengths, B L = 3136"
+    yield Row(name, spread, "x", "<= 1.1", spread <= 1.1, detail)
 
 
 def threads(rounds: int) -> Iterator[Row]:
@@ -185,13 +187,10 @@ def against_transformers(rounds: int) -> Iterator[Row]:
     except ImportError as error:
         yield Row(name, None, "x", bar, None, f'not installed ({error}): pip install "bakeoff[bench]"')
         return
-    mamba = _mamba()
-    if mamba is None:
-        return
     config = MambaConfig(hidden_size=D_MODEL, state_size=N, expand=D // D_MODEL, use_mambapy=True)
     x = torch.randn(B, L, D_MODEL)
     peer = MambaMixer(config, layer_idx=0).train()
-    ms = medians_ms({"ours": module_step(mamba(D_MODEL, D, d_state=N), x), "peer": module_step(peer, x)}, 2)
+    ms = medians_ms({"ours": module_step(Mamba(D_MODEL, D, d_state=N), x), "peer": module_step(peer, x)}, 2)
     ratio = ms["peer"] / ms["ours"]
     yield Row(name, ratio, "x", bar, ratio >= 40, f"{ms['ours']:.1f} ms against {ms['peer']:.0f} ms")
 
@@ -215,35 +214,24 @@ class TransformerBlock(nn.Module):
 class MambaBlock(nn.Module):
     """Norm and mixer. One such block has about half the parameters of a Transformer block."""
 
-    def __init__(self, width: int, mixer: Any, d_state: int) -> None:
+    def __init__(self, width: int, d_state: int) -> None:
         super().__init__()
-        self.norm, self.mixer = nn.LayerNorm(width), mixer(width, 2 * width, d_state=d_state)
+        self.norm, self.mixer = nn.LayerNorm(width), Mamba(width, 2 * width, d_state=d_state)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         return x_BLD + self.mixer(self.norm(x_BLD))
 
 
 def against_a_transformer(rounds: int) -> Iterator[Row]:
-    mamba = _mamba()
-    if mamba is None:
-        return
     for b, tokens in ((16, 196), (4, 784), (1, 3136)):
         x = torch.randn(b, tokens, D_MODEL)
-        rivals = {f"Mamba N {n}": module_step(MambaBlock(D_MODEL, mamba, n), x) for n in (16, N)}
+        rivals = {f"Mamba N {n}": module_step(MambaBlock(D_MODEL, n), x) for n in (16, N)}
         rivals["Transformer"] = module_step(TransformerBlock(D_MODEL, 4), x)
         ms = medians_ms(rivals, rounds)
         detail = ", ".join(f"{k}: {v / tokens / b * 1e3:.2f} us/token" for k, v in ms.items())
         ratio = ms["Mamba N 16"] / ms["Transformer"]
         name = f"Mamba block (N 16) over Transformer block, width {D_MODEL}, L {tokens}"
         yield Row(name, ratio, "x", detail=detail)
-
-
-def _mamba() -> Any:
-    try:
-        from bakeoff.models.mixers import Mamba
-    except ImportError:
-        return None
-    return Mamba
 
 
 def rows(rounds: int) -> Iterator[Row]:
@@ -264,10 +252,12 @@ def line(row: Row) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("--json", type=Path, help="write the rows to this file too")
     parser.add_argument("--rounds", type=int, default=7, help="rounds per comparison; medians are of these")
     options = parser.parse_args()
+    keep_freed_memory()
     torch.set_num_threads(1)
     print("; ".join(f"{b.name}: {b.detail}" for b in backends()))
     done = []

@@ -133,7 +133,7 @@ struct ConvContext {
   float* sums;
   float* slots;
 
-  static constexpr int64_t each = (sizeof(ConvScratch) + 63) / 64 * 16;
+  static constexpr int64_t each = floats_of<ConvScratch>();
   ConvScratch& scratch(int slot) const { return *reinterpret_cast<ConvScratch*>(slots + each * slot); }
 };
 

@@ -74,4 +74,10 @@ static inline Vec read_params(const float* p, int64_t first, int n) {
   return Vec::load(lanes);
 }
 
+// Floats that a T takes in scratch memory, rounded up to whole cache lines.
+template <class T>
+constexpr int64_t floats_of() {
+  return (sizeof(T) + 63) / 64 * 16;
+}
+
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -143,7 +143,7 @@ struct ForwardScratch {
 };
 
 // Floats of scratch per thread: the state of a group, and B and C of a chunk.
-static int64_t forward_floats(int64_t P) { return (sizeof(ForwardScratch) + 63) / 4 + (kGroup + 2 * kChunk) * P; }
+static int64_t forward_floats(int64_t P) { return floats_of<ForwardScratch>() + (kGroup + 2 * kChunk) * P; }
 
 static void forward_item(const ScanForward& s, const float* A2, int64_t item, float* memory) {
   const int64_t P = padded(s.N);
@@ -157,7 +157,7 @@ static void forward_item(const ScanForward& s, const float* A2, int64_t item, fl
   const Exp2 exp2;
 
   auto* scratch = reinterpret_cast<ForwardScratch*>(memory);
-  float* h = memory + (sizeof(ForwardScratch) + 63) / 64 * 16;
+  float* h = memory + floats_of<ForwardScratch>();
   float *B = h + kGroup * P, *C = B + kChunk * P;
   Tile& tile = scratch->tile;
   const float* steepest = A2 + s.D * P;
@@ -203,7 +203,7 @@ static void forward_item(const ScanForward& s, const float* A2, int64_t item, fl
 
 static void scan_forward(const ScanForward& s) {
   const int64_t P = padded(s.N);
-  const int64_t each = (forward_floats(P) + 15) / 16 * 16;
+  const int64_t each = forward_floats(P);
   Scratch shared(s.D * (P + 1)), slots(each * s.threads);
   scale_decay(s, shared.data());
   struct Context {

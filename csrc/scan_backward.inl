@@ -41,20 +41,21 @@ static inline void recompute_block(int T, const float* A2, const float* B, int64
 }
 
 // The gradients of one channel and NV vectors of states. Row W t of `dots_B` and `dots_A` gets the partial sums
-// of <g_t, B_t> and of <q_t, A2>, lane by lane.
+// of <g_t, B_t> and of <q_t, A2>, lane by lane. `after` is h_t, kept from the step before.
 template <int NV>
 static inline void backward_block(int T, const float* A2, const float* B, const float* C, float* dB, float* dC,
                                   int64_t P, const float* dt, const float* dtu, const float* dy, const float* h,
                                   const float* decay, float* g_io, float* dA_io, float* dots_B, float* dots_A,
                                   bool first) {
-  Vec g[NV], dA[NV];
+  Vec g[NV], dA[NV], a[NV], after[NV];
 #pragma GCC unroll 8
   for (int k = 0; k < NV; ++k) {
     g[k] = Vec::load(g_io + W * k);
     dA[k] = Vec::of(0.0f);
+    a[k] = Vec::load(A2 + W * k);
+    after[k] = Vec::load(h + W * (NV * T + k));
   }
   for (int t = T - 1; t >= 0; --t) {
-    asm("" : "+r"(A2));
     const float *b = B + t * P, *c = C + t * P;
     float *db = dB + t * P, *dc = dC + t * P;
     Vec step = Vec::of(dt[W * t]), input = Vec::of(dtu[W * t]), out = Vec::of(dy[W * t]);
@@ -62,14 +63,14 @@ static inline void backward_block(int T, const float* A2, const float* B, const 
     Vec sum_A = first ? Vec::of(0.0f) : Vec::load(dots_A + W * W * t);
 #pragma GCC unroll 8
     for (int k = 0; k < NV; ++k) {
-      const float* now = h + W * (NV * (t + 1) + k);
       Vec grad = fma(Vec::load(c + W * k), out, g[k]);
-      fma(Vec::load(now), out, Vec::load(dc + W * k)).store(dc + W * k);
+      fma(after[k], out, Vec::load(dc + W * k)).store(dc + W * k);
       fma(grad, input, Vec::load(db + W * k)).store(db + W * k);
       sum_B = fma(grad, Vec::load(b + W * k), sum_B);
       g[k] = grad * Vec::load(decay + W * (NV * t + k));
-      Vec q = g[k] * Vec::load(now - W * NV);
-      sum_A = fma(q, Vec::load(A2 + W * k), sum_A);
+      after[k] = Vec::load(h + W * (NV * t + k));
+      Vec q = g[k] * after[k];
+      sum_A = fma(q, a[k], sum_A);
       dA[k] = fma(q, step, dA[k]);
     }
     sum_B.store(dots_B + W * W * t);
@@ -104,7 +105,7 @@ struct Partials {
 };
 
 static int64_t backward_floats(int64_t P) {
-  return (sizeof(BackwardScratch) + 63) / 64 * 16 + (kGroup + 4 * kChunk) * P;
+  return floats_of<BackwardScratch>() + (kGroup + 4 * kChunk) * P;
 }
 
 static void backward_item(const ScanBackward& s, const float* A2, const Partials& partials, int64_t item,
@@ -122,7 +123,7 @@ static void backward_item(const ScanBackward& s, const float* A2, const Partials
   const Vec one = Vec::of(1.0f);
 
   auto* x = reinterpret_cast<BackwardScratch*>(memory);
-  float* g = memory + (sizeof(BackwardScratch) + 63) / 64 * 16;
+  float* g = memory + floats_of<BackwardScratch>();
   float *B = g + kGroup * P, *C = B + kChunk * P, *dB = C + kChunk * P, *dC = dB + kChunk * P;
   Tile& tile = x->tile;
   const float* steepest = A2 + s.D * P;
@@ -215,10 +216,10 @@ static void sum_groups(const ScanBackward& s, const Partials& partials, int64_t 
   }
 }
 
-// dA, dD and the gradient of dt's bias: the sum over samples, in order.
-static void sum_samples(const ScanBackward& s, const Partials& partials) {
+// dA, dD and the gradient of dt's bias for one group of channels: the sum over samples, in order.
+static void sum_samples(const ScanBackward& s, const Partials& partials, const Group& group) {
   const int64_t P = padded(s.N);
-  for (int64_t d = 0; d < s.D; ++d) {
+  for (int64_t d = group.first; d < group.first + group.size; ++d) {
     float skip = 0.0f, bias = 0.0f;
     for (int64_t n = 0; n < s.N; ++n) s.dA[d * s.N + n] = 0.0f;
     for (int64_t b = 0; b < s.B; ++b) {
@@ -234,7 +235,7 @@ static void sum_samples(const ScanBackward& s, const Partials& partials) {
 
 static void scan_backward(const ScanBackward& s) {
   const int64_t P = padded(s.N);
-  const int64_t each = (backward_floats(P) + 15) / 16 * 16;
+  const int64_t each = backward_floats(P);
   Scratch shared(s.D * (P + 1)), slots(each * s.threads), sums(Partials::floats(s));
   scale_decay(s, shared.data());
   struct Context {
@@ -253,11 +254,14 @@ static void scan_backward(const ScanBackward& s) {
       },
       &context);
   parallel_for(
-      s.threads, s.B,
-      [](void* p, int64_t b, int slot) {
+      s.threads, s.B + items(1, s.D),
+      [](void* p, int64_t item, int slot) {
         auto& c = *static_cast<Context*>(p);
-        sum_groups(c.s, c.partials, b, c.slots + c.each * slot);
+        if (item < c.s.B) {
+          sum_groups(c.s, c.partials, item, c.slots + c.each * slot);
+        } else {
+          sum_samples(c.s, c.partials, Group(c.s.D, item - c.s.B));
+        }
       },
       &context);
-  sum_samples(s, context.partials);
 }

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Generator, Tensor
 
-from bakeoff.data import load_mnist
+from bakeoff.data import as_images, load_mnist
 from bakeoff.judge import assess, load_judge
 from bakeoff.models.codec import SHIPPED, Autoencoder, LatentCodec
 
@@ -21,7 +21,7 @@ LATENT_NOISE = 0.15
 
 
 def images_of(split) -> Tensor:
-    return torch.from_numpy(load_mnist(split).images_NHW).float().div(127.5).sub(1).unsqueeze(1)
+    return as_images(load_mnist(split).images_NHW)
 
 
 def train(images_N1HW: Tensor, epochs: int, seed: int) -> Autoencoder:
@@ -49,6 +49,7 @@ def train(images_N1HW: Tensor, epochs: int, seed: int) -> Autoencoder:
 def figures(autoencoder: Autoencoder, images_N1HW: Tensor) -> dict:
     """Reconstruction of the test digits beside the test digits themselves, by the shipped judge."""
     codec = LatentCodec(autoencoder)
+    images_N1HW = images_N1HW[torch.randperm(len(images_N1HW), generator=Generator().manual_seed(0))]
     restored = torch.cat([codec.decode(codec.encode(part)) for part in images_N1HW.split(1000)])
     judge, table = load_judge(), {}
     table["mse"] = (restored - images_N1HW).square().mean().item()

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Generator, Tensor
 
-from bakeoff.data import load_mnist
+from bakeoff.data import as_images, load_mnist
 from bakeoff.judge.classifier import NOT_A_DIGIT, SHIPPED, Classifier
 from bakeoff.judge.corruptions import corrupt
 from bakeoff.judge.quality import moments, sharpness
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=SHIPPED)
     options = parser.parse_args()
     digits = load_mnist("train")
-    images_N1HW = torch.from_numpy(digits.images_NHW).float().div(127.5).sub(1).unsqueeze(1)
+    images_N1HW = as_images(digits.images_NHW)
     with torch.enable_grad():
         classifier = train(images_N1HW, torch.from_numpy(digits.labels_N).long(), options.epochs, options.seed)
     features_NF = torch.cat([classifier(part)[0] for part in images_N1HW.split(1000)])

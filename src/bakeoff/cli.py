@@ -1,7 +1,6 @@
 """The command line. Everything slow is imported inside the commands, so that --help answers at once."""
 
 import json
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -10,8 +9,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from bakeoff.errors import BakeoffError
+from bakeoff.trial import process
 
 BAD_INPUT, FAILED = 2, 1
+CTRL_C = 130  # what typer exits with
 
 app = typer.Typer(
     name="bakeoff",
@@ -91,12 +92,15 @@ def run(
         from bakeoff.data import load_mnist
 
         load_mnist("train", data_dir)  # refuse bad files before anything is written
-    directory = runner.prepare(out or runner.default_out(resolved), resolved, resume=resume)
     console = _console()
     show = Show(console, progress)
     try:
+        directory = runner.prepare(out or runner.default_out(resolved), resolved, resume=resume)
         verdict = runner.execute(directory, options, show)
-    except runner.Interrupted:
+    except runner.TrialFailed as error:
+        typer.echo(f"bakeoff: {error}", err=True)
+        raise typer.Exit(FAILED) from None
+    except (runner.Interrupted, KeyboardInterrupt):
         again = ["bakeoff", *(part for part in sys.argv[1:] if part != "--resume"), "--resume"]
         typer.echo(f"Stopped. Nothing is lost; go on with: {shlex.join(again)}", err=True)
         raise typer.Exit(FAILED) from None
@@ -194,29 +198,20 @@ def doctor(as_json: JsonOption = False) -> None:
 
 def main() -> None:
     """Exit codes: 0 done, 2 bad input (a message, no traceback), 1 anything else."""
-    _calm_openmp()
+    process.settle()
     try:
         app()
     except BakeoffError as error:
         typer.echo(f"bakeoff: {error}", err=True)
         sys.exit(BAD_INPUT)
-    except KeyboardInterrupt:
-        typer.echo("bakeoff: stopped", err=True)
+    except OSError as error:
+        typer.echo(f"bakeoff: {error}; nothing that was whole before is lost.", err=True)
         sys.exit(FAILED)
-    except RuntimeError as error:
-        typer.echo(f"bakeoff: {error}", err=True)
-        sys.exit(FAILED)
-
-
-def _calm_openmp() -> None:
-    """Shorten the spinning of idle GNU OpenMP threads, before torch starts them; a user's own choice stands.
-
-    By default they spin for milliseconds after every operation. With one other busy process on the machine that
-    makes a training step up to thirty times slower; on an idle one it takes a core from our own threads. 3000 turns
-    (some ten microseconds) still bridge the gap between two operations.
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+    except SystemExit as done:
+        if done.code == CTRL_C:
+            typer.echo("bakeoff: stopped", err=True)
+            sys.exit(FAILED)
+        raise
 
 
 def _device(name: str) -> str:

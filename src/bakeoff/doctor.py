@@ -6,16 +6,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from bakeoff.errors import BackendMissing
 from bakeoff.ops import dispatch
 from bakeoff.trial.meters import environment
 
 
 def diagnose() -> dict[str, Any]:
     cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    serving = dispatch.choose(torch.empty(0))
-    back_ends = {one.name: one for one in dispatch.backends()}
-    choice = dispatch.forced()
-    why = back_ends[serving].detail + (f"; forced by BAKEOFF_BACKEND={choice}" if choice != "auto" else "")
+    serving, why = _serving()
     return {
         "environment": environment(torch.device("cpu")),
         "devices": ["cpu", *cuda],
@@ -26,6 +24,17 @@ def diagnose() -> dict[str, Any]:
     }
 
 
+def _serving() -> tuple[str | None, str]:
+    """The back end that serves float32 tensors on the CPU, and why; None if the one demanded cannot."""
+    choice = dispatch.forced()
+    try:
+        name = dispatch.choose(torch.empty(0))
+    except BackendMissing as error:
+        return None, str(error)
+    detail = next(one.detail for one in dispatch.backends() if one.name == name)
+    return name, detail + (f"; forced by BAKEOFF_BACKEND={choice}" if choice != "auto" else "")
+
+
 def show_diagnosis(console: Console, found: dict[str, Any]) -> None:
     for key, value in found["environment"].items():
         console.print(f"{key:12} {value}")
@@ -34,5 +43,6 @@ def show_diagnosis(console: Console, found: dict[str, Any]) -> None:
         console.print(f"{one['name']:12} {'' if one['available'] else 'not available: '}{one['detail']}")
     table = Table("operation on the CPU", "back end", "why")
     for name, kernel in found["kernels"].items():
-        table.add_row(name, kernel["backend"], kernel["why"])
+        table.add_row(name, kernel["backend"] or "none", kernel["why"])
     console.print(table)
+    console.print("CUDA tensors are served by the reference (plain PyTorch); there is no GPU kernel yet.")

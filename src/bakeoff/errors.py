@@ -6,3 +6,7 @@ class BakeoffError(ValueError):
 
     The command line prints the message without a traceback and exits with code 2.
     """
+
+
+class BackendMissing(BakeoffError, RuntimeError):
+    """A back end was demanded that is not built here or cannot serve these tensors."""

@@ -63,7 +63,7 @@ def show_plan(console: Console, plan: "Plan", estimated: Mapping[str, Any] | Non
     console.print(f"largest over smallest: {max(counts) / min(counts):.3f} (allowed {protocol.budget.tolerance:g})")
     if estimated:
         console.print(
-            f"\nestimate for this machine ({estimated['threads']} threads): {duration(estimated['total_s'])} for "
+            f"\nestimate on this CPU ({estimated['threads']} threads): {duration(estimated['total_s'])} for "
             f"{len(protocol.seeds) * len(plan.backbones)} trials, {estimated['peak_memory_mib']:,} MiB at most"
         )
         for name, figures in estimated["backbones"].items():

@@ -117,9 +117,9 @@ def test_pixel_codec_is_exact(patch: int) -> None:
 
 
 def test_latent_codec_restores_digits_and_is_normalised() -> None:
-    from bakeoff.data import load_mnist
+    from bakeoff.data import as_images, load_mnist
 
-    images = torch.from_numpy(load_mnist("test").images_NHW[:500]).float().div(127.5).sub(1).unsqueeze(1)
+    images = as_images(load_mnist("test").images_NHW[:500])
     codec = load_latent_codec()
     x_BLC = codec.encode(images)
     assert x_BLC.shape == (500, 49, 4)

@@ -66,7 +66,7 @@ def test_the_operators_refuse_second_derivatives(native: str) -> None:
 
 
 def test_traces_without_a_graph_break(native: str) -> None:
-    """The graph of forward and backward holds the registered operators, each once."""
+    """The graph holds the registered operators, each once."""
     x, weight = scan_inputs(B, L, D, N), conv_inputs(B, L, D, K)["weight_DK"]
     graphs: list[torch.fx.GraphModule] = []
 
@@ -81,3 +81,13 @@ def test_traces_without_a_graph_break(native: str) -> None:
     u = x["u_BLD"].requires_grad_()
     torch.testing.assert_close(compiled(u), block(u))
     assert sum("bakeoff" in str(node.target) for node in graphs[0].graph.nodes) == 2
+
+
+def test_compiled_gradients_are_the_eager_ones(native: str) -> None:
+    inputs = scan_inputs(B, L, D, N)
+    compiled = torch.compile(selective_scan, backend="aot_eager", fullgraph=True)
+    x, eager = leaves(inputs), leaves(inputs)
+    got = gradients(compiled(**x, return_final_state=True, reverse=True), x)
+    expected = gradients(selective_scan(**eager, return_final_state=True, reverse=True), eager)  # type: ignore[arg-type]
+    for name, value in expected.items():
+        assert torch.equal(got[name], value), name

@@ -117,6 +117,35 @@ def test_without_speed_two_equal_backbones_stay_inconclusive() -> None:
     assert "speed not measured" in verdict.backbones["a"].reason
 
 
+def test_losses_are_compared_on_the_seeds_that_all_completed() -> None:
+    """a's mean over its own two seeds looks worse than b's over three; on the shared ones it is better."""
+    a = [trial("a", 0, loss=1.0), trial("a", 1, loss=1.5), trial("a", 2, completed=False)]
+    b = [trial("b", 0, loss=1.2), trial("b", 1, loss=1.8), trial("b", 2, loss=0.3)]
+    verdict = judge(*a, *b, seeds=(0, 1, 2))
+    found = {step.backbone: step.observed for step in verdict.steps if step.criterion == "loss margin"}
+    assert found == {"a": pytest.approx(1.25), "b": pytest.approx(1.5)}
+    assert verdict.winner == "a"
+
+
+@given(st.floats(0.5, 2.0), st.floats(1.0, 30.0))
+def test_the_stated_change_of_loss_or_speed_flips_its_comparison(loss: float, step_time: float) -> None:
+    def compare(loss: float, step_time: float) -> dict[str, object]:
+        verdict = judge(trial("best", loss=1.0, step=10.0), trial("b", loss=loss, step=step_time))
+        return {step.criterion: step for step in verdict.steps if step.backbone == "b"}
+
+    first = compare(loss, step_time)
+    for criterion, observed in (("loss margin", loss), ("speed margin", step_time)):
+        step = first.get(criterion)
+        if step is None or step.distance is None or not 1e-6 < step.distance < 0.9:
+            continue
+        reach = 1 + (1 if observed < step.threshold else -1) * step.distance
+        beyond, short = (observed * (1 + (reach - 1) * part) for part in (1.0001, 0.9999))
+        change = (lambda x: compare(x, step_time)) if criterion == "loss margin" else (lambda x: compare(loss, x))
+        if criterion in change(beyond):
+            assert change(beyond)[criterion].outcome != step.outcome
+        assert change(short)[criterion].outcome == step.outcome
+
+
 def test_missing_trials_are_incomplete_with_an_indicative_answer_on_the_shared_seeds() -> None:
     records = [trial("a", 0), trial("b", 0, step=5), trial("a", 1)]
     verdict = decide(RULE, records, {"a": (0, 1), "b": (0, 1)})

@@ -74,6 +74,11 @@ OVERRIDES = {
     "training.lr=nan": ["training.lr = nan", "finite"],
     "training.lr=fast": ["training.lr = 'fast'", "number"],
     "training.batch=0": ["training.batch = 0", "greater than or equal to 1"],
+    "training.batch=true": ["training.batch = True", "integer"],
+    "training.lr=true": ["training.lr = True", "number"],
+    "seeds=[true]": ["seeds.0 = True", "integer"],
+    "training=3": ["training = 3"],
+    "training.warmup=11750": ["training.warmup = 11750", "11750 steps"],
     "training.batch=2.5": ["training.batch = 2.5", "integer"],
     "training.steps=10": ["training", "exactly one of epochs and steps"],
     "training.epochs=none": ["training", "exactly one of epochs and steps"],
@@ -100,10 +105,13 @@ OVERRIDES = {
     "name.x=1": ["--set name.x=1", "name is a value"],
     "backbones.9.name=x": ["backbones.9", "from 0 to 2"],
     "backbones.x.name=y": ["backbones.x", "from 0 to 2"],
+    "backbones.\N{SUPERSCRIPT TWO}.name=y": ["from 0 to 2"],
+    "training.steps=" + "9" * 5000: ["training.steps"],
+    "seeds=" + "[" * 3000: ["seeds"],
 }
 
 
-@pytest.mark.parametrize("override", OVERRIDES)
+@pytest.mark.parametrize("override", OVERRIDES, ids=lambda override: override[:40])
 def test_impossible_values_are_named_with_what_is_allowed(override: str) -> None:
     with pytest.raises(BakeoffError) as error:
         load_protocol("mnist-paper", [override])
@@ -133,6 +141,8 @@ def test_unknown_names_get_a_hint(tmp_path: Path) -> None:
         load_protocol("mnist-quik")
     with pytest.raises(BakeoffError, match="is a folder"):
         load_protocol(str(tmp_path))
+    with pytest.raises(BakeoffError, match="cannot be a path"):
+        load_protocol("x" * 5000)
 
 
 @given(st.text(max_size=60))

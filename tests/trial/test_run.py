@@ -75,6 +75,9 @@ def test_a_part_of_a_run_is_incomplete_with_an_answer_so_far(smoke: Path, tmp_pa
     verdict = json.loads(bakeoff("verdict", part, "--json").stdout)
     assert verdict["outcome"] == "incomplete" and verdict["missing"] == ["speed pass"]
     assert verdict["so_far"]["outcome"] == "all_eliminated"
+    assert {one["outcome"] for one in verdict["so_far"]["backbones"].values()} == {"eliminated"}
+    assert {one["outcome"] for one in verdict["backbones"].values()} == {"inconclusive"}
+    assert any("speed pass has not run" in note for note in verdict["notes"])
     (part / "trials/hybrid-s0/measurement.json").unlink()
     verdict = json.loads(bakeoff("verdict", part, "--json").stdout)
     assert verdict["outcome"] == "incomplete" and verdict["missing"] == ["hybrid-s0"]
@@ -134,10 +137,11 @@ def results(out: Path) -> dict[str, object]:
     """All that must not depend on how often a run was interrupted."""
     trial = out / "trials/hybrid-s0"
     measurement = json.loads((trial / "measurement.json").read_text())
+    lines = (trial / "metrics.jsonl").read_text().splitlines()
     return {
         "loss": measurement["loss"],
         "quality": measurement["quality"],
-        "metrics": (trial / "metrics.jsonl").read_text(),
+        "losses": [loss for line in lines for loss in json.loads(line)["losses"]],
         "weights": hashlib.sha256((trial / "model.safetensors").read_bytes()).hexdigest(),
         "grid": (trial / "grid.png").read_bytes(),
     }
@@ -209,15 +213,42 @@ def test_kills_at_any_moment_lose_nothing(tmp_path: Path, uninterrupted) -> None
     assert results(out) == uninterrupted
 
 
+def test_a_run_whose_command_alone_is_killed_loses_nothing_and_is_never_run_twice(
+    tmp_path: Path, uninterrupted
+) -> None:
+    """The orphaned trial stops by itself and holds the directory until it has."""
+    out = tmp_path / "run"
+    process = start(out)
+    wait_for(out / "trials/hybrid-s0/resume.ckpt", process)
+    process.kill()
+    process.wait()
+    done = bakeoff("run", "smoke", *SHORT, "--out", out, "--threads", 1, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert results(out) == uninterrupted
+
+
+def test_two_runs_cannot_share_a_directory(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = start(out, "--set", "training.steps=100000")
+    wait_for(out / "trials/hybrid-s0/resume.ckpt", process)
+    other = bakeoff("run", "smoke", *SHORT, "--set", "training.steps=100000", "--out", out, "--resume")
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert other.returncode == 2 and "another run is working" in other.stderr
+    assert process.returncode == 1 and "Nothing is lost" in errors
+
+
 def test_a_diverged_trial_is_recorded_and_the_run_goes_on(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    hot = ["--set", "training.precision=fp16", "--set", "training.lr=1.0", "--set", ONE]
+    two = 'backbones=[{name="first", mixers=["mlp"], repeats=2}, {name="second", mixers=["attention", "mlp"]}]'
+    hot = ["--set", "training.precision=fp16", "--set", "training.lr=1.0", "--set", two]
     done = bakeoff("run", "smoke", *hot, "--out", out, "--threads", 1)
     assert done.returncode == 0, done.stderr
-    assert "diverged at step" in done.stdout
+    assert "first-s0: diverged at step" in done.stdout and "second-s0: " in done.stdout
     verdict = json.loads((out / "verdict.json").read_text())
     assert verdict["outcome"] == "all_eliminated"
-    assert all(not seed["completed"] for result in verdict["backbones"].values() for seed in result["seeds"])
+    assert not verdict["backbones"]["first"]["seeds"][0]["completed"]
+    assert (out / "trials/second-s0/measurement.json").is_file()
 
 
 REFUSED = {

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -28,17 +29,31 @@ def trainers(data: TrainingSet, *overrides: str) -> dict[str, Trainer]:
     return {b.backbone.name: Trainer(task, b.backbone, b.fit.widths, 0, data) for b in plan.backbones}
 
 
-def go_on(step: int, losses: list[float]) -> bool:
-    return True
+def go_on(step: int, losses: list[float]) -> None:
+    pass
+
+
+def after(steps: int) -> Callable[[], bool]:
+    """Says stop once that many steps are done."""
+    left = iter(range(steps - 1, -1, -1))
+    return lambda: next(left) == 0
 
 
 def test_all_backbones_of_a_seed_see_the_same_noise_times_and_images(data: TrainingSet) -> None:
-    """At the start every adaLN model is the zero velocity, so equal draws give equal first losses."""
-    firsts = set()
-    for trainer in trainers(data).values():
-        trainer.run(lambda step, losses: False)
-        firsts.add(trainer.losses[0].item())
-    assert len(firsts) == 1
+    seen: dict[str, list[tuple]] = {}
+    for name, trainer in trainers(data).items():
+        calls = seen.setdefault(name, [])
+        trainer.model.register_forward_pre_hook(lambda _, inputs, calls=calls: calls.append(inputs))
+        trainer.run(go_on, after(6))
+    mamba, *others = seen.values()
+    assert len(mamba) == 6
+    for calls in others:
+        for ours, theirs in zip(mamba, calls, strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    labels = torch.cat([labels for _, _, labels in mamba])
+    assert 0 < (labels == 10).double().mean() < 0.3  # some are hidden: the preset's dropout is 0.1
+    times = torch.cat([t for _, t, _ in mamba])
+    assert len(times.unique()) == len(times)
 
 
 def test_every_epoch_visits_every_image_once_and_keeps_the_last_batch(data: TrainingSet) -> None:
@@ -51,12 +66,13 @@ def test_every_epoch_visits_every_image_once_and_keeps_the_last_batch(data: Trai
     assert not torch.equal(task.batch_indices(0, 0), task.batch_indices(1, 0))
 
 
+@pytest.mark.parametrize("steps", [1, 7, 10])
 @pytest.mark.parametrize("name", ["mamba", "transformer", "hybrid"])
-def test_a_restored_training_ends_bit_for_bit_alike(data: TrainingSet, name: str) -> None:
+def test_a_restored_training_ends_bit_for_bit_alike(data: TrainingSet, name: str, steps: int) -> None:
     whole = trainers(data, "training.ema=0.9")[name]
     assert whole.run(go_on)
     stopped = trainers(data, "training.ema=0.9")[name]
-    assert not stopped.run(lambda step, losses: False) and stopped.step == 10
+    assert not stopped.run(go_on, after(steps)) and stopped.step == steps
     state = copy.deepcopy(stopped.state())
     resumed = trainers(data, "training.ema=0.9")[name]
     resumed.restore(state)
@@ -88,6 +104,12 @@ def test_final_loss_counts_every_image_of_the_last_epoch_once(data: TrainingSet)
     trainer = trainers(data)["mamba"]
     trainer.losses.copy_(torch.arange(20.0))
     assert trainer.final_loss() == pytest.approx((64 * (16 + 17 + 18) + 8 * 19) / 200)
+    part = trainers(data, "training.steps=6")["mamba"]  # an epoch and a half: batches 64 64 64 8, 64 64
+    part.losses.copy_(torch.arange(6.0))
+    assert part.final_loss() == pytest.approx((64 * 2 + 8 * 3 + 64 * 4 + 64 * 5) / 200)
+    less = trainers(data, "training.steps=2")["mamba"]
+    less.losses.copy_(torch.arange(2.0))
+    assert less.final_loss() == pytest.approx(0.5)
 
 
 def test_learning_rate_schedule(data: TrainingSet) -> None:
@@ -123,6 +145,9 @@ def test_trend_of_a_line_is_exact_and_of_noise_is_within_its_error() -> None:
 
 def test_unexplained_wall_clock_is_said() -> None:
     step = spread([100.0] * 100)
-    assert account(step, 50, {"forward and backward": 5.0, "rest": 5.0}, 10.0) == ()
-    (note,) = account(step, 50, {"forward and backward": 5.0, "rest": 5.0}, 60.0)
+    accounted = {"forward and backward": 5.0, "rest": 5.0}
+    assert account(step, 50, accounted, 10.0, "cpu") == ()
+    (note,) = account(step, 50, accounted, 60.0, "cpu")
     assert "60.0 s" in note and "10.0 s" in note
+    asynchronous = {"forward and backward": 0.5, "reading losses": 4.5, "rest": 5.0}
+    assert account(step, 50, asynchronous, 10.0, "cuda") == ()

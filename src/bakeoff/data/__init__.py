@@ -1,5 +1,5 @@
 """Data sets as plain arrays."""
 
-from bakeoff.data.mnist import Digits, load_mnist
+from bakeoff.data.mnist import Digits, as_images, load_mnist
 
-__all__ = ["Digits", "load_mnist"]
+__all__ = ["Digits", "as_images", "load_mnist"]

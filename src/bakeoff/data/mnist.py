@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from bakeoff.data.idx import read_idx
 from bakeoff.errors import BakeoffError
 
 Split = Literal["train", "test"]
 SIDE = 28
-CLASSES = 10
 COUNTS: dict[Split, int] = {"train": 60_000, "test": 10_000}
 SHIPPED = Path(__file__).parent / "mnist"
 
@@ -51,6 +52,11 @@ def load_mnist(split: Split, data_dir: Path | None = None) -> Digits:
         read_idx(_find(folder, images), (count, SIDE, SIDE), _SHA256[images]),
         read_idx(_find(folder, labels), (count,), _SHA256[labels]),
     )
+
+
+def as_images(images_NHW: np.ndarray | Tensor) -> Tensor:
+    """uint8 (N, 28, 28) to float32 (N, 1, 28, 28) in [-1, 1]."""
+    return torch.as_tensor(images_NHW).float().div(127.5).sub(1).unsqueeze(1)
 
 
 def fingerprint() -> dict[str, str]:

@@ -86,17 +86,14 @@ class LatentCodec:
         self.autoencoder = autoencoder
 
     @torch.no_grad()
-    def encode(self, images_B1HW: Tensor, chunk: int = 1000) -> Tensor:
-        parts = [self._to(part)(part) for part in images_B1HW.split(chunk)]
-        return torch.cat(parts).flatten(2).transpose(1, 2).contiguous()
+    def encode(self, images_B1HW: Tensor) -> Tensor:
+        grid_BCHW = self.autoencoder.to(images_B1HW.device).encoder(images_B1HW)
+        return grid_BCHW.flatten(2).transpose(1, 2).contiguous()
 
     @torch.no_grad()
     def decode(self, x_BLC: Tensor) -> Tensor:
         grid_BCHW = x_BLC.transpose(1, 2).unflatten(2, (LATENT_SIDE, LATENT_SIDE)).contiguous()
         return self.autoencoder.to(x_BLC.device).decoder(grid_BCHW).clamp(-1, 1)
-
-    def _to(self, like: Tensor) -> nn.Module:
-        return self.autoencoder.to(like.device).encoder
 
 
 @cache

@@ -13,7 +13,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from bakeoff.errors import BakeoffError
+from bakeoff.errors import BackendMissing, BakeoffError
 
 CHOICES = ("auto", "reference", "native")
 NATIVE_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -73,7 +73,7 @@ def choose(*tensors: Tensor | None) -> str:
     """The back end for these tensors: `native` or `reference`.
 
     Raises:
-        RuntimeError: BAKEOFF_BACKEND forces the native kernels and they are missing or cannot serve.
+        BackendMissing: BAKEOFF_BACKEND forces the native kernels and they are missing or cannot serve.
         BakeoffError: BAKEOFF_BACKEND names no back end.
     """
     choice = forced()
@@ -83,7 +83,7 @@ def choose(*tensors: Tensor | None) -> str:
     if not obstacle:
         return "native"
     if choice == "native":
-        raise RuntimeError(f"BAKEOFF_BACKEND forces the native kernels, but {obstacle}")
+        raise BackendMissing(f"BAKEOFF_BACKEND forces the native kernels, but {obstacle}")
     return "reference"
 
 

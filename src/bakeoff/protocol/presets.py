@@ -1,6 +1,7 @@
 """Reading protocols: presets by name, the user's own TOML files, overrides, and errors a user can act on."""
 
 import difflib
+import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +37,8 @@ def load_protocol(source: str, overrides: Sequence[str] = ()) -> Protocol:
 def parse_protocol(document: dict[str, Any], source: str) -> Protocol:
     """A document as a checked protocol; `source` names it in errors."""
     try:
-        return Protocol.model_validate(document)
+        # As JSON and strictly: true is no number and "3" is none, but lists are tuples.
+        return Protocol.model_validate_json(json.dumps(document, default=str), strict=True)
     except ValidationError as error:
         lines = [_explain(problem) for problem in error.errors()]
         raise BakeoffError(f"{source}: not a valid protocol:\n" + "\n".join(lines)) from None
@@ -52,9 +54,13 @@ def _locate(source: str) -> Path:
     if source in preset_names():
         return preset
     path = Path(source)
-    if path.is_file():
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except (OSError, ValueError) as error:  # too long for a path, or with a zero byte in it
+        raise BakeoffError(f"{source[:80]}...: cannot be a path ({error}).") from None
+    if is_file:
         return path
-    if path.is_dir():
+    if is_folder:
         raise BakeoffError(f"{source}: is a folder; give a protocol file (TOML) or a preset.")
     close = difflib.get_close_matches(source, preset_names(), 1)
     hint = f" Did you mean {close[0]}?" if close else ""
@@ -72,7 +78,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise BakeoffError(f"{path}: cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise BakeoffError(f"{path}: not a text file (byte {error.start} is not UTF-8).") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError; so are Python's own limits
         raise BakeoffError(f"{path}: not valid TOML: {error}.") from error
 
 
@@ -101,7 +107,7 @@ def _child(node: Any, part: str, path: str, override: str) -> Any:
 
 
 def _index(node: list[Any], part: str, path: str, override: str) -> int:
-    if not part.isdigit() or int(part) >= len(node):
+    if not (part.isascii() and part.isdigit()) or len(part) > 6 or int(part) >= len(node):
         raise BakeoffError(f"--set {override}: {path}: expected a number from 0 to {len(node) - 1}.")
     return int(part)
 
@@ -110,7 +116,7 @@ def _value(text: str) -> Any:
     """TOML's reading of the text, or the text itself, so that quotes may be left out."""
     try:
         return tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # not TOML, or a number or a nesting beyond Python's limits
         return text.strip()
 
 
@@ -125,7 +131,7 @@ def _explain(problem: Any) -> str:
     if kind == "missing":
         return f"  {path}: missing; it has no default"
     message = message.removeprefix("Value error, ")
-    if kind in ("value_error", "model_type", "dict_type"):
+    if kind == "value_error":
         return f"  {path}: {message[0].lower()}{message[1:]}"
     return f"  {path} = {problem['input']!r}: {message[0].lower()}{message[1:]}"
 

@@ -23,8 +23,8 @@ class Step:
     """One comparison: what was asked of which backbone, what was seen, what followed, what would flip it.
 
     Attributes:
-        distance: how far the observed value is from the threshold, as a share of the threshold (for the
-            quality bar over seeds: how many seeds would have to change); None where nothing was compared.
+        distance: by what share the observed value would have to change to reach the threshold (for the quality
+            bar over seeds: how many seeds would have to change); None where there is no such change.
     """
 
     criterion: str
@@ -141,8 +141,8 @@ def _passes_bar(name: str, result: Result, steps: list[Step]) -> bool:
 
 def _bar_step(trial: str, check: Check) -> Step:
     distance = None
-    if isinstance(check.observed, int | float) and isinstance(check.threshold, int | float) and check.threshold:
-        distance = abs(check.observed - check.threshold) / abs(check.threshold)
+    if isinstance(check.observed, int | float) and isinstance(check.threshold, int | float):
+        distance = _change(check.observed, check.threshold)
     return Step(
         f"quality bar, one seed: {check.name}",
         trial,
@@ -155,8 +155,7 @@ def _bar_step(trial: str, check: Check) -> Step:
 
 
 def _within_loss_margin(rule: Rule, names: list[str], results: dict[str, Result], steps: list[Step]) -> list[str]:
-    losses = {name: results[name].loss for name in names}
-    known = {name: loss for name, loss in losses.items() if loss is not None}
+    known = _comparable_losses(names, results)
     if not known:  # nothing to compare: all stay equal
         return names
     best = min(known, key=lambda name: known[name])
@@ -165,7 +164,7 @@ def _within_loss_margin(rule: Rule, names: list[str], results: dict[str, Result]
     for name in names:
         loss = known.get(name)
         within = loss is not None and loss <= threshold
-        distance = None if loss is None or not threshold else abs(loss / threshold - 1)
+        distance = None if loss is None or name == best else _change(loss, threshold)
         steps.append(
             Step(
                 "loss margin",
@@ -174,7 +173,7 @@ def _within_loss_margin(rule: Rule, names: list[str], results: dict[str, Result]
                 threshold=threshold,
                 outcome="best" if name == best else "equivalent" if within else "lost",
                 distance=distance,
-                flips="" if distance is None else f"a loss {100 * distance:.1f} % {'higher' if within else 'lower'}",
+                flips="" if distance is None else f"a loss {_percent(distance)} {'higher' if within else 'lower'}",
             )
         )
         if within:
@@ -212,7 +211,7 @@ def _by_speed(rule: Rule, names: list[str], results: dict[str, Result], steps: l
     for name in names:
         if name == fastest:
             continue
-        distance = abs(times[name] / threshold - 1)
+        distance = _change(times[name], threshold)
         slower = name not in tied
         steps.append(
             Step(
@@ -222,7 +221,7 @@ def _by_speed(rule: Rule, names: list[str], results: dict[str, Result], steps: l
                 threshold=threshold,
                 outcome=f"slower than {fastest}" if slower else f"speed-equivalent to {fastest}",
                 distance=distance,
-                flips=f"a step {100 * distance:.1f} % {'faster' if slower else 'slower'}",
+                flips=f"a step time {_percent(distance)} {'lower' if slower else 'higher'}",
             )
         )
         if slower:
@@ -245,7 +244,7 @@ def _by_loss_then_memory(names: list[str], results: dict[str, Result], steps: li
         for name in names:
             leads = name in leaders
             others = [known[other] for other in names if other != name]
-            distance = abs(known[name] / min(others) - 1) if min(others) else None
+            distance = _change(known[name], min(others))
             steps.append(
                 Step(
                     criterion,
@@ -254,7 +253,7 @@ def _by_loss_then_memory(names: list[str], results: dict[str, Result], steps: li
                     threshold=min(others),
                     outcome="leads" if leads else "behind",
                     distance=distance,
-                    flips="" if distance is None else f"{100 * distance:.1f} % {'more' if leads else 'less'}",
+                    flips="" if distance is None else f"{_percent(distance)} {'more' if leads else 'less'}",
                 )
             )
             if not leads:
@@ -336,6 +335,29 @@ def _ranked(values: Mapping[str, float | None], first: str, last: str) -> dict[s
 
 def _figure(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.4g}"
+
+
+def _comparable_losses(names: Sequence[str], results: Mapping[str, Result]) -> dict[str, float]:
+    """Mean losses over the seeds that all of them completed, so that seeds stay paired; else over their own."""
+    completed = {
+        name: {record.seed: record.loss for record in results[name].seeds if record.loss is not None} for name in names
+    }
+    shared = set.intersection(*(set(losses) for losses in completed.values()))
+    means = {}
+    for name, losses in completed.items():
+        kept = [loss for seed, loss in losses.items() if seed in shared or not shared]
+        if kept:
+            means[name] = fmean(kept)
+    return means
+
+
+def _change(observed: float, threshold: float) -> float | None:
+    """By what share `observed` must change to become `threshold`."""
+    return abs(threshold / observed - 1) if observed else None
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2f} %"
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

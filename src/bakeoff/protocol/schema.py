@@ -188,6 +188,10 @@ class Protocol(Section):
             raise ValueError(f"backbones: names must differ, given {', '.join(names)}")
         if len(set(self.seeds)) < len(self.seeds) or not all(0 <= seed < 2**31 for seed in self.seeds):
             raise ValueError(f"seeds = {list(self.seeds)}; allowed: different whole numbers in [0, 2^31)")
+        if self.training.warmup >= self.total_steps:
+            raise ValueError(
+                f"training.warmup = {self.training.warmup}; allowed: less than the {self.total_steps} steps of training"
+            )
         uses_attention = any("attention" in backbone.mixers for backbone in self.backbones)
         if uses_attention and self.model.d_model % self.mixers.attention.heads:
             raise ValueError(

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor
 
-from bakeoff.data import load_mnist
+from bakeoff.data import as_images, load_mnist
 from bakeoff.flow import Guided, Trajectory, draw_times, flow_loss, solve
 from bakeoff.judge import Quality, assess, load_judge
 from bakeoff.models.backbones import build_mixers, elastic, nominal_widths
@@ -22,6 +22,7 @@ from bakeoff.models.velocity import Frame, VelocityModel
 from bakeoff.protocol.schema import DIGIT_CLASSES, Backbone, Protocol, Sampling
 from bakeoff.protocol.schema import PixelCodec as PixelCodecSection
 
+ENCODED_AT_ONCE = 1000
 NOISE_ROWS = 16  # torch draws normals in blocks of 16 values; whole blocks make every prefix the same
 
 
@@ -97,9 +98,12 @@ class DigitsTask:
     def training_set(self, data_dir: Path | None, device: torch.device) -> TrainingSet:
         digits = load_mnist("train", data_dir)
         count = self.protocol.task.train_images
-        images_N1HW = torch.from_numpy(digits.images_NHW[:count]).float().div(127.5).sub(1).unsqueeze(1)
+        x_NLC = torch.empty(count, self.frame.tokens, self.frame.channels)
+        for start in range(0, count, ENCODED_AT_ONCE):  # so that the peak of a trial's memory is not made here
+            end = min(start + ENCODED_AT_ONCE, count)
+            x_NLC[start:end] = self.codec.encode(as_images(digits.images_NHW[start:end]))
         labels_N = torch.from_numpy(digits.labels_N[:count]).long()
-        return TrainingSet(self.codec.encode(images_N1HW).to(device), labels_N.to(device))
+        return TrainingSet(x_NLC.to(device), labels_N.to(device))
 
     def batch_indices(self, seed: int, step: int) -> Tensor:
         """Which images step `step` trains on: a fresh permutation every epoch, the last batch kept."""
@@ -163,4 +167,4 @@ class DigitsTask:
 
     def assess(self, images_BHW: Tensor) -> Quality:
         """The judge's figures of uint8 images (B, 28, 28)."""
-        return assess(load_judge(), images_BHW.float().div(127.5).sub(1).unsqueeze(1))
+        return assess(load_judge(), as_images(images_BHW))

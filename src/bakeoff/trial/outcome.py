@@ -1,6 +1,6 @@
 """From a run directory to its verdict: reads the trials' measurements and the speed pass, applies the rule."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from bakeoff.errors import BakeoffError
@@ -36,18 +36,20 @@ def verdict_of(run: RunDir) -> Verdict:
     planned = {backbone.name: run.protocol.seeds for backbone in run.protocol.backbones}
     verdict = decide(run.protocol.rule, [evidence(one) for one in measurements(run)], planned)
     if not speeds:
-        note = "speed is that of the trials' own last steps: the exclusive speed pass has not run"
-        verdict.notes.append(note)
         if verdict.outcome != "incomplete":
-            verdict = Verdict(
-                "incomplete", None, True, verdict.backbones, verdict.steps, [], ["speed pass"], so_far=verdict
-            )
-            for result in verdict.backbones.values():
-                result.outcome = "inconclusive"
+            verdict = _without_speed_pass(verdict)
+        verdict.notes.append("speed is that of the trials' own last steps: the exclusive speed pass has not run")
     for measurement in measurements(run):
         name = f"{measurement.backbone}-s{measurement.seed}"
         verdict.notes.extend(f"{name}: {note}" for note in measurement.notes)
     return verdict
+
+
+def _without_speed_pass(so_far: Verdict) -> Verdict:
+    reason = "the speed pass has not run"
+    results = {name: replace(one, outcome="inconclusive", reason=reason) for name, one in so_far.backbones.items()}
+    so_far.indicative = True
+    return Verdict("incomplete", None, True, results, so_far.steps, [], ["speed pass"], so_far)
 
 
 def verdict_json(run: RunDir, verdict: Verdict) -> dict[str, Any]:

@@ -110,8 +110,8 @@ def _probe(task: DigitsTask, planned: PlannedBackbone) -> tuple[float, float, fl
         labels_B = torch.zeros(batch, dtype=torch.long) if task.classes else None
         return lambda: flow_loss(model, x_BLC, torch.randn_like(x_BLC), t_B, labels_B).backward()
 
-    batch, taken = 1, 0.0
     step(1)()
+    batch, taken = 1, _seconds(step(1))
     while taken < PROBE_S / 2 and batch < task.protocol.training.batch:
         batch *= 2
         taken = _seconds(step(batch))

@@ -1,5 +1,6 @@
 """Runs a plan: one process per trial, seed by seed, then the speed pass, then the verdict."""
 
+import fcntl
 import json
 import os
 import signal
@@ -7,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +19,10 @@ import numpy as np
 import torch
 
 from bakeoff import __version__
+from bakeoff.data import mnist
 from bakeoff.errors import BakeoffError
+from bakeoff.judge import classifier
+from bakeoff.models import codec
 from bakeoff.protocol.presets import dump_protocol
 from bakeoff.protocol.rule import Verdict
 from bakeoff.protocol.schema import Protocol
@@ -29,9 +34,13 @@ from bakeoff.trial.plan import Plan, make_plan, plan_json
 from bakeoff.trial.rundir import RunDir, TrialDir, read_json, write_atomic, write_json
 
 LEFTOVER = ".protocol.toml.tmp"  # of a run that was killed before its first file was whole
-GRACE_S = 60.0  # for a stopping trial to write its checkpoint
+LOCK_WAIT_S = 10.0  # for the last trial of a killed run to notice
 
 Listener = Callable[[str, dict[str, Any]], None]
+
+
+class TrialFailed(Exception):
+    """A trial's process ended in a way it should not have."""
 
 
 class Interrupted(Exception):
@@ -83,7 +92,13 @@ def prepare(path: Path, protocol: Protocol, *, resume: bool) -> RunDir:
 
 def write_seal(run: RunDir, plan: Plan) -> None:
     """What was decided before the first step: the plan, by which version, and when."""
-    sealed = {"bakeoff": __version__, "created": datetime.now(UTC).isoformat()}
+    sealed = {
+        "bakeoff": __version__,
+        "created": datetime.now(UTC).isoformat(),
+        "data": mnist.fingerprint(),
+        "judge": classifier.fingerprint(),
+        "codec": codec.fingerprint(),
+    }
     write_json(run.seal, plan_json(plan, None) | sealed)
 
 
@@ -94,22 +109,22 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
         Interrupted: SIGINT or SIGTERM; the running trial has saved a checkpoint.
         BakeoffError: a trial's process refused its input.
     """
-    _note_environment(run, options, listen)
-    with _terminable():
+    with _terminable(), _alone(run) as lock:
+        _note_environment(run, options, listen)
         for trial in run.trials():
             if trial.done:
                 listen(trial.name, {"event": "already done"})
                 continue
-            _spawn(run, trial.name, ["--trial", trial.backbone, str(trial.seed)], options, listen)
+            _spawn(run, trial.name, ["--trial", trial.backbone, str(trial.seed)], options, listen, lock)
             listen(trial.name, {"event": "measured", "measurement": trial.measurement()})
             write_overview(run)
             if trial.backbone == run.protocol.backbones[-1].name and trial.seed != run.protocol.seeds[-1]:
                 listen("", {"event": "so far", "verdict": verdict_of(run)})
         if not run.speed.is_file():
             listen("speed", {"event": "speed pass"})
-            _spawn(run, "speed", [], options, listen)
-    verdict = verdict_of(run)
-    write_json(run.verdict, verdict_json(run, verdict))
+            _spawn(run, "speed", [], options, listen, lock)
+        verdict = verdict_of(run)
+        write_json(run.verdict, verdict_json(run, verdict))
     return verdict
 
 
@@ -143,16 +158,46 @@ def _note_environment(run: RunDir, options: Options, listen: Listener) -> None:
         listen("", {"event": "environment changed", "changed": changed})
 
 
-def _spawn(run: RunDir, name: str, arguments: list[str], options: Options, listen: Listener) -> None:
+@contextmanager
+def _alone(run: RunDir) -> Iterator[int]:
+    """Holds the run directory; the trials inherit the lock, so that an orphaned one still keeps others out.
+
+    Raises:
+        BakeoffError: another process works there, still after ten seconds.
+    """
+    with open(run.path / ".lock", "w") as file:
+        deadline = time.monotonic() + LOCK_WAIT_S
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise BakeoffError(
+                        f"{run.path}: another run is working in this directory; wait for it, or stop it."
+                    ) from None
+                time.sleep(0.1)
+        yield file.fileno()
+
+
+def _spawn(run: RunDir, name: str, arguments: list[str], options: Options, listen: Listener, lock: int) -> None:
     """One worker process, its progress passed on; on SIGINT or SIGTERM it is asked to stop, and waited for."""
-    command = [sys.executable, "-m", worker.__name__, str(run.path), *arguments]
+    # -P: a file of the user's that is named like a module must not be imported in its place
+    command = [sys.executable, "-P", "-m", worker.__name__, str(run.path), *arguments, "--parent", str(os.getpid())]
     command += ["--device", options.device, "--threads", str(options.threads)]
     command += ["--checkpoint-every", str(options.checkpoint_every_s), "--launched", repr(time.time())]
     if options.data_dir is not None:
         command += ["--data-dir", str(options.data_dir)]
     with (
         tempfile.TemporaryFile() as errors,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True) as child,
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+            pass_fds=(lock,),
+        ) as child,
     ):
         assert child.stdout is not None
         try:
@@ -174,14 +219,15 @@ def _spawn(run: RunDir, name: str, arguments: list[str], options: Options, liste
         raise BakeoffError(message)
     if code:
         how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        raise RuntimeError(f"the process of {name} ended {how}.\n{message}")
+        raise TrialFailed(f"the process of {name} ended {how}.\n{message}")
 
 
 def _stop(child: subprocess.Popen) -> None:
+    """It stops after its current step; a second Ctrl-C does not wait for that."""
     try:
         child.send_signal(signal.SIGTERM)
-        child.wait(GRACE_S)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        child.wait()
+    except KeyboardInterrupt:
         child.kill()
 
 

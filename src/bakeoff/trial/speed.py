@@ -5,15 +5,16 @@ step of each backbone in turn, so that a slow minute slows all of them.
 """
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from bakeoff.tasks import build_task
 from bakeoff.tasks.digits import derived_seed
+from bakeoff.trial.checkpoint import load_model
 from bakeoff.trial.meters import StepClock, load_average, spread
-from bakeoff.trial.plan import Plan
+from bakeoff.trial.plan import make_plan
+from bakeoff.trial.rundir import RunDir
 from bakeoff.trial.trainer import Trainer
 
 WARM_UP = 2
@@ -23,25 +24,29 @@ SAMPLING_ROUNDS = 3
 
 
 def measure_speed(
-    plan: Plan,
+    run: RunDir,
     data_dir: Path | None,
     device: torch.device,
-    progress: Callable[[int], None] = lambda _: None,
 ) -> dict:
     """Forward + backward of one training batch, and sampling of the shown grid, for every backbone.
 
-    Rounds stop after 100, or after half a minute when at least five are done.
+    The weights are those that the first seed's trials have trained, where they did not diverge. Rounds stop after
+    100, or after half a minute when at least five are done.
 
     Returns:
         the content of `speed.json`: for every backbone the spread of both, in milliseconds and seconds.
     """
-    protocol, task = plan.protocol, build_task(plan.protocol)
+    plan, protocol, task = make_plan(run.protocol), run.protocol, build_task(run.protocol)
     data = task.training_set(data_dir, device)
     seed = protocol.seeds[0]
     trainers = {
         planned.backbone.name: Trainer(task, planned.backbone, planned.fit.widths, seed, data)
         for planned in plan.backbones
     }
+    for name, trainer in trainers.items():
+        trained = run.trial(name, seed).model
+        if trained.is_file():
+            trainer.model.load_state_dict(load_model(trained).model.state_dict())
     load_before, clock = load_average(), StepClock(device)
     times: dict[str, list[float]] = {name: [] for name in trainers}
     started, rounds = time.monotonic(), 0
@@ -52,7 +57,6 @@ def measure_speed(
             if rounds >= WARM_UP:
                 times[name] += taken
         rounds += 1
-        progress(rounds)
 
     count = protocol.sampling.count
     noise_BLC, labels_B = (

@@ -61,12 +61,13 @@ class Trainer:
             return recipe.lr * warm
         return recipe.lr * warm * 0.5 * (1 + math.cos(math.pi * step / self.total))
 
-    def run(self, report: Callable[[int, list[float]], bool]) -> bool:
-        """Train to the end, or until a loss is not finite, or `report` says stop.
+    def run(self, report: Callable[[int, list[float]], None], stop: Callable[[], bool] = lambda: False) -> bool:
+        """Train to the end, or until a loss is not finite, or until asked to stop.
 
         Args:
-            report: called every ten steps with the number of steps done and the losses since the last call;
-                returns False to stop here.
+            report: called every ten steps, and when stopping, with the number of steps done and the losses since
+                the last call.
+            stop: asked after every step.
 
         Returns:
             whether training is over (True), or was stopped and can go on (False).
@@ -75,17 +76,20 @@ class Trainer:
         while self.step < self.total and self.diverged_at is None:
             first = self.step
             last = min(self.total, (first // REPORT_STEPS + 1) * REPORT_STEPS)
-            while self.step < last:
+            stopping = False
+            while self.step < last and not stopping:
                 self._one_step()
+                stopping = stop()
             with self.watch("reading losses"):
-                losses = self.losses[first:last].tolist()
+                losses = self.losses[first : self.step].tolist()
                 self.times_ms = (self.times_ms + self._clock.drain())[-TIMED_STEPS:]
             finite = [math.isfinite(loss) for loss in losses]
             if not all(finite):
                 self.diverged_at = first + finite.index(False)
-            if not report(self.step, losses):
-                return self.step >= self.total or self.diverged_at is not None
-        return True
+            report(self.step, losses)
+            if stopping:
+                break
+        return self.step >= self.total or self.diverged_at is not None
 
     def _one_step(self) -> None:
         recipe = self.protocol.training
@@ -166,14 +170,13 @@ class Trainer:
         self.watch = Stopwatch(state["seconds"])
 
     def final_loss(self) -> float:
-        """Mean loss over the images of the last epoch; every image counts once."""
-        per_epoch = self.protocol.steps_per_epoch
-        last: list[tuple[float, int]] = []
-        for step in range(max(0, self.total - per_epoch), self.total):
-            last.append((self.losses[step].item(), len(self.task.batch_indices(self.seed, step))))
-        images = sum(count for _, count in last)
-        return sum(loss * count for loss, count in last) / images
+        """Mean over the images of the last epoch's worth of steps, or of all steps if there are fewer."""
+        first = max(0, self.total - self.protocol.steps_per_epoch)
+        images = [len(self.task.batch_indices(self.seed, step)) for step in range(first, self.total)]
+        losses = self.losses[first:].tolist()
+        return sum(loss * count for loss, count in zip(losses, images, strict=True)) / sum(images)
 
     def recent_losses(self) -> list[float]:
-        """The last fifth of training, for its trend."""
-        return self.losses[self.total - max(10, self.total // 5) :].tolist()
+        """Of the last epochs, for their trend: a fifth of training, at least one epoch, at most half."""
+        window = min(max(self.total // 5, self.protocol.steps_per_epoch), max(self.total // 2, 10))
+        return self.losses[-window:].tolist()
