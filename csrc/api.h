@@ -8,7 +8,7 @@ namespace bakeoff {
 
 // The sequence is walked in chunks; backward recomputes one chunk at a time from the state before it.
 // 14 tokens of every buffer that a chunk needs fit a 32 KiB first-level cache, and 14 * 14 = 196.
-constexpr int kChunk = 14;
+constexpr int kChunk = 28;
 // A work item is one sample and kGroup channels, whatever the number of threads: sums keep their order.
 constexpr int kGroup = 128;
 // Rows of states are stored padded to a multiple of the widest vector, whichever instruction set runs.

@@ -68,7 +68,7 @@ def selective_scan(
         dt = softplus(dt + dt_bias) ;  h_t = exp(dt_t A) h_{t-1} + dt_t u_t B_t
         y_t = (<C_t, h_t> + D u_t) silu(z_t)
 
-    Differentiable once in every tensor. The native back end keeps the state before every fourteenth token and
+    Differentiable once in every tensor. The native back end keeps the state before every chunk of tokens and
     makes the rest again in backward: memory is linear in L and no (B, L, D, N) tensor exists. Its results do
     not depend on the number of threads (torch.get_num_threads()).
 
