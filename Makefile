@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quick test setup lint sanitize clean
+.PHONY: quick test test-reference setup lint sanitize clean
 
 quick: setup
 	$(BIN)/bakeoff run mnist-quick --resume
 
 test: setup
 	$(BIN)/python -m pytest
+
+# The same tests with the plain PyTorch operations in place of the kernels.
+test-reference: setup
+	BAKEOFF_BACKEND=reference $(BIN)/python -m pytest
 
 lint: setup
 	$(BIN)/ruff format --check .

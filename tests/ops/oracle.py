@@ -58,8 +58,11 @@ def run_scan(inputs: Tensors, **options: bool) -> dict[str, Tensor]:
     return gradients(selective_scan(**x, return_final_state=True, **options), x)  # type: ignore[arg-type]
 
 
-def exact_scan(inputs: Tensors, *, dt_softplus: bool = True, reverse: bool = False) -> dict[str, Tensor]:
-    x = leaves(inputs, torch.float64)
+def exact_scan(
+    inputs: Tensors, *, dt_softplus: bool = True, reverse: bool = False, dtype: torch.dtype = torch.float64
+) -> dict[str, Tensor]:
+    """By the plain PyTorch loop; with dtype float32 it shows what rounding alone does."""
+    x = leaves(inputs, dtype)
     return gradients(reference.selective_scan(*x.values(), dt_softplus, reverse), x)  # type: ignore[arg-type]
 
 
@@ -77,12 +80,23 @@ def relative_l2(x: Tensor, exact: Tensor) -> float:
     return ((x.double() - exact).norm() / exact.norm().clamp_min(1e-30)).item()
 
 
-def assert_close(got: dict[str, Tensor], exact: dict[str, Tensor], tolerance: float = TOLERANCE) -> None:
-    """Relative L2 error of every entry; few elements get more: each may be a sum that nearly cancels."""
+def assert_close(
+    got: dict[str, Tensor],
+    exact: dict[str, Tensor],
+    tolerance: float = TOLERANCE,
+    rounded: dict[str, Tensor] | None = None,
+) -> None:
+    """Relative L2 error of every entry; few elements get more: each may be a sum that nearly cancels.
+
+    With `rounded`, the same by another float32 computation, ten times its error is allowed too: where that is large,
+    the sums cancel, and no float32 computation can do much better.
+    """
     assert got.keys() == exact.keys()
     for name, x in exact.items():
         assert got[name].shape == x.shape, name
         error, allowed = relative_l2(got[name], x), tolerance * (1 if x.numel() >= 32 else 20)
+        if rounded is not None:
+            allowed = max(allowed, 10 * relative_l2(rounded[name], x))
         assert error <= allowed, f"{name}: relative L2 error {error:.1e}, allowed {allowed:.1e}"
 
 

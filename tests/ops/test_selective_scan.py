@@ -234,7 +234,7 @@ def test_no_samples(backend: str) -> None:
     assert not got["A_DN"].any()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     B=st.integers(1, 3),
     L=st.integers(1, 45),
@@ -246,4 +246,5 @@ def test_no_samples(backend: str) -> None:
 )
 def test_fuzz(native: str, B: int, L: int, D: int, N: int, reverse: bool, optional: bool, seed: int) -> None:
     inputs = scan_inputs(B, L, D, N, optional=optional, seed=seed)
-    assert_close(run_scan(inputs, reverse=reverse), exact_scan(inputs, reverse=reverse))
+    rounded = exact_scan(inputs, reverse=reverse, dtype=torch.float32)
+    assert_close(run_scan(inputs, reverse=reverse), exact_scan(inputs, reverse=reverse), rounded=rounded)
