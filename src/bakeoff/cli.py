@@ -44,15 +44,27 @@ DataOption = Annotated[
     typer.Option(help="Folder with your own MNIST files (IDX; raw, .gz or .xz). Default: the shipped ones."),
 ]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ... or auto: cuda where there is one.")]
+PluginsOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-plugins", help="Let the protocol load mixers from your modules; their code runs on this machine."
+    ),
+]
 ThreadsOption = Annotated[int, typer.Option(min=0, max=1024, help="CPU threads; 0 leaves the choice to torch.")]
 
 
 @app.command()
-def plan(protocol: ProtocolArgument, set_: SetOption = [], as_json: JsonOption = False) -> None:  # noqa: B006
+def plan(
+    protocol: ProtocolArgument,
+    set_: SetOption = [],  # noqa: B006
+    allow_plugins: PluginsOption = False,
+    as_json: JsonOption = False,
+) -> None:
     """Show matched widths, counts, costs, trials and the estimated time; nothing is trained."""
     from bakeoff.protocol.presets import load_protocol
 
     resolved = load_protocol(protocol, set_)
+    _permit(allow_plugins)
     from bakeoff.trial.plan import estimate, make_plan, plan_json
 
     planned = make_plan(resolved)
@@ -78,6 +90,7 @@ def run(
     device: DeviceOption = "auto",
     threads: ThreadsOption = 0,
     data_dir: DataOption = None,
+    allow_plugins: PluginsOption = False,
     checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds between a trial's checkpoints.")] = 30.0,
 ) -> None:
     """Train every backbone with every seed, measure, judge, and give the verdict."""
@@ -87,7 +100,8 @@ def run(
     from bakeoff.terminal import Show, headline, show_verdict
     from bakeoff.trial import runner
 
-    options = runner.Options(_device(device), threads, data_dir, checkpoint_every)
+    _permit(allow_plugins)
+    options = runner.Options(_device(device), threads, data_dir, checkpoint_every, allow_plugins)
     if data_dir is not None:
         from bakeoff.data import load_mnist
 
@@ -130,7 +144,13 @@ def verdict(directory: RunArgument, as_json: JsonOption = False) -> None:
 
 @app.command()
 def sample(
-    checkpoint: Annotated[Path, typer.Argument(help="A model.safetensors of a run's trial.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A trial's model.safetensors, or any state_dict of such a model (safetensors, .pt).")
+    ],
+    protocol: Annotated[
+        str | None, typer.Option(help="For weights without a header: the preset or TOML file they were trained by.")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="For weights without a header: which backbone they are.")] = None,
     label: Annotated[int | None, typer.Option(min=0, max=9, help="Digit to draw; default: 0 to 9 in turn.")] = None,
     count: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = 64,
     steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Solver steps; default: the protocol's.")] = None,
@@ -144,13 +164,16 @@ def sample(
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the noise.")] = 0,
     out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("grid.png"),
     device: DeviceOption = "auto",
+    allow_plugins: PluginsOption = False,
 ) -> None:
     """Draw samples from a trained model into one picture."""
+    from bakeoff.protocol.presets import load_protocol
     from bakeoff.trial.checkpoint import load_model
     from bakeoff.trial.grids import grid, png
     from bakeoff.trial.rundir import write_atomic
 
-    loaded = load_model(checkpoint)
+    _permit(allow_plugins)
+    loaded = load_model(checkpoint, None if protocol is None else load_protocol(protocol), backbone)
     if label is not None and not loaded.task.classes:
         raise BakeoffError(f"--label {label}: this model is unconditional; leave --label out.")
     changes = {"steps": steps, "solver": solver, "guidance": guidance}
@@ -167,6 +190,40 @@ def sample(
     except OSError as error:
         raise BakeoffError(f"--out {out}: cannot be written ({error.strerror}).") from error
     typer.echo(f"{out}: {count} samples, {sampling.steps} {sampling.solver} steps, {trajectory.nfe} evaluations each")
+
+
+@app.command("check-plugin")
+def check_plugin(
+    name: Annotated[str, typer.Argument(help="package.module:Class, or a name that --plugin modules register.")],
+    plugin: Annotated[
+        list[str], typer.Option(metavar="MODULE", help="Module to import first, which registers the name. Repeatable.")
+    ] = [],  # noqa: B006
+    option: Annotated[
+        list[str], typer.Option(metavar="KEY=VALUE", help="Option for the constructor. Repeatable.")
+    ] = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Test whether a mixer keeps the contract: shapes, gradients, determinism, independence, costs.
+
+    Naming it here allows its code to be loaded. Exit code 0 if all checks hold, 1 if one does not.
+    """
+    from bakeoff.protocol.presets import parse_options
+
+    options = parse_options(option)
+    _permit(True)
+    from bakeoff.models.contract import check_mixer
+    from bakeoff.models.registry import load_plugins, mixer_class
+
+    load_plugins(plugin)
+    checks = check_mixer(mixer_class(name), options)
+    if as_json:
+        _print_json({"mixer": name, "checks": [vars(check) for check in checks]})
+    else:
+        from bakeoff.terminal import show_checks
+
+        show_checks(_console(), name, checks)
+    if not all(check.passed for check in checks):
+        raise typer.Exit(FAILED)
 
 
 @app.command()
@@ -229,6 +286,13 @@ def _device(name: str) -> str:
     if device.type not in ("cpu", "cuda"):
         raise BakeoffError(f"--device {name}: not supported; allowed: auto, cpu, cuda, cuda:N.")
     return name
+
+
+def _permit(allowed: bool) -> None:
+    if allowed:
+        from bakeoff.models.registry import allow_plugins
+
+        allow_plugins()
 
 
 def _console() -> Any:

@@ -1,7 +1,7 @@
 """What the terminal shows: tables of plans and verdicts, and live progress of a run."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -20,6 +20,7 @@ from bakeoff.protocol.measurement import Measurement
 from bakeoff.protocol.rule import Step, Verdict, criteria_table
 
 if TYPE_CHECKING:
+    from bakeoff.models.contract import ContractCheck
     from bakeoff.trial.plan import Plan
 
 TEXT_EVERY_S = 10.0
@@ -50,15 +51,17 @@ def show_plan(console: Console, plan: "Plan", estimated: Mapping[str, Any] | Non
     for one in plan.backbones:
         table.add_row(
             one.backbone.name,
-            escape(f"{one.backbone.repeats} x [{', '.join(one.backbone.mixers)}]"),
+            escape(f"{one.backbone.repeats} x [{', '.join(map(_short, one.backbone.mixers))}]"),
             _widths(one.nominal_widths),
             f"{one.nominal_params:,}",
             _widths(one.fit.widths),
             f"[bold]{one.fit.params:,}[/]",
-            f"{one.flops_per_sample / 1e6:.1f}",
-            f"{one.state_bytes / 1024:.1f}",
+            f"{one.flops_per_sample / 1e6:.1f}{'*' if 'flops' in one.measured else ''}",
+            f"{one.state_bytes / 1024:.1f}{'*' if 'state_bytes' in one.measured else ''}",
         )
     console.print(table)
+    if any(one.measured for one in plan.backbones):
+        console.print("* not stated by a plug-in: counted by torch, or the size of all inputs for the state")
     counts = [one.fit.params for one in plan.backbones]
     console.print(f"largest over smallest: {max(counts) / min(counts):.3f} (allowed {protocol.budget.tolerance:g})")
     if estimated:
@@ -135,6 +138,13 @@ def _step_table(steps: list[Step]) -> Table:
             step.flips,
         )
     return table
+
+
+def show_checks(console: Console, name: str, checks: "Sequence[ContractCheck]") -> None:
+    table = Table("check", "result", "what was seen", title=escape(f"The contract of {name}"), title_justify="left")
+    for check in checks:
+        table.add_row(check.name, "holds" if check.passed else "[bold]FAILS[/]", escape(check.detail))
+    console.print(table)
 
 
 class Show:
@@ -238,7 +248,12 @@ def _figure(value: float | str | None) -> str:
 
 
 def _widths(widths: Mapping[str, int]) -> str:
-    return ", ".join(f"{kind} {width}" for kind, width in widths.items())
+    return ", ".join(f"{_short(kind)} {width}" for kind, width in widths.items())
+
+
+def _short(mixer: str) -> str:
+    """A plug-in's class without its module."""
+    return mixer.rpartition(":")[2]
 
 
 def _codec(plan: "Plan") -> str:

@@ -88,7 +88,7 @@ OVERRIDES = {
     "codec.kind=vae": ["codec", "'vae'", "'pixel', 'latent'"],
     "model.order=random": ["model.order = 'random'", "'raster'"],
     "mixers.attention.heads=7": ["heads = 7 does not divide", "128"],
-    'backbones.0.mixers=["mambo"]': ["backbones.0.mixers.0 = 'mambo'", "'mamba'"],
+    'backbones.0.mixers=["mambo"]': ["backbones.0.mixers: 'mambo'", "did you mean mamba?", "mamba, attention, mlp"],
     "backbones.0.name=hybrid": ["names must differ"],
     "backbones.0.name=../x": ["backbones.0.name = '../x'", "match pattern"],
     "seeds=[]": ["seeds"],

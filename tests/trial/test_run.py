@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 COMMAND = [sys.executable, "-m", "bakeoff"]
 ONE = 'backbones=[{name="hybrid", mixers=["mamba", "attention", "mlp"]}]'
 SHORT = ["--set", "training.steps=60", "--set", "training.ema=0.9", "--set", ONE]
@@ -249,6 +250,34 @@ def test_a_diverged_trial_is_recorded_and_the_run_goes_on(tmp_path: Path) -> Non
     assert verdict["outcome"] == "all_eliminated"
     assert not verdict["backbones"]["first"]["seeds"][0]["completed"]
     assert (out / "trials/second-s0/measurement.json").is_file()
+
+
+def test_a_plug_in_is_a_candidate_like_any_other(tmp_path: Path) -> None:
+    """The shipped example, judged beside the built-in backbones; without leave its code is not run."""
+    example = ["run", "gated_recurrence.toml", "--out", tmp_path / "run", "--threads", 1]
+    refused = bakeoff(*example, cwd=EXAMPLES)
+    assert refused.returncode == 2 and "--allow-plugins" in refused.stderr
+    assert not (tmp_path / "run").exists()
+    done = bakeoff(*example, "--allow-plugins", cwd=EXAMPLES)
+    assert done.returncode == 0, done.stderr
+    verdict = json.loads(bakeoff("verdict", tmp_path / "run", "--json").stdout)
+    assert list(verdict["backbones"]) == ["mamba", "transformer", "hybrid", "recurrence"]
+    assert verdict["backbones"]["recurrence"]["outcome"] in ("won", "lost", "tied", "eliminated")
+    model = tmp_path / "run/trials/recurrence-s0/model.safetensors"
+    picture = ["sample", model, "--count", 4, "--out", tmp_path / "x.png"]
+    assert bakeoff(*picture, cwd=EXAMPLES).returncode == 2
+    assert bakeoff(*picture, "--allow-plugins", cwd=EXAMPLES).returncode == 0
+
+
+def test_check_plugin_says_what_fails(tmp_path: Path) -> None:
+    good = bakeoff("check-plugin", "gated_recurrence:GatedRecurrence", "--option", "slowest=0.9", cwd=EXAMPLES)
+    assert good.returncode == 0 and "FAILS" not in good.stdout
+    (tmp_path / "bad.py").write_text("from torch import nn\nclass Bad(nn.Linear):\n    pass\n")
+    bad = bakeoff("check-plugin", "bad:Bad", "--json", cwd=tmp_path)
+    assert bad.returncode == 1
+    failed = [check["name"] for check in json.loads(bad.stdout)["checks"] if not check["passed"]]
+    assert "maps (B, L, D) to (B, L, D)" in failed or "the width widens it" in failed
+    assert bakeoff("check-plugin", "bad:Worse", cwd=tmp_path).returncode == 2
 
 
 REFUSED = {

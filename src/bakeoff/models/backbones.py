@@ -3,19 +3,24 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from bakeoff.models.mixers import MIXERS, Direction, Mixer
+from torch import nn
+
+from bakeoff.errors import BakeoffError
+from bakeoff.models.costs import expand_of, is_directional, width_name_of
+from bakeoff.models.mixers import Direction
+from bakeoff.models.registry import mixer_class
 
 Order = Literal["raster", "reverse", "alternating", "bidirectional"]
 
 
 def nominal_widths(layers: Sequence[str], d_model: int) -> dict[str, int]:
     """The literature's width of every kind of mixer in the arrangement."""
-    return {name: MIXERS[name].expand * d_model for name in layers}
+    return {name: expand_of(mixer_class(name)) * d_model for name in layers}
 
 
 def elastic(layers: Sequence[str]) -> list[str]:
     """The kinds of mixer whose width the matcher may turn."""
-    return [name for name in dict.fromkeys(layers) if MIXERS[name].width_name]
+    return [name for name in dict.fromkeys(layers) if width_name_of(mixer_class(name))]
 
 
 def build_mixers(
@@ -24,17 +29,25 @@ def build_mixers(
     widths: Mapping[str, int],
     options: Mapping[str, Mapping[str, Any]],
     order: Order,
-) -> list[Mixer]:
+) -> list[nn.Module]:
     """One mixer a layer. The token order becomes a direction for the mixers that have one."""
-    built: list[Mixer] = []
+    built: list[nn.Module] = []
     turns = 0
     for name in layers:
-        kind, arguments = MIXERS[name], dict(options.get(name, {}))
-        if kind.directional:
+        kind, arguments = mixer_class(name), dict(options.get(name, {}))
+        if is_directional(kind):
             arguments["direction"] = _direction(order, turns)
             turns += 1
-        built.append(kind(d_model, widths[name], **arguments))
+        built.append(_construct(name, kind, d_model, widths[name], arguments))
     return built
+
+
+def _construct(name: str, kind: type[nn.Module], d_model: int, width: int, arguments: dict[str, Any]) -> nn.Module:
+    try:
+        return kind(d_model, width, **arguments)
+    except TypeError as error:
+        given = ", ".join(["d_model", "width", *arguments])
+        raise BakeoffError(f"mixer {name!r}: cannot be built from ({given}): {error}.") from error
 
 
 def _direction(order: Order, turn: int) -> Direction:

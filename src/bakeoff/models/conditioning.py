@@ -11,8 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bakeoff.models.mixers import Mixer
-
 Conditioning = Literal["adaln", "head"]
 
 
@@ -48,7 +46,7 @@ class Condition(nn.Module):
 class AdaLNBranch(nn.Module):
     """x + gate(c) * mixer(norm(x) (1 + scale(c)) + shift(c)), zero-initialised [DiT, Peebles and Xie 2023]."""
 
-    def __init__(self, mixer: Mixer, d_model: int) -> None:
+    def __init__(self, mixer: nn.Module, d_model: int) -> None:
         super().__init__()
         self.mixer = mixer
         self.norm = nn.LayerNorm(d_model, elementwise_affine=False)
@@ -58,14 +56,15 @@ class AdaLNBranch(nn.Module):
         shift, scale, gate = self.modulation(F.silu(c_BD)).unsqueeze(1).chunk(3, dim=-1)
         return x_BLD + gate * self.mixer(self.norm(x_BLD) * (1 + scale) + shift)
 
-    def flops(self, L: int) -> int:
-        return self.mixer.flops(L) + 2 * self.modulation.weight.numel()
+    def flops(self) -> int:
+        """Of the branch alone, without its mixer."""
+        return 2 * self.modulation.weight.numel()
 
 
 class PlainBranch(nn.Module):
     """x + mixer(norm(x)): pre-norm, blind to the condition."""
 
-    def __init__(self, mixer: Mixer, d_model: int) -> None:
+    def __init__(self, mixer: nn.Module, d_model: int) -> None:
         super().__init__()
         self.mixer = mixer
         self.norm = nn.LayerNorm(d_model)
@@ -73,8 +72,9 @@ class PlainBranch(nn.Module):
     def forward(self, x_BLD: Tensor, c_BD: Tensor) -> Tensor:
         return x_BLD + self.mixer(self.norm(x_BLD))
 
-    def flops(self, L: int) -> int:
-        return self.mixer.flops(L)
+    def flops(self) -> int:
+        """Of the branch alone, without its mixer."""
+        return 0
 
 
 class AdaLNHead(nn.Module):

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from bakeoff.models import costs
 from bakeoff.models.conditioning import (
     AdaLNBranch,
     AdaLNHead,
@@ -19,7 +20,6 @@ from bakeoff.models.conditioning import (
     TimeHead,
     sinusoidal,
 )
-from bakeoff.models.mixers import Mixer
 
 Positions = Literal["none", "sinusoidal", "learned"]
 
@@ -39,7 +39,7 @@ class Frame:
 class VelocityModel(nn.Module):
     """v_hat(x_t, t, label): (B, L, C), (B,) in [0, 1], (B,) integer or None -> (B, L, C)."""
 
-    def __init__(self, frame: Frame, mixers: Sequence[Mixer]) -> None:
+    def __init__(self, frame: Frame, mixers: Sequence[nn.Module]) -> None:
         super().__init__()
         self.frame = frame
         D, adaln = frame.d_model, frame.conditioning == "adaln"
@@ -70,12 +70,15 @@ class VelocityModel(nn.Module):
 
     def flops(self) -> int:
         """FLOPs of one sample's forward pass: matrix products, convolutions and scans."""
-        L = self.frame.tokens
-        branches: list[AdaLNBranch | PlainBranch] = list(self.branches)  # type: ignore[arg-type]
-        total = 2 * L * self.embed.weight.numel() + self.condition.flops() + self.head.flops(L)
-        return total + sum(branch.flops(L) for branch in branches)
+        L, D = self.frame.tokens, self.frame.d_model
+        trunk = 2 * L * self.embed.weight.numel() + self.condition.flops() + self.head.flops(L)
+        branches = sum(branch.flops() + costs.flops(branch.mixer, L, D) for branch in self._branches())
+        return trunk + branches
 
     def state_bytes(self) -> int:
         """Bytes that generation token by token would keep, all mixers together, float32."""
-        branches: list[AdaLNBranch | PlainBranch] = list(self.branches)  # type: ignore[arg-type]
-        return sum(branch.mixer.state_bytes(self.frame.tokens) for branch in branches)
+        L, D = self.frame.tokens, self.frame.d_model
+        return sum(costs.state_bytes(branch.mixer, L, D) for branch in self._branches())
+
+    def _branches(self) -> list[AdaLNBranch | PlainBranch]:
+        return list(self.branches)  # type: ignore[arg-type]

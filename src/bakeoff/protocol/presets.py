@@ -99,6 +99,21 @@ def _apply(document: dict[str, Any], override: str) -> None:
         node[last] = _value(text)
 
 
+def parse_options(texts: Sequence[str]) -> dict[str, Any]:
+    """KEY=VALUE texts as a dictionary, values read as TOML.
+
+    Raises:
+        BakeoffError: a text is not KEY=VALUE.
+    """
+    options = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip().isidentifier():
+            raise BakeoffError(f"--option {text}: expected KEY=VALUE, for example --option d_state=16.")
+        options[key.strip()] = _value(value)
+    return options
+
+
 def _child(node: Any, part: str, path: str, override: str) -> Any:
     child = node[_index(node, part, path, override)] if isinstance(node, list) else node.setdefault(part, {})
     if not isinstance(child, (dict, list)):
@@ -131,6 +146,8 @@ def _explain(problem: Any) -> str:
     if kind == "missing":
         return f"  {path}: missing; it has no default"
     message = message.removeprefix("Value error, ")
+    if kind == "value_error" and not location:
+        return f"  {message}"
     if kind == "value_error":
         return f"  {path}: {message[0].lower()}{message[1:]}"
     return f"  {path} = {problem['input']!r}: {message[0].lower()}{message[1:]}"

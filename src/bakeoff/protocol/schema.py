@@ -3,8 +3,11 @@
 Two protocols with equal digests are the same experiment. Every field has its unit and meaning beside it.
 """
 
+import difflib
 import hashlib
 import json
+import re
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -12,7 +15,21 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 IMAGE_SIDE = 28
 TRAIN_IMAGES = 60_000
 DIGIT_CLASSES = 10
-MixerName = Literal["mamba", "attention", "mlp"]
+BUILT_IN_MIXERS = ("mamba", "attention", "mlp")
+PLUGIN_MIXER = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # package.module:Class
+OptionValue = bool | int | float | str
+
+
+def check_mixer_name(name: str, plugins: Sequence[str]) -> str:
+    """A built-in mixer, `package.module:Class`, or any name where plug-in modules may register it."""
+    if name in BUILT_IN_MIXERS or PLUGIN_MIXER.fullmatch(name) or (plugins and name.isidentifier()):
+        return name
+    close = difflib.get_close_matches(name, BUILT_IN_MIXERS, 1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    raise ValueError(
+        f"{name!r}: unknown mixer{hint}; allowed: {', '.join(BUILT_IN_MIXERS)}, package.module:Class, or a name that "
+        "a module listed under plugins registers"
+    )
 
 
 class Section(BaseModel):
@@ -78,7 +95,10 @@ class MlpOptions(Section):
 
 
 class Mixers(Section):
-    """Options of the mixers, the same wherever they stand."""
+    """Options of the mixers, the same wherever they stand; a plug-in's are handed to its constructor as they are."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+    __pydantic_extra__: dict[str, dict[str, OptionValue]]  # pyright: ignore[reportIncompatibleVariableOverride]
 
     mamba: MambaOptions = MambaOptions()
     attention: AttentionOptions = AttentionOptions()
@@ -89,7 +109,7 @@ class Backbone(Section):
     """A named arrangement of mixers: `mixers`, repeated `repeats` times."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$", description="lower case, digits, - and _")
-    mixers: tuple[MixerName, ...] = Field(min_length=1, max_length=64)
+    mixers: tuple[str, ...] = Field(min_length=1, max_length=64)
     repeats: int = Field(default=1, ge=1, le=256)
 
     @property
@@ -170,10 +190,13 @@ class Protocol(Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,60}$")
     description: str = Field(default="", max_length=2000)
     seeds: tuple[int, ...] = Field(min_length=1, max_length=1000)
+    plugins: tuple[str, ...] = Field(
+        default=(), max_length=64, description="modules to import that register mixers; needs --allow-plugins"
+    )
     task: Task = Task()
     codec: Annotated[PixelCodec | LatentCodec, Field(discriminator="kind")]
     model: Model = Model()
-    mixers: Mixers = Mixers()
+    mixers: Mixers = Mixers.model_validate({})
     backbones: tuple[Backbone, ...] = Field(min_length=1, max_length=64)
     budget: Budget
     training: Training
@@ -188,6 +211,7 @@ class Protocol(Section):
             raise ValueError(f"backbones: names must differ, given {', '.join(names)}")
         if len(set(self.seeds)) < len(self.seeds) or not all(0 <= seed < 2**31 for seed in self.seeds):
             raise ValueError(f"seeds = {list(self.seeds)}; allowed: different whole numbers in [0, 2^31)")
+        self._check_mixers()
         if self.training.warmup >= self.total_steps:
             raise ValueError(
                 f"training.warmup = {self.training.warmup}; allowed: less than the {self.total_steps} steps of training"
@@ -209,6 +233,21 @@ class Protocol(Section):
                 "set training.label_dropout above 0"
             )
         return self
+
+    def _check_mixers(self) -> None:
+        for i, backbone in enumerate(self.backbones):
+            for name in backbone.mixers:
+                try:
+                    check_mixer_name(name, self.plugins)
+                except ValueError as error:
+                    raise ValueError(f"backbones.{i}.mixers: {error}") from None
+        used = {name for backbone in self.backbones for name in backbone.mixers}
+        for name in self.mixers.__pydantic_extra__ or {}:
+            if name not in used:
+                allowed = ", ".join(dict.fromkeys([*BUILT_IN_MIXERS, *sorted(used)]))
+                close = difflib.get_close_matches(name, [*BUILT_IN_MIXERS, *used], 1)
+                hint = f" (did you mean {close[0]}?)" if close else ""
+                raise ValueError(f"mixers.{name}: options of a mixer that is not used{hint}; allowed here: {allowed}")
 
     @property
     def steps_per_epoch(self) -> int:

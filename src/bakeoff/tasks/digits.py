@@ -18,6 +18,7 @@ from bakeoff.judge import Quality, assess, load_judge
 from bakeoff.models.backbones import build_mixers, elastic, nominal_widths
 from bakeoff.models.codec import Codec, PixelCodec, load_latent_codec
 from bakeoff.models.matching import Fit, fit_width
+from bakeoff.models.registry import load_plugins
 from bakeoff.models.velocity import Frame, VelocityModel
 from bakeoff.protocol.schema import DIGIT_CLASSES, Backbone, Protocol, Sampling
 from bakeoff.protocol.schema import PixelCodec as PixelCodecSection
@@ -54,6 +55,7 @@ class DigitsTask:
 
     def __init__(self, protocol: Protocol) -> None:
         self.protocol = protocol
+        load_plugins(protocol.plugins)
         codec = protocol.codec
         self.codec: Codec = PixelCodec(codec.patch) if isinstance(codec, PixelCodecSection) else load_latent_codec()
         self.classes = DIGIT_CLASSES if protocol.task.conditional else 0
@@ -77,7 +79,10 @@ class DigitsTask:
 
     def count(self, backbone: Backbone, widths: Mapping[str, int]) -> int:
         """Parameters of the instantiated model; built without memory."""
-        with torch.device("meta"):
+        try:
+            with torch.device("meta"):
+                return self.build(backbone, widths).parameter_count()
+        except (NotImplementedError, RuntimeError):  # a plug-in that computes on its initial values
             return self.build(backbone, widths).parameter_count()
 
     def nominal(self, backbone: Backbone) -> dict[str, int]:

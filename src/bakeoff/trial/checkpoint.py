@@ -3,14 +3,12 @@
 import io
 import json
 import pickle
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from bakeoff.errors import BakeoffError
@@ -19,9 +17,10 @@ from bakeoff.protocol.presets import parse_protocol
 from bakeoff.protocol.schema import Backbone, Protocol
 from bakeoff.tasks import build_task
 from bakeoff.tasks.digits import DigitsTask
-from bakeoff.trial.rundir import write_atomic
+from bakeoff.trial.layouts import HEADER, check_fit, read_checkpoint
+from bakeoff.trial.rundir import RunDir, read_json, write_atomic
 
-HEADER = "bakeoff"
+WIDEST = 1 << 16
 
 
 class Loaded(NamedTuple):
@@ -29,6 +28,7 @@ class Loaded(NamedTuple):
     model: VelocityModel
     protocol: Protocol
     backbone: Backbone
+    layout: str
 
 
 def save_model(
@@ -45,39 +45,59 @@ def save_model(
     write_atomic(path, save(tensors, metadata={HEADER: json.dumps(header)}))
 
 
-def load_model(path: Path) -> Loaded:
-    """A trained model from its file alone, ready to sample.
+def load_model(path: Path, protocol: Protocol | None = None, backbone: str | None = None) -> Loaded:
+    """A trained model from its file, in any layout of `bakeoff.trial.layouts`, ready to sample.
+
+    What to build is read from the file's own header, else from a JSON file beside it (`NAME.json`), else from the run
+    directory it lies in; `protocol` and `backbone` say it for files that have none of these.
 
     Raises:
-        BakeoffError: missing, not safetensors, without our header, or weights that do not fit it.
+        BakeoffError: missing, unreadable, of an unknown model, or weights that do not fit it.
     """
-    if not path.is_file():
-        beside = sorted(p.name for p in path.parent.iterdir())[:8] if path.parent.is_dir() else []
+    content = read_checkpoint(path)
+    if protocol is None:
+        protocol, name, widths = _description(path, content.header)
+        backbone = backbone or name
+    else:
+        widths = None
+    chosen = _choose(protocol, backbone, path)
+    task = build_task(protocol)
+    model = task.build(chosen, widths or task.fit(chosen).widths)
+    check_fit(content.weights, model.state_dict(), path, content.layout)
+    model.load_state_dict(content.weights)
+    return Loaded(task, model.eval().requires_grad_(False), protocol, chosen, content.layout)
+
+
+def _description(path: Path, header: object) -> tuple[Protocol, str | None, dict[str, int] | None]:
+    """Protocol, backbone and widths of a checkpoint."""
+    beside, trial = path.with_suffix(".json"), path.resolve().parent
+    if header is None and beside.is_file() and beside != path:
+        header = read_json(beside)
+    if header is None and (trial.parents[1] / "protocol.toml").is_file():
+        return RunDir.open(trial.parents[1]).protocol, trial.name.rpartition("-s")[0], None
+    if header is None:
         raise BakeoffError(
-            f"{path}: no such checkpoint file. "
-            + (f"{path.parent} holds {', '.join(beside) or 'nothing'}." if path.parent.is_dir() else "")
+            f"{path}: holds weights, but nothing says of which model: no bakeoff header in it, no {beside.name} beside "
+            "it, and it lies in no run directory. Name it with --protocol and --backbone."
         )
     try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-        weights = load_file(path)
-    except (SafetensorError, OSError, struct.error) as error:
-        raise BakeoffError(f"{path}: not a readable safetensors file ({error}).") from error
-    if HEADER not in metadata:
-        raise BakeoffError(f"{path}: has no bakeoff header; give a model.safetensors of a run's trial.")
-    try:
-        header = json.loads(metadata[HEADER])
-        protocol = parse_protocol(header["protocol"], f"{path} (header)")
-        backbone = next(one for one in protocol.backbones if one.name == header["backbone"])
-        task = build_task(protocol)
-        model = task.build(backbone, {str(kind): int(width) for kind, width in header["widths"].items()})
-    except (ValueError, KeyError, TypeError, StopIteration, AttributeError) as error:
+        if not isinstance(header, dict):
+            raise TypeError(f"{type(header).__name__} instead of an object")
+        document, name, widths = header["protocol"], str(header["backbone"]), dict(header["widths"])
+        checked = {str(kind): int(width) for kind, width in widths.items()}
+        if not all(1 <= width <= WIDEST for width in checked.values()):
+            raise ValueError(f"widths {checked}; allowed: 1 to {WIDEST}")
+    except (KeyError, TypeError, ValueError) as error:
         raise BakeoffError(f"{path}: its bakeoff header is damaged ({error!r}).") from error
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise BakeoffError(f"{path}: the weights do not fit their header: {error}") from None
-    return Loaded(task, model.eval().requires_grad_(False), protocol, backbone)
+    return parse_protocol(document, f"{path} (header)"), name, checked
+
+
+def _choose(protocol: Protocol, name: str | None, path: Path) -> Backbone:
+    for one in protocol.backbones:
+        if one.name == name or (name is None and len(protocol.backbones) == 1):
+            return one
+    names = ", ".join(one.name for one in protocol.backbones)
+    raise BakeoffError(f"{path}: backbone {name!r} is not in protocol {protocol.name}; it has {names} (--backbone).")
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

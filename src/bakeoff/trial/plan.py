@@ -8,8 +8,9 @@ import torch
 
 from bakeoff.flow import flow_loss
 from bakeoff.models.backbones import elastic
+from bakeoff.models.costs import unstated, width_name_of
 from bakeoff.models.matching import Fit, check_match
-from bakeoff.models.mixers import MIXERS
+from bakeoff.models.registry import mixer_class
 from bakeoff.protocol.schema import Backbone, Protocol
 from bakeoff.tasks import build_task
 from bakeoff.tasks.digits import DigitsTask
@@ -34,8 +35,13 @@ class PlannedBackbone:
         """What was turned: the one elastic width by its name, or the factor common to several."""
         kinds = elastic(self.backbone.layers)
         if len(kinds) == 1:
-            return MIXERS[kinds[0]].width_name or kinds[0], self.fit.widths[kinds[0]]
+            return width_name_of(mixer_class(kinds[0])) or kinds[0], self.fit.widths[kinds[0]]
         return ("factor" if kinds else "none"), round(self.fit.factor, 4)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Costs that some mixer does not state, so that they were measured."""
+        return tuple(sorted({cost for kind in self.backbone.layers for cost in unstated(mixer_class(kind))}))
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,7 @@ def make_plan(protocol: Protocol) -> Plan:
 
 def _planned(task: DigitsTask, backbone: Backbone) -> PlannedBackbone:
     fit, nominal = task.fit(backbone), task.nominal(backbone)
-    with torch.device("meta"):
-        model = task.build(backbone, fit.widths)
+    model = task.build(backbone, fit.widths)
     return PlannedBackbone(backbone, fit, model.flops(), model.state_bytes(), nominal, task.count(backbone, nominal))
 
 
@@ -149,6 +154,7 @@ def plan_json(plan: Plan, estimated: dict | None) -> dict:
                 "widths": one.fit.widths,
                 "flops_per_sample": one.flops_per_sample,
                 "state_bytes": one.state_bytes,
+                "measured": list(one.measured),
                 "layers": list(one.backbone.layers),
                 "nominal": {"widths": one.nominal_widths, "params": one.nominal_params},
             }

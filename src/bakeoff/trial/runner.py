@@ -55,6 +55,7 @@ class Options:
     threads: int = 0  # 0: torch's default
     data_dir: Path | None = None
     checkpoint_every_s: float = 30.0
+    allow_plugins: bool = False
 
 
 def prepare(path: Path, protocol: Protocol, *, resume: bool) -> RunDir:
@@ -186,6 +187,8 @@ def _spawn(run: RunDir, name: str, arguments: list[str], options: Options, liste
     command = [sys.executable, "-P", "-m", worker.__name__, str(run.path), *arguments, "--parent", str(os.getpid())]
     command += ["--device", options.device, "--threads", str(options.threads)]
     command += ["--checkpoint-every", str(options.checkpoint_every_s), "--launched", repr(time.time())]
+    if options.allow_plugins:
+        command.append("--allow-plugins")
     if options.data_dir is not None:
         command += ["--data-dir", str(options.data_dir)]
     with (

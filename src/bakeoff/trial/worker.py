@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from bakeoff.errors import BakeoffError
+from bakeoff.models.registry import allow_plugins
 from bakeoff.protocol.measurement import Measurement, QualityFigures, Spread
 from bakeoff.tasks import build_task
 from bakeoff.trial import checkpoint
@@ -240,11 +241,14 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--data-dir", type=Path, default=None)
     parser.add_argument("--checkpoint-every", type=float, default=30.0)
+    parser.add_argument("--allow-plugins", action="store_true")
     parser.add_argument("--launched", type=float, default=time.time())
     parser.add_argument("--parent", type=int, default=os.getppid())
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
+    if options.allow_plugins:
+        allow_plugins()
     try:
         run = RunDir.open(options.run)
         if options.trial:

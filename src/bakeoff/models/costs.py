@@ -1,0 +1,52 @@
+"""What a mixer costs: as it states it, or measured and marked as such where a plug-in states nothing."""
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from bakeoff.errors import BakeoffError
+
+FLOAT_BYTES = 4
+
+
+def expand_of(kind: type[nn.Module]) -> int:
+    """Nominal width over d_model."""
+    return int(getattr(kind, "expand", 1))
+
+
+def width_name_of(kind: type[nn.Module]) -> str | None:
+    """What the width is called; None if it must not be turned."""
+    return getattr(kind, "width_name", "width")
+
+
+def is_directional(kind: type[nn.Module]) -> bool:
+    """Whether the class takes a `direction`."""
+    return bool(getattr(kind, "directional", False))
+
+
+def unstated(kind: type[nn.Module]) -> tuple[str, ...]:
+    """Which costs the class does not state, so that they are measured."""
+    return tuple(cost for cost in ("flops", "state_bytes") if not callable(getattr(kind, cost, None)))
+
+
+def flops(mixer: nn.Module, L: int, d_model: int) -> int:
+    """FLOPs of one sample's forward pass: stated, or counted by torch, which sees products and convolutions only."""
+    if "flops" not in unstated(type(mixer)):
+        return _whole(mixer.flops(L), mixer, "flops")  # type: ignore[operator]
+    device = next((p.device for p in mixer.parameters()), torch.device("cpu"))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        mixer(torch.zeros(1, L, d_model, device=device))
+    return counter.get_total_flops()
+
+
+def state_bytes(mixer: nn.Module, L: int, d_model: int) -> int:
+    """Bytes that generation token by token keeps: stated, or those of all inputs so far, which always suffice."""
+    if "state_bytes" not in unstated(type(mixer)):
+        return _whole(mixer.state_bytes(L), mixer, "state_bytes")  # type: ignore[operator]
+    return L * d_model * FLOAT_BYTES
+
+
+def _whole(value: object, mixer: nn.Module, cost: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise BakeoffError(f"mixer {type(mixer).__name__}: {cost}(L) gave {value!r}; it must be a whole number >= 0.")
+    return value
