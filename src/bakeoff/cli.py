@@ -228,12 +228,18 @@ def check_plugin(
 
 @app.command()
 def ls(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to look for runs in.")] = Path("runs"),
+    directory: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="Folder to look for runs in; default: runs.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the presets and the runs below a folder."""
     from bakeoff.listing import list_presets, list_runs, show_listing
 
+    if directory is not None and not directory.is_dir():
+        problem = "is not a folder" if directory.exists() else "no such folder"
+        raise BakeoffError(f"{directory}: {problem}; give the folder to look for runs in.")
+    directory = directory or Path("runs")
     presets, runs = list_presets(), list_runs(directory)
     if as_json:
         _print_json({"presets": presets, "runs": runs})

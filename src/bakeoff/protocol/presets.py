@@ -50,6 +50,8 @@ def dump_protocol(protocol: Protocol) -> str:
 
 
 def _locate(source: str) -> Path:
+    if not source.strip():
+        raise BakeoffError(f"no protocol given. Presets: {', '.join(preset_names())}; or give a TOML file's path.")
     preset = PRESETS / f"{source}.toml"
     if source in preset_names():
         return preset
