@@ -177,7 +177,13 @@ def start(out: Path, *more: str) -> subprocess.Popen:
         "0",
         *more,
     ]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
+    )
 
 
 def test_ctrl_c_stops_cleanly_and_resume_ends_bit_for_bit_alike(tmp_path: Path, uninterrupted) -> None:
