@@ -17,7 +17,8 @@ from rich.progress import (
 from rich.table import Table
 
 from bakeoff.protocol.measurement import Measurement
-from bakeoff.protocol.rule import Step, Verdict, criteria_table
+from bakeoff.protocol.rule import Step, Verdict
+from bakeoff.protocol.table import criteria_table
 
 if TYPE_CHECKING:
     from bakeoff.models.contract import ContractCheck

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bakeoff.protocol.measurement import Check, Evidence
-from bakeoff.protocol.rule import Verdict, criteria_table, decide
+from bakeoff.protocol.rule import Verdict, decide
 from bakeoff.protocol.schema import Rule
+from bakeoff.protocol.table import criteria_table
 
 RULE = Rule()
 

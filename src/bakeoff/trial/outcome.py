@@ -5,7 +5,8 @@ from typing import Any
 
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.measurement import Evidence, Measurement, evidence_of
-from bakeoff.protocol.rule import Verdict, criteria_table, decide
+from bakeoff.protocol.rule import Verdict, decide
+from bakeoff.protocol.table import criteria_table
 from bakeoff.trial.rundir import RunDir, read_json
 
 

@@ -1,0 +1,33 @@
+"""The study's table of a verdict: criterion x backbone, in words."""
+
+from collections.abc import Mapping
+
+from bakeoff.protocol.rule import Verdict, figure
+
+
+def criteria_table(verdict: Verdict) -> dict[str, dict[str, str]]:
+    """The study's table, criterion x backbone, in words."""
+    results = verdict.backbones
+    bars = {name: f"{result.seeds_passed} of {len(result.seeds)} seeds pass" for name, result in results.items()}
+    return {
+        "Quality bar": bars,
+        "Loss": _ranked({name: result.loss for name, result in results.items()}, "best", "worst"),
+        "Speed": _ranked({name: result.step_time_ms for name, result in results.items()}, "fastest", "slowest"),
+        "Memory": _ranked({name: result.peak_memory_mb for name, result in results.items()}, "lowest", "highest"),
+        "Decision": {name: f"{result.outcome}: {result.reason}" for name, result in results.items()},
+    }
+
+
+def _ranked(values: Mapping[str, float | None], first: str, last: str) -> dict[str, str]:
+    known = [value for value in values.values() if value is not None]
+    words = {}
+    for name, value in values.items():
+        if value is None:
+            words[name] = "not measured"
+        elif len(known) > 1 and value == min(known):
+            words[name] = f"{figure(value)} ({first})"
+        elif len(known) > 1 and value == max(known):
+            words[name] = f"{figure(value)} ({last})"
+        else:
+            words[name] = figure(value)
+    return words
