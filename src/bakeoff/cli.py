@@ -53,6 +53,23 @@ PluginsOption = Annotated[
 ThreadsOption = Annotated[int, typer.Option(min=0, max=1024, help="CPU threads; 0 leaves the choice to torch.")]
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from bakeoff import __version__
+
+        typer.echo(f"bakeoff {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command()
 def plan(
     protocol: ProtocolArgument,
@@ -60,7 +77,10 @@ def plan(
     allow_plugins: PluginsOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show matched widths, counts, costs, trials and the estimated time; nothing is trained."""
+    """Show matched widths, costs and time.
+
+    Counts are those of the instantiated models; nothing is trained.
+    """
     from bakeoff.protocol.presets import load_protocol
 
     resolved = load_protocol(protocol, set_)
@@ -93,7 +113,10 @@ def run(
     allow_plugins: PluginsOption = False,
     checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds between a trial's checkpoints.")] = 30.0,
 ) -> None:
-    """Train every backbone with every seed, measure, judge, and give the verdict."""
+    """Train, measure, judge, give the verdict.
+
+    Every backbone with every seed, one process per trial, seed by seed; then the speed pass.
+    """
     from bakeoff.protocol.presets import load_protocol
 
     resolved = load_protocol(protocol, set_)
@@ -129,7 +152,10 @@ def run(
 
 @app.command()
 def verdict(directory: RunArgument, as_json: JsonOption = False) -> None:
-    """Apply the rule to a run directory and show every step; a partial run gets an indicative answer."""
+    """Apply the rule to a run, step by step.
+
+    A partial run gets an indicative answer.
+    """
     from bakeoff.terminal import show_verdict
     from bakeoff.trial.outcome import verdict_json, verdict_of
     from bakeoff.trial.rundir import RunDir
@@ -166,7 +192,7 @@ def sample(
     device: DeviceOption = "auto",
     allow_plugins: PluginsOption = False,
 ) -> None:
-    """Draw samples from a trained model into one picture."""
+    """Draw samples from a trained model."""
     from bakeoff.protocol.presets import load_protocol
     from bakeoff.trial.checkpoint import load_model
     from bakeoff.trial.grids import grid, png
@@ -203,9 +229,10 @@ def check_plugin(
     ] = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:
-    """Test whether a mixer keeps the contract: shapes, gradients, determinism, independence, costs.
+    """Test whether a mixer keeps the contract.
 
-    Naming it here allows its code to be loaded. Exit code 0 if all checks hold, 1 if one does not.
+    Shapes, gradients, determinism, initialisation, independence of samples, costs. Naming it here allows its code to
+    be loaded. Exit code 0 if all checks hold, 1 if one does not.
     """
     from bakeoff.protocol.presets import parse_options
 
@@ -233,7 +260,7 @@ def ls(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the presets and the runs below a folder."""
+    """List presets, and runs below a folder."""
     from bakeoff.listing import list_presets, list_runs, show_listing
 
     if directory is not None and not directory.is_dir():
@@ -249,7 +276,10 @@ def ls(
 
 @app.command()
 def doctor(as_json: JsonOption = False) -> None:
-    """Show versions, devices, and which kernel serves each operation and why."""
+    """Show versions, devices and kernels.
+
+    Which back end serves each operation, and why.
+    """
     from bakeoff.doctor import diagnose, show_diagnosis
 
     found = diagnose()
