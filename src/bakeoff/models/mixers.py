@@ -8,6 +8,7 @@ Shapes: B batch, L tokens, D = d_model, E = width (d_inner), N = d_state, R = ra
 """
 
 import math
+from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
 import torch
@@ -20,8 +21,8 @@ Direction = Literal["forward", "reverse", "both"]
 FLOAT_BYTES = 4
 
 
-class Mixer(nn.Module):
-    """The contract. Class attributes tell the trunk and the matcher what they need to know.
+class Mixer(nn.Module, ABC):
+    """The contract of the built-in mixers; a plug-in keeps it without inheriting. Class attributes tell the trunk and the matcher what they need to know.
 
     Attributes:
         expand: nominal width over d_model, as the literature has it.
@@ -33,11 +34,11 @@ class Mixer(nn.Module):
     width_name: ClassVar[str | None] = None
     directional: ClassVar[bool] = False
 
-    def flops(self, L: int) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def flops(self, L: int) -> int: ...
 
-    def state_bytes(self, L: int) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def state_bytes(self, L: int) -> int: ...
 
 
 class Mamba(Mixer):
