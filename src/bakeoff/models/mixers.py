@@ -22,7 +22,9 @@ FLOAT_BYTES = 4
 
 
 class Mixer(nn.Module, ABC):
-    """The contract of the built-in mixers; a plug-in keeps it without inheriting. Class attributes tell the trunk and the matcher what they need to know.
+    """The contract of the built-in mixers; a plug-in keeps it without inheriting.
+
+    Class attributes tell the trunk and the matcher what they need to know.
 
     Attributes:
         expand: nominal width over d_model, as the literature has it.
