@@ -55,6 +55,18 @@ def same(path: Path, weights, **named) -> None:
     loaded = load_model(path, **named)
     state = loaded.model.state_dict()
     assert state.keys() == weights.keys() and all(torch.equal(state[name], weights[name]) for name in weights)
+    assert torch.equal(picture(loaded.model), picture(expected_model(weights)))
+
+
+def expected_model(weights):
+    model = TASK.build(BACKBONE, WIDTHS).eval()
+    model.load_state_dict(weights)
+    return model
+
+
+def picture(model) -> torch.Tensor:
+    tokens = TASK.sample(model, TASK.starting_noise(2, 0), TASK.sample_labels(2), PROTOCOL.sampling).x
+    return TASK.images(tokens)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
