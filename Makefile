@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quick test test-reference setup lint sanitize clean
+.PHONY: quick test test-reference setup lint sanitize simulations clean
 
 quick: setup
 	$(BIN)/bakeoff run mnist-quick --resume
@@ -20,6 +20,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+
+# Coverage, false winners and power of the statistics, drawn: writes docs/results/simulations.md (minutes).
+simulations: setup
+	$(BIN)/python scripts/simulate.py
 
 # The C++ kernels under the address, undefined-behaviour and thread sanitizers (about two minutes).
 sanitize: build/sanitize-address/ok build/sanitize-thread/ok

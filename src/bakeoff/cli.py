@@ -11,7 +11,7 @@ import typer
 from bakeoff.errors import BakeoffError
 from bakeoff.trial import process
 
-BAD_INPUT, FAILED = 2, 1
+FAILED, BAD_INPUT, CHANGED = 1, 2, 3
 CTRL_C = 130  # what typer exits with
 
 app = typer.Typer(
@@ -85,16 +85,76 @@ def plan(
 
     resolved = load_protocol(protocol, set_)
     _permit(allow_plugins)
-    from bakeoff.trial.plan import estimate, make_plan, plan_json
+    from bakeoff.trial.plan import estimate, lint_plan, make_plan, plan_json, refuse_errors
 
     planned = make_plan(resolved)
-    estimated = estimate(planned)
+    estimated, findings = estimate(planned), lint_plan(planned)
     if as_json:
         _print_json(plan_json(planned, estimated))
     else:
-        from bakeoff.terminal import show_plan
+        from bakeoff.terminal import show_lint, show_plan
 
         show_plan(_console(), planned, estimated)
+        show_lint(_console(), findings)
+    refuse_errors(findings)
+
+
+@app.command()
+def seal(
+    protocol: ProtocolArgument,
+    out: Annotated[Path | None, typer.Option(help="Run directory; default: runs/NAME.")] = None,
+    set_: SetOption = [],  # noqa: B006
+    allow_plugins: PluginsOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fix everything that decides, before the first step.
+
+    Writes the resolved protocol, its digest, the digests of data, judge and codec, the code's version and the time
+    into a run directory; nothing is trained. `bakeoff run` with the same arguments then begins there; it seals by
+    itself where this was not done.
+    """
+    from bakeoff.protocol.presets import load_protocol
+
+    resolved = load_protocol(protocol, set_)
+    from bakeoff.trial import runner
+    from bakeoff.trial.ledger import read_ledger
+    from bakeoff.trial.outcome import read_seal
+
+    _permit(allow_plugins)
+    directory = runner.prepare(out or runner.default_out(resolved), resolved, resume=False)
+    sealed, ledger = read_seal(directory.path), read_ledger(directory.path)
+    if as_json:
+        _print_json(sealed.model_dump(mode="json") | {"ledger": ledger.digest, "lint": sealed.plan["lint"]})
+    else:
+        from bakeoff.terminal import show_seal
+
+        show_seal(_console(), directory.path, sealed, ledger.digest)
+
+
+@app.command()
+def verify(
+    directory: RunArgument,
+    digest: Annotated[
+        str | None, typer.Option(metavar="HEX", help="The run's digest as you kept it elsewhere; compared, too.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check that nothing in a run was changed.
+
+    Every file of the sealed part against its digest in the hash-chained log.jsonl, and the log against itself. Exit
+    codes: 0 whole, 3 changed (each file is named), 1 nothing changed but the run is not finished.
+    """
+    from bakeoff.trial.ledger import verify as verify_run
+
+    found = verify_run(directory, digest)
+    if as_json:
+        _print_json({"outcome": found.outcome} | vars(found))
+    else:
+        from bakeoff.terminal import show_verification
+
+        show_verification(_console(), directory, found)
+    if found.outcome != "whole":
+        raise typer.Exit(CHANGED if found.changed else FAILED)
 
 
 @app.command()
@@ -120,8 +180,9 @@ def run(
     from bakeoff.protocol.presets import load_protocol
 
     resolved = load_protocol(protocol, set_)
-    from bakeoff.terminal import Show, headline, show_verdict
+    from bakeoff.terminal import Show, show_headline, show_verdict
     from bakeoff.trial import runner
+    from bakeoff.trial.ledger import read_ledger
 
     _permit(allow_plugins)
     options = runner.Options(_device(device), threads, data_dir, checkpoint_every, allow_plugins)
@@ -144,28 +205,34 @@ def run(
     finally:
         show.close()
     if progress == "none":
-        console.print(headline(verdict))
+        show_headline(console, verdict)
     else:
         show_verdict(console, verdict)
-        console.print(f"samples, same noise in the same place: {directory.overview}")
+        console.print(f"samples, same noise in the same place: {directory.overview}", markup=False)
+        console.print(
+            f"digest of the run: {read_ledger(directory.path).digest} (keep it elsewhere; see bakeoff verify)"
+        )
+    if verdict.outcome == "deviated":
+        raise typer.Exit(CHANGED)
 
 
 @app.command()
 def verdict(directory: RunArgument, as_json: JsonOption = False) -> None:
     """Apply the rule to a run, step by step.
 
-    A partial run gets an indicative answer.
+    A partial run gets an indicative answer. If the protocol, the data, the judge, the codec or a measurement is not
+    what was sealed, the verdict is DEVIATED, with what changed, and the exit code 3.
     """
     from bakeoff.terminal import show_verdict
-    from bakeoff.trial.outcome import verdict_json, verdict_of
-    from bakeoff.trial.rundir import RunDir
+    from bakeoff.trial.outcome import sealed_verdict, verdict_json
 
-    opened = RunDir.open(directory)
-    found = verdict_of(opened)
+    opened, found = sealed_verdict(directory)
     if as_json:
         _print_json(verdict_json(opened, found))
     else:
         show_verdict(_console(), found)
+    if found.outcome == "deviated":
+        raise typer.Exit(CHANGED)
 
 
 @app.command()
@@ -290,7 +357,7 @@ def doctor(as_json: JsonOption = False) -> None:
 
 
 def main() -> None:
-    """Exit codes: 0 done, 2 bad input (a message, no traceback), 1 anything else."""
+    """Exit codes: 0 done, 2 bad input (a message, no traceback), 3 not as sealed, 1 anything else."""
     process.settle()
     try:
         app()

@@ -17,11 +17,16 @@ from rich.progress import (
 from rich.table import Table
 
 from bakeoff.protocol.measurement import Measurement
-from bakeoff.protocol.rule import Step, Verdict
 from bakeoff.protocol.table import criteria_table
+from bakeoff.protocol.verdict import Step, Verdict, headline
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bakeoff.models.contract import ContractCheck
+    from bakeoff.protocol.lint import Finding
+    from bakeoff.protocol.seal import Seal
+    from bakeoff.trial.ledger import Verification
     from bakeoff.trial.plan import Plan
 
 TEXT_EVERY_S = 10.0
@@ -77,6 +82,36 @@ def show_plan(console: Console, plan: "Plan", estimated: Mapping[str, Any] | Non
             )
 
 
+def show_lint(console: Console, findings: "Sequence[Finding]") -> None:
+    """What holds in one line each; what does not, marked."""
+    console.print()
+    for one in findings:
+        mark = one.level if one.level == "ok" else f"[bold]{one.level}[/]"
+        console.print(f"{mark}: {one.check}: {escape(one.message)}")
+
+
+def show_seal(console: Console, path: "Path", seal: "Seal", ledger: str | None) -> None:
+    console.print(f"Sealed {escape(seal.protocol['name'])} in {escape(str(path))} at {seal.created}, by {seal.code}")
+    console.print(f"  protocol  {seal.digest}")
+    for name, sha256 in {**seal.inputs.data, "judge": seal.inputs.judge, "codec": seal.inputs.codec}.items():
+        console.print(f"  {name}  {sha256}")
+    console.print(f"  ledger    {ledger}")
+    for one in seal.plan["lint"]:
+        if one["level"] != "ok":
+            console.print(f"[bold]{one['level']}[/]: {one['check']}: {escape(one['message'])}")
+
+
+def show_verification(console: Console, path: "Path", found: "Verification") -> None:
+    for name, problem in found.changed.items():
+        console.print(f"changed: {name}: {problem}", markup=False, soft_wrap=True)
+    for note in found.notes:
+        console.print(f"note: {note}", markup=False)
+    if found.missing:
+        console.print(f"not there yet: {', '.join(found.missing)}", markup=False)
+    console.print(f"{path}: {found.outcome}; {found.files} files recorded", style="bold", markup=False)
+    console.print(f"digest of the run: {found.digest}")
+
+
 def show_verdict(console: Console, verdict: Verdict) -> None:
     """The outcome, the table criterion x backbone, the figures of every seed, and the rule line by line."""
     table = Table(title="Criteria", title_justify="left", show_lines=True)
@@ -90,24 +125,17 @@ def show_verdict(console: Console, verdict: Verdict) -> None:
     console.print(_step_table(verdict.steps))
     for note in verdict.notes:
         console.print(f"note: {escape(note)}")
+    for change in verdict.deviations:
+        console.print(f"deviation: {change}", markup=False)
     if verdict.missing:
         console.print(f"missing: {', '.join(verdict.missing)}")
-    console.print(headline(verdict))
+    show_headline(console, verdict)
     if verdict.so_far is not None:
-        console.print(f"so far: {headline(verdict.so_far)}")
+        console.print(f"so far: {headline(verdict.so_far)}", markup=False)
 
 
-def headline(verdict: Verdict) -> str:
-    if verdict.outcome == "winner" and verdict.winner is not None:
-        mark = " (indicative)" if verdict.indicative else ""
-        return f"[bold]Verdict: {verdict.winner} wins{mark}[/]: {verdict.backbones[verdict.winner].reason}."
-    if verdict.outcome == "all_eliminated":
-        return "[bold]Verdict: all eliminated[/]: no backbone passes the quality bar in half of its seeds."
-    if verdict.outcome == "incomplete":
-        return f"[bold]Verdict: incomplete[/]: {len(verdict.missing)} parts of the run are missing."
-    return "[bold]Verdict: inconclusive[/]: " + "; ".join(
-        f"{name}: {result.reason}" for name, result in verdict.backbones.items() if result.reason
-    )
+def show_headline(console: Console, verdict: Verdict) -> None:
+    console.print(f"Verdict: {headline(verdict)}", style="bold", markup=False)
 
 
 def _seed_table(verdict: Verdict) -> Table:
@@ -219,7 +247,7 @@ class Show:
     def _on_so_far(self, name: str, event: dict[str, Any]) -> None:
         so_far = event["verdict"].so_far
         if so_far is not None:
-            self.console.print(f"so far: {headline(so_far)}")
+            self.console.print(f"so far: {headline(so_far)}", markup=False)
 
     def _on_speed_pass(self, name: str, event: dict[str, Any]) -> None:
         self.console.print("speed pass: all backbones in turn, alone on the machine ...")

@@ -38,6 +38,7 @@ def test_the_paper_preset_is_the_study_as_it_describes_itself() -> None:
 def test_the_adaln_preset_differs_only_in_conditioning_and_seeds() -> None:
     paper, adaln = (load_protocol(name).model_dump() for name in ("mnist-paper", "mnist-paper-adaln"))
     assert adaln["model"].pop("conditioning") == "adaln" and paper["model"].pop("conditioning") == "head"
+    assert paper["rule"].pop("evidence") == "point" and adaln["rule"].pop("evidence") == "seeds"
     for document in (paper, adaln):
         for key in ("name", "description", "seeds"):
             document.pop(key)

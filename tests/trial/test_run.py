@@ -12,25 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command import COMMAND, bakeoff
 from PIL import Image
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-COMMAND = [sys.executable, "-m", "bakeoff"]
 ONE = 'backbones=[{name="hybrid", mixers=["mamba", "attention", "mlp"]}]'
 SHORT = ["--set", "training.steps=60", "--set", "training.ema=0.9", "--set", ONE]
-
-
-def bakeoff(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=300)
-
-
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "smoke"
-    done = bakeoff("run", "smoke", "--out", out, "--threads", 1, "--progress", "text")
-    assert done.returncode == 0, done.stderr
-    assert "Verdict:" in done.stdout and "hybrid-s0: loss" in done.stdout
-    return out
 
 
 def test_smoke_leaves_a_whole_run_directory(smoke: Path) -> None:

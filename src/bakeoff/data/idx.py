@@ -14,6 +14,7 @@ import numpy as np
 
 from bakeoff.errors import BakeoffError
 
+LARGEST = 1 << 28
 UNSIGNED_BYTE = 0x08
 _OPENERS = {".gz": gzip.open, ".xz": lzma.open}
 
@@ -57,6 +58,14 @@ def read_idx(path: Path, shape: tuple[int, ...], sha256: str) -> np.ndarray:
             f"{path}: corrupted or another data set: SHA-256 of its content is {digest}; expected {sha256}."
         )
     return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape).copy()
+
+
+def content_digest(path: Path) -> str:
+    """SHA-256 of the decompressed content, hex; or "unreadable"."""
+    try:
+        return hashlib.sha256(_decompressed(path, LARGEST)).hexdigest()
+    except BakeoffError:
+        return "unreadable"
 
 
 def _decompressed(path: Path, limit: int) -> bytes:

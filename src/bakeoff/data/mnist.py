@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bakeoff.data.idx import read_idx
+from bakeoff.data.idx import content_digest, read_idx
 from bakeoff.errors import BakeoffError
 
 Split = Literal["train", "test"]
@@ -60,8 +60,9 @@ def as_images(images_NHW: np.ndarray | Tensor) -> Tensor:
 
 
 def fingerprint() -> dict[str, str]:
-    """SHA-256 of every decompressed file: what a sealed plan calls "the data"."""
-    return dict(_SHA256)
+    """SHA-256 of every shipped file, decompressed: what a sealed plan calls "the data". Read anew, so that a changed
+    file shows; one that cannot be read says so in place of its digest."""
+    return {name: content_digest(_find(SHIPPED, name)) for name in _SHA256}
 
 
 def _find(folder: Path, name: str) -> Path:

@@ -1,6 +1,7 @@
 """The judge of generated digits: frozen, shipped, and calibrated on images that are not digits."""
 
+from bakeoff.judge.calibration import calibration
 from bakeoff.judge.classifier import Judge, fingerprint, load_judge
 from bakeoff.judge.quality import Quality, assess
 
-__all__ = ["Judge", "Quality", "assess", "fingerprint", "load_judge"]
+__all__ = ["Judge", "Quality", "assess", "calibration", "fingerprint", "load_judge"]

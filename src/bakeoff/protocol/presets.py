@@ -28,7 +28,7 @@ def load_protocol(source: str, overrides: Sequence[str] = ()) -> Protocol:
         BakeoffError: no such preset or file, not TOML, an unknown key, an impossible value.
     """
     path = _locate(source)
-    document = _read_toml(path)
+    document = read_toml(path)
     for override in overrides:
         _apply(document, override)
     return parse_protocol(document, source)
@@ -38,15 +38,24 @@ def parse_protocol(document: dict[str, Any], source: str) -> Protocol:
     """A document as a checked protocol; `source` names it in errors."""
     try:
         # As JSON and strictly: true is no number and "3" is none, but lists are tuples.
-        return Protocol.model_validate_json(json.dumps(document, default=str), strict=True)
+        return Protocol.model_validate_json(json.dumps(_with_evidence(document), default=str), strict=True)
     except ValidationError as error:
         lines = [_explain(problem) for problem in error.errors()]
         raise BakeoffError(f"{source}: not a valid protocol:\n" + "\n".join(lines)) from None
 
 
+def _with_evidence(document: dict[str, Any]) -> dict[str, Any]:
+    """What is sealed says outright on which evidence it decides."""
+    seeds, rule = document.get("seeds"), document.get("rule", {})
+    if not isinstance(rule, dict):
+        return document
+    several = isinstance(seeds, list) and len(seeds) > 1
+    return document | {"rule": {"evidence": "seeds" if several else "point"} | rule}
+
+
 def dump_protocol(protocol: Protocol) -> str:
     """TOML with every default written out; reads back to the same digest."""
-    return tomli_w.dumps(protocol.model_dump(mode="json", exclude_none=True))
+    return tomli_w.dumps(protocol.document())
 
 
 def _locate(source: str) -> Path:
@@ -71,7 +80,7 @@ def _locate(source: str) -> Path:
     )
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise BakeoffError(f"{path}: larger than {LARGEST_FILE} bytes; that is no protocol.")

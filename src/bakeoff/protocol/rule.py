@@ -4,63 +4,18 @@
 (b) Those within the loss margin of the best loss are quality-equivalent; the others lose.
 (c) Among these the fastest wins if it leads by more than the speed margin; otherwise, among those within the
     speed margin of the fastest, the better loss wins, and at equal loss the lower memory.
+
+With `evidence = "point"` (b) and (c) read the means as they stand, and the verdict is indicative; with "seeds" each
+comparison has to hold against the spread over seeds (`bakeoff.protocol.pairwise`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from statistics import fmean, median
-from typing import Literal
+from statistics import fmean
 
+from bakeoff.protocol import pairwise
 from bakeoff.protocol.measurement import Check, Evidence
 from bakeoff.protocol.schema import Rule
-
-Outcome = Literal["winner", "inconclusive", "all_eliminated", "incomplete"]
-Standing = Literal["won", "lost", "tied", "eliminated", "inconclusive"]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One comparison: what was asked of which backbone, what was seen, what followed, what would flip it.
-
-    Attributes:
-        distance: by what share the observed value would have to change to reach the threshold (for the quality
-            bar over seeds: how many seeds would have to change); None where there is no such change.
-    """
-
-    criterion: str
-    backbone: str
-    observed: float | str | None
-    threshold: float | str | None
-    outcome: str
-    distance: float | None
-    flips: str
-
-
-@dataclass
-class Result:
-    """How one backbone came out."""
-
-    outcome: Standing
-    reason: str
-    loss: float | None
-    step_time_ms: float | None
-    peak_memory_mb: float | None
-    seeds_passed: int
-    seeds: list[Evidence]
-
-
-@dataclass
-class Verdict:
-    """The outcome, how every backbone came out, and the steps that led there."""
-
-    outcome: Outcome
-    winner: str | None
-    indicative: bool
-    backbones: dict[str, Result]
-    steps: list[Step]
-    notes: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    so_far: "Verdict | None" = None
+from bakeoff.protocol.verdict import Result, Step, Verdict, change, figure, percent, summarise
 
 
 def decide(rule: Rule, evidence: Sequence[Evidence], planned: Mapping[str, Sequence[int]]) -> Verdict:
@@ -75,33 +30,31 @@ def decide(rule: Rule, evidence: Sequence[Evidence], planned: Mapping[str, Seque
     missing = [f"{name}-s{seed}" for name, seeds in planned.items() for seed in seeds if (name, seed) not in by_trial]
     if missing:
         return _incomplete(rule, by_trial, planned, missing)
-    results = {name: _summary([by_trial[name, seed] for seed in seeds]) for name, seeds in planned.items()}
-    steps: list[Step] = []
-    indicative = min(len(seeds) for seeds in planned.values()) < 2
-    notes = ["one seed: indicative only"] if indicative else []
-
-    passing = [name for name, result in results.items() if _passes_bar(name, result, steps)]
+    results = {
+        name: summarise([by_trial[name, seed] for seed in seeds], rule.confidence) for name, seeds in planned.items()
+    }
+    verdict = Verdict("inconclusive", None, rule.evidence == "point", results, [])
+    if verdict.indicative:
+        one = min(len(seeds) for seeds in planned.values()) < 2
+        verdict.notes.append("one seed: indicative only" if one else "point evidence: indicative only")
+    passing = [name for name, result in results.items() if _passes_bar(name, result, verdict.steps)]
     if not passing:
-        return Verdict("all_eliminated", None, indicative, results, steps, notes)
-    equal = _within_loss_margin(rule, passing, results, steps)
-    winner = equal[0] if len(equal) == 1 else _by_speed(rule, equal, results, steps)
-    if winner is None:
-        return Verdict("inconclusive", None, indicative, results, steps, notes)
-    results[winner].outcome = "won"
-    results[winner].reason = _why_won(winner, passing, equal, steps)
-    return Verdict("winner", winner, indicative, results, steps, notes)
+        verdict.outcome = "all_eliminated"
+        return verdict
+    find_winner = _by_points if rule.evidence == "point" else pairwise.find_winner
+    verdict.winner = find_winner(rule, passing, verdict)
+    if verdict.winner is not None:
+        verdict.outcome, results[verdict.winner].outcome = "winner", "won"
+    return verdict
 
 
-def _summary(seeds: list[Evidence]) -> Result:
-    return Result(
-        outcome="inconclusive",
-        reason="",
-        loss=_mean([record.loss for record in seeds]),
-        step_time_ms=_median([record.step_time_ms for record in seeds]),
-        peak_memory_mb=_median([record.peak_memory_mb for record in seeds]),
-        seeds_passed=sum(record.passed for record in seeds),
-        seeds=seeds,
-    )
+def _by_points(rule: Rule, passing: list[str], verdict: Verdict) -> str | None:
+    """(b) and (c) on the means as they stand."""
+    equal = _within_loss_margin(rule, passing, verdict.backbones, verdict.steps)
+    winner = equal[0] if len(equal) == 1 else _by_speed(rule, equal, verdict.backbones, verdict.steps)
+    if winner is not None:
+        verdict.backbones[winner].reason = _why_won(passing, equal, verdict.steps)
+    return winner
 
 
 def _passes_bar(name: str, result: Result, steps: list[Step]) -> bool:
@@ -131,7 +84,7 @@ def _passes_bar(name: str, result: Result, steps: list[Step]) -> bool:
             threshold=f"at most {most}",
             outcome="pass" if passes else "eliminated",
             distance=margin,
-            flips=f"{margin} {'seed' if margin == 1 else 'seeds'} {'failing' if passes else 'passing'} more",
+            flips=f"{margin} more {'seed' if margin == 1 else 'seeds'} {'failing' if passes else 'passing'}",
         )
     )
     if not passes:
@@ -142,7 +95,7 @@ def _passes_bar(name: str, result: Result, steps: list[Step]) -> bool:
 def _bar_step(trial: str, check: Check) -> Step:
     distance = None
     if isinstance(check.observed, int | float) and isinstance(check.threshold, int | float):
-        distance = _change(check.observed, check.threshold)
+        distance = change(check.observed, check.threshold)
     return Step(
         f"quality bar, one seed: {check.name}",
         trial,
@@ -164,7 +117,7 @@ def _within_loss_margin(rule: Rule, names: list[str], results: dict[str, Result]
     for name in names:
         loss = known.get(name)
         within = loss is not None and loss <= threshold
-        distance = None if loss is None or name == best else _change(loss, threshold)
+        distance = None if loss is None or name == best else change(loss, threshold)
         steps.append(
             Step(
                 "loss margin",
@@ -173,7 +126,7 @@ def _within_loss_margin(rule: Rule, names: list[str], results: dict[str, Result]
                 threshold=threshold,
                 outcome="best" if name == best else "equivalent" if within else "lost",
                 distance=distance,
-                flips="" if distance is None else f"a loss {_percent(distance)} {'higher' if within else 'lower'}",
+                flips="" if distance is None else f"a loss {percent(distance)} {'higher' if within else 'lower'}",
             )
         )
         if within:
@@ -211,7 +164,7 @@ def _by_speed(rule: Rule, names: list[str], results: dict[str, Result], steps: l
     for name in names:
         if name == fastest:
             continue
-        distance = _change(times[name], threshold)
+        distance = change(times[name], threshold)
         slower = name not in tied
         steps.append(
             Step(
@@ -221,7 +174,7 @@ def _by_speed(rule: Rule, names: list[str], results: dict[str, Result], steps: l
                 threshold=threshold,
                 outcome=f"slower than {fastest}" if slower else f"speed-equivalent to {fastest}",
                 distance=distance,
-                flips=f"a step time {_percent(distance)} {'lower' if slower else 'higher'}",
+                flips=f"a step time {percent(distance)} {'lower' if slower else 'higher'}",
             )
         )
         if slower:
@@ -244,7 +197,7 @@ def _by_loss_then_memory(names: list[str], results: dict[str, Result], steps: li
         for name in names:
             leads = name in leaders
             others = [known[other] for other in names if other != name]
-            distance = _change(known[name], min(others))
+            distance = change(known[name], min(others))
             steps.append(
                 Step(
                     criterion,
@@ -253,7 +206,7 @@ def _by_loss_then_memory(names: list[str], results: dict[str, Result], steps: li
                     threshold=min(others),
                     outcome="leads" if leads else "behind",
                     distance=distance,
-                    flips="" if distance is None else f"{_percent(distance)} {'more' if leads else 'less'}",
+                    flips="" if distance is None else f"{percent(distance)} {'more' if leads else 'less'}",
                 )
             )
             if not leads:
@@ -267,7 +220,7 @@ def _by_loss_then_memory(names: list[str], results: dict[str, Result], steps: li
     return None
 
 
-def _why_won(winner: str, passing: list[str], equal: list[str], steps: list[Step]) -> str:
+def _why_won(passing: list[str], equal: list[str], steps: list[Step]) -> str:
     if len(passing) == 1:
         return "the only backbone that passes the quality bar"
     if len(equal) == 1:
@@ -289,11 +242,12 @@ def _incomplete(
     so_far = None
     if finished:
         seeds = [seed for seed in next(iter(planned.values())) if seed in finished]
-        so_far = decide(rule, list(by_trial.values()), {name: seeds for name in planned})
+        simple = rule if len(seeds) > 1 else rule.model_copy(update={"evidence": "point"})
+        so_far = decide(simple, list(by_trial.values()), {name: seeds for name in planned})
         so_far.indicative = True
         so_far.notes = [f"indicative: seeds {', '.join(map(str, seeds))} only"]
     results = {
-        name: _summary([by_trial[name, seed] for seed in seeds if (name, seed) in by_trial])
+        name: summarise([by_trial[name, seed] for seed in seeds if (name, seed) in by_trial], rule.confidence)
         for name, seeds in planned.items()
     }
     for name, result in results.items():
@@ -302,12 +256,7 @@ def _incomplete(
     steps = [
         Step("complete", trial, "missing", "finished", "incomplete", None, "finishing this trial") for trial in missing
     ]
-    return Verdict("incomplete", None, True, results, steps, [], missing, so_far)
-
-
-def figure(value: float | str) -> str:
-    """Four significant digits."""
-    return value if isinstance(value, str) else f"{value:.4g}"
+    return Verdict("incomplete", None, True, results, steps, missing=missing, so_far=so_far)
 
 
 def _comparable_losses(names: Sequence[str], results: Mapping[str, Result]) -> dict[str, float]:
@@ -322,22 +271,3 @@ def _comparable_losses(names: Sequence[str], results: Mapping[str, Result]) -> d
         if kept:
             means[name] = fmean(kept)
     return means
-
-
-def _change(observed: float, threshold: float) -> float | None:
-    """By what share `observed` must change to become `threshold`."""
-    return abs(threshold / observed - 1) if observed else None
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.2f} %"
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
-
-
-def _median(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return median(known) if known else None

@@ -4,13 +4,13 @@ Two protocols with equal digests are the same experiment. Every field has its un
 """
 
 import difflib
-import hashlib
-import json
 import re
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from bakeoff.protocol import seal
 
 IMAGE_SIDE = 28
 TRAIN_IMAGES = 60_000
@@ -178,8 +178,26 @@ class Judge(Section):
 
 
 class Rule(Section):
-    """Margins of the decision."""
+    """Margins of the decision, and what counts as shown."""
 
+    evidence: Literal["point", "seeds"] = Field(
+        default="point",
+        description="seeds: every comparison must hold against the spread over seeds; point: means as they stand, "
+        "marked indicative. A file that leaves it out means seeds where there are two or more",
+    )
+    pairing: Literal["paired", "unpaired"] = Field(
+        default="paired", description="t-intervals on per-seed differences, or on means (Welch)"
+    )
+    confidence: float = Field(
+        default=0.95, gt=0.5, lt=1, description="of intervals; 1 - confidence is the level of tests"
+    )
+    sigma: float = Field(
+        default=0.01,
+        gt=0,
+        le=1,
+        description="expected spread over seeds of the difference of two backbones' log losses; the plan states the "
+        "power that follows, no decision reads it",
+    )
     loss_margin: float = Field(default=0.10, ge=0, le=1, description="within this of the best loss: quality-equivalent")
     speed_margin: float = Field(default=0.05, ge=0, le=1, description="the fastest must lead by more than this")
 
@@ -257,10 +275,10 @@ class Protocol(Section):
     def total_steps(self) -> int:
         return self.training.steps or (self.training.epochs or 0) * self.steps_per_epoch
 
-    def canonical(self) -> str:
-        """The resolved protocol, every default written out, as JSON with sorted keys."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    def document(self) -> dict[str, Any]:
+        """Every default written out, as plain values; what has no value is left out, as TOML must."""
+        return self.model_dump(mode="json", exclude_none=True)
 
     def digest(self) -> str:
-        """SHA-256 of the canonical form, hex."""
-        return hashlib.sha256(self.canonical().encode()).hexdigest()
+        """SHA-256 of the canonical form of the resolved protocol, hex."""
+        return seal.digest(self.document())

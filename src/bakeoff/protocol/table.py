@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bakeoff.protocol.rule import Verdict, figure
+from bakeoff.protocol.verdict import Verdict, figure
 
 
 def criteria_table(verdict: Verdict) -> dict[str, dict[str, str]]:
@@ -14,8 +14,13 @@ def criteria_table(verdict: Verdict) -> dict[str, dict[str, str]]:
         "Loss": _ranked({name: result.loss for name, result in results.items()}, "best", "worst"),
         "Speed": _ranked({name: result.step_time_ms for name, result in results.items()}, "fastest", "slowest"),
         "Memory": _ranked({name: result.peak_memory_mb for name, result in results.items()}, "lowest", "highest"),
+        "Loss, interval": {name: _interval(result.loss_interval) for name, result in results.items()},
         "Decision": {name: f"{result.outcome}: {result.reason}" for name, result in results.items()},
     }
+
+
+def _interval(ends: tuple[float, float] | None) -> str:
+    return "one seed" if ends is None else f"{figure(ends[0])} to {figure(ends[1])}"
 
 
 def _ranked(values: Mapping[str, float | None], first: str, last: str) -> dict[str, str]:

@@ -12,16 +12,20 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor
 
-from bakeoff.data import as_images, load_mnist
+from bakeoff.data import as_images, load_mnist, mnist
 from bakeoff.flow import Guided, Trajectory, draw_times, flow_loss, solve
-from bakeoff.judge import Quality, assess, load_judge
+from bakeoff.judge import Quality, assess, calibration, load_judge
+from bakeoff.judge import fingerprint as judge_fingerprint
+from bakeoff.models import codec
 from bakeoff.models.backbones import build_mixers, elastic, nominal_widths
 from bakeoff.models.codec import Codec, PixelCodec, load_latent_codec
 from bakeoff.models.matching import Fit, fit_width
 from bakeoff.models.registry import load_plugins
 from bakeoff.models.velocity import Frame, VelocityModel
+from bakeoff.protocol.lint import RealDraws
 from bakeoff.protocol.schema import DIGIT_CLASSES, Backbone, Protocol, Sampling
 from bakeoff.protocol.schema import PixelCodec as PixelCodecSection
+from bakeoff.protocol.seal import Inputs
 
 ENCODED_AT_ONCE = 1000
 NOISE_ROWS = 16  # torch draws normals in blocks of 16 values; whole blocks make every prefix the same
@@ -50,14 +54,28 @@ class TrainingSet:
     labels_N: Tensor
 
 
+def inputs() -> Inputs:
+    """Digests of what shapes a result and is no code: the shipped data, judge and autoencoder, read anew."""
+    return Inputs(data=mnist.fingerprint(), judge=judge_fingerprint(), codec=codec.fingerprint())
+
+
+def real_draws() -> list[RealDraws]:
+    """How real test digits come out at the judge, from its calibration."""
+    return [
+        RealDraws(samples, real["recognised"], real["classes"], real["frechet"])
+        for samples, kinds in calibration().items()
+        if (real := kinds["real"])
+    ]
+
+
 class DigitsTask:
     """MNIST under one protocol. Everything random is a function of the seed and the step alone."""
 
     def __init__(self, protocol: Protocol) -> None:
         self.protocol = protocol
         load_plugins(protocol.plugins)
-        codec = protocol.codec
-        self.codec: Codec = PixelCodec(codec.patch) if isinstance(codec, PixelCodecSection) else load_latent_codec()
+        chosen = protocol.codec
+        self.codec: Codec = PixelCodec(chosen.patch) if isinstance(chosen, PixelCodecSection) else load_latent_codec()
         self.classes = DIGIT_CLASSES if protocol.task.conditional else 0
         model = protocol.model
         self.frame = Frame(

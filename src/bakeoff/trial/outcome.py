@@ -1,12 +1,21 @@
-"""From a run directory to its verdict: reads the trials' measurements and the speed pass, applies the rule."""
+"""From a run directory to its verdict: checks the seal, reads the measurements and the speed pass, applies the rule."""
 
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.measurement import Evidence, Measurement, evidence_of
-from bakeoff.protocol.rule import Verdict, decide
+from bakeoff.protocol.presets import parse_protocol, read_toml
+from bakeoff.protocol.rule import decide
+from bakeoff.protocol.seal import Seal, deviations
 from bakeoff.protocol.table import criteria_table
+from bakeoff.protocol.verdict import Verdict, headline
+from bakeoff.tasks.digits import inputs
+from bakeoff.trial.code import running_code
+from bakeoff.trial.ledger import changed_files
 from bakeoff.trial.rundir import RunDir, read_json
 
 
@@ -24,6 +33,57 @@ def step_times(run: RunDir) -> dict[str, float]:
         return {name: float(figures["step_time_ms"]["median"]) for name, figures in backbones.items()}
     except (KeyError, TypeError, ValueError) as error:
         raise BakeoffError(f"{run.speed}: not the record of a speed pass ({error!r} missing or wrong).") from error
+
+
+def sealed_verdict(path: Path) -> tuple[RunDir, Verdict]:
+    """The verdict by the protocol as it was sealed; "deviated" if anything that was sealed has changed since.
+
+    Raises:
+        BakeoffError: no run directory, or one in which neither protocol nor seal can be read.
+    """
+    run, seal, changes = open_sealed(path)
+    verdict = verdict_of(run)
+    if seal is not None and seal.code != running_code():
+        verdict.notes.append(f"sealed by {seal.code}, read by {running_code()}: no deviation by itself")
+    if not changes:
+        return run, verdict
+    results = {name: replace(one, outcome="inconclusive", reason="deviated") for name, one in verdict.backbones.items()}
+    notes, verdict.notes = verdict.notes, []
+    verdict.indicative = True
+    return run, Verdict("deviated", None, True, results, [], notes, deviations=changes, so_far=verdict)
+
+
+def open_sealed(path: Path) -> tuple[RunDir, Seal | None, list[str]]:
+    """A run directory as it was sealed, its seal, and what has changed since."""
+    try:
+        seal = read_seal(path)
+    except BakeoffError as error:
+        return RunDir.open(path), None, [str(error)]
+    try:
+        changes = deviations(seal, read_toml(path / "protocol.toml"), inputs())
+    except BakeoffError as error:
+        changes = [str(error)]
+    run = RunDir(path, parse_protocol(seal.protocol, f"{path / 'seal.json'}"))
+    read = [path / "protocol.toml", run.seal, run.speed, *(trial.measurement_file for trial in run.trials())]
+    changes += [f"{name}: {problem}" for name, problem in changed_files(path, read).items()]
+    return run, seal, changes
+
+
+def read_seal(path: Path) -> Seal:
+    """The seal of a run directory.
+
+    Raises:
+        BakeoffError: no such run directory, or its seal is missing or damaged.
+    """
+    if not path.is_dir():
+        raise BakeoffError(f"{path}: no such run directory.")
+    document = read_json(path / "seal.json")
+    try:
+        return Seal.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BakeoffError(f"{path / 'seal.json'}: not a seal: {where}: {first['msg']}.") from None
 
 
 def verdict_of(run: RunDir) -> Verdict:
@@ -50,12 +110,13 @@ def _without_speed_pass(so_far: Verdict) -> Verdict:
     reason = "the speed pass has not run"
     results = {name: replace(one, outcome="inconclusive", reason=reason) for name, one in so_far.backbones.items()}
     so_far.indicative = True
-    return Verdict("incomplete", None, True, results, so_far.steps, [], ["speed pass"], so_far)
+    return Verdict("incomplete", None, True, results, so_far.steps, missing=["speed pass"], so_far=so_far)
 
 
 def verdict_json(run: RunDir, verdict: Verdict) -> dict[str, Any]:
     """The verdict as others script against it, with the table of the study and every seed's figures."""
     document = _as_json(verdict)
+    document["headline"] = headline(verdict)
     document["protocol"] = run.protocol.name
     document["digest"] = run.protocol.digest()
     document["rule"] = run.protocol.rule.model_dump()

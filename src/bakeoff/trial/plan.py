@@ -6,14 +6,16 @@ from dataclasses import dataclass
 
 import torch
 
+from bakeoff.errors import BakeoffError
 from bakeoff.flow import flow_loss
 from bakeoff.models.backbones import elastic
 from bakeoff.models.costs import unstated, width_name_of
 from bakeoff.models.matching import Fit, check_match
 from bakeoff.models.registry import mixer_class
+from bakeoff.protocol.lint import Counts, Finding, lint
 from bakeoff.protocol.schema import Backbone, Protocol
 from bakeoff.tasks import build_task
-from bakeoff.tasks.digits import DigitsTask
+from bakeoff.tasks.digits import DigitsTask, real_draws
 
 PROBE_S = 0.25  # a probe this long stops growing its batch
 TRIAL_OVERHEAD_S = 6.0  # process start, data, judging
@@ -70,6 +72,19 @@ def _planned(task: DigitsTask, backbone: Backbone) -> PlannedBackbone:
     fit, nominal = task.fit(backbone), task.nominal(backbone)
     model = task.build(backbone, fit.widths)
     return PlannedBackbone(backbone, fit, model.flops(), model.state_bytes(), nominal, task.count(backbone, nominal))
+
+
+def lint_plan(plan: Plan) -> list[Finding]:
+    """Is the comparison matched, and can the rule decide? See `bakeoff.protocol.lint`."""
+    counts = {one.backbone.name: Counts(one.fit.params, plan.tokens, one.flops_per_sample) for one in plan.backbones}
+    return lint(plan.protocol, counts, real_draws())
+
+
+def refuse_errors(findings: list[Finding]) -> None:
+    """Raises BakeoffError for a plan that cannot decide what it is asked."""
+    errors = [f"  {one.check}: {one.message}" for one in findings if one.level == "error"]
+    if errors:
+        raise BakeoffError("this plan cannot decide what it is asked:\n" + "\n".join(errors))
 
 
 def estimate(plan: Plan) -> dict:
@@ -166,5 +181,6 @@ def plan_json(plan: Plan, estimated: dict | None) -> dict:
             for backbone in plan.protocol.backbones
         ],
         "steps_per_trial": plan.protocol.total_steps,
+        "lint": [finding._asdict() for finding in lint_plan(plan)],
         "estimate": estimated,
     }

@@ -18,19 +18,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from bakeoff import __version__
-from bakeoff.data import mnist
 from bakeoff.errors import BakeoffError
-from bakeoff.judge import classifier
-from bakeoff.models import codec
-from bakeoff.protocol.presets import dump_protocol
-from bakeoff.protocol.rule import Verdict
+from bakeoff.protocol.presets import dump_protocol, read_toml
 from bakeoff.protocol.schema import Protocol
+from bakeoff.protocol.seal import Seal, deviations
+from bakeoff.protocol.verdict import Verdict
+from bakeoff.tasks.digits import inputs
 from bakeoff.trial import worker
+from bakeoff.trial.code import running_code
 from bakeoff.trial.grids import grid, png, side_by_side
+from bakeoff.trial.ledger import changed_files, record, sealed_files
 from bakeoff.trial.meters import environment
-from bakeoff.trial.outcome import verdict_json, verdict_of
-from bakeoff.trial.plan import Plan, make_plan, plan_json
+from bakeoff.trial.outcome import read_seal, sealed_verdict, verdict_json, verdict_of
+from bakeoff.trial.plan import Plan, lint_plan, make_plan, plan_json, refuse_errors
 from bakeoff.trial.rundir import RunDir, TrialDir, read_json, write_atomic, write_json
 
 LEFTOVER = ".protocol.toml.tmp"  # of a run that was killed before its first file was whole
@@ -74,14 +74,17 @@ def prepare(path: Path, protocol: Protocol, *, resume: bool) -> RunDir:
                 f"{path}: holds a run of another protocol ({existing.name}, digest {existing.digest()[:12]}; "
                 f"given: {protocol.name}, {protocol.digest()[:12]}). Choose another --out."
             )
-        if not resume:
+        if not resume and (path / "trials").exists():
             raise BakeoffError(f"{path}: holds a run of this protocol already; add --resume to go on with it.")
         if not run.seal.is_file():  # it was killed right after writing the protocol
             write_seal(run, make_plan(protocol))
+        else:
+            refuse_deviations(run)
         return run
     if path.is_dir() and any(entry.name != LEFTOVER for entry in path.iterdir()):
         raise BakeoffError(f"{path}: is not empty and not a run directory; choose another --out.")
     plan = make_plan(protocol)
+    refuse_errors(lint_plan(plan))
     try:
         path.mkdir(parents=True, exist_ok=True)
         write_atomic(path / "protocol.toml", dump_protocol(protocol).encode())
@@ -92,15 +95,30 @@ def prepare(path: Path, protocol: Protocol, *, resume: bool) -> RunDir:
 
 
 def write_seal(run: RunDir, plan: Plan) -> None:
-    """What was decided before the first step: the plan, by which version, and when."""
-    sealed = {
-        "bakeoff": __version__,
-        "created": datetime.now(UTC).isoformat(),
-        "data": mnist.fingerprint(),
-        "judge": classifier.fingerprint(),
-        "codec": codec.fingerprint(),
-    }
-    write_json(run.seal, plan_json(plan, None) | sealed)
+    """What was decided before the first step: the protocol, the plan, all inputs, by which code, and when."""
+    protocol = run.protocol
+    seal = Seal(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        digest=protocol.digest(),
+        protocol=protocol.document(),
+        inputs=inputs(),
+        code=running_code(),
+        plan=plan_json(plan, None),
+    )
+    write_json(run.seal, seal)
+    record(run, "sealed", [run.path / "protocol.toml", run.seal])
+
+
+def refuse_deviations(run: RunDir) -> None:
+    """Raises BakeoffError if going on would train or judge by something else than what was sealed."""
+    seal = read_seal(run.path)
+    changes = deviations(seal, read_toml(run.path / "protocol.toml"), inputs())
+    if changes:
+        raise BakeoffError(
+            f"{run.path}: not as it was sealed, so going on would mix two experiments:\n"
+            + "\n".join(f"  {change}" for change in changes)
+            + f"\nRestore it (it was sealed by {seal.code}), or begin a new run with another --out."
+        )
 
 
 def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
@@ -111,21 +129,27 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
         BakeoffError: a trial's process refused its input.
     """
     with _terminable(), _alone(run) as lock:
-        _note_environment(run, options, listen)
+        if not run.verdict.is_file():
+            _note_environment(run, options, listen)
         for trial in run.trials():
             if trial.done:
                 listen(trial.name, {"event": "already done"})
+                record(run, f"trial {trial.name}", sealed_files(trial.path), only_new=True)
                 continue
             _spawn(run, trial.name, ["--trial", trial.backbone, str(trial.seed)], options, listen, lock)
             listen(trial.name, {"event": "measured", "measurement": trial.measurement()})
             write_overview(run)
+            record(run, f"trial {trial.name}", [*sealed_files(trial.path), run.overview])
             if trial.backbone == run.protocol.backbones[-1].name and trial.seed != run.protocol.seeds[-1]:
                 listen("", {"event": "so far", "verdict": verdict_of(run)})
         if not run.speed.is_file():
             listen("speed", {"event": "speed pass"})
             _spawn(run, "speed", [], options, listen, lock)
-        verdict = verdict_of(run)
+        record(run, "speed pass", [run.speed], only_new=True)
+        _, verdict = sealed_verdict(run.path)
         write_json(run.verdict, verdict_json(run, verdict))
+        write_overview(run)  # again: it may have been written, and not recorded, by a run that was killed then
+        record(run, "verdict", [run.verdict, run.overview])
     return verdict
 
 
@@ -151,10 +175,13 @@ def _note_environment(run: RunDir, options: Options, listen: Listener) -> None:
     now = environment(torch.device(options.device))
     if not run.environment.is_file():
         write_json(run.environment, now | {"command": sys.argv, "resumed_on": []})
+        record(run, "started", [run.environment])
         return
     before = read_json(run.environment)
+    tampered = ", ".join(changed_files(run.path, sealed_files(run.path)))
     changed = {key: value for key, value in now.items() if before.get(key) != value}
     write_json(run.environment, before | {"resumed_on": [*before.get("resumed_on", []), changed]})
+    record(run, f"resumed (changed meanwhile: {tampered})" if tampered else "resumed", [run.environment])
     if changed:
         listen("", {"event": "environment changed", "changed": changed})
 

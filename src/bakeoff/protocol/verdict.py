@@ -1,0 +1,136 @@
+"""What a verdict holds: the outcome, how every backbone came out, and each step of the reasoning."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, median
+from typing import Literal
+
+from bakeoff.protocol.measurement import Evidence
+from bakeoff.protocol.statistics import Difference, mean_interval
+
+Outcome = Literal["winner", "inconclusive", "all_eliminated", "incomplete", "deviated"]
+Standing = Literal["won", "lost", "tied", "eliminated", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One comparison: what was asked of which backbone, what was seen, what followed, what would flip it.
+
+    Attributes:
+        distance: by what share the observed value would have to change to reach the threshold (for the quality
+            bar over seeds: how many seeds would have to change); None where there is no such change.
+    """
+
+    criterion: str
+    backbone: str
+    observed: float | str | None
+    threshold: float | str | None
+    outcome: str
+    distance: float | None
+    flips: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The losses of two backbones over seeds.
+
+    Attributes:
+        difference: of the natural logarithms of the losses, first minus second: -0.05 is a loss 5 % lower.
+        interval: t-interval of its mean at the protocol's confidence, not corrected for the number of pairs; None
+            with fewer than two seeds.
+        outcome: which is better by more than the loss margin, or "equivalent" within it, or "inconclusive".
+        p_beyond, p_within, p_nonzero: Holm-adjusted across pairs: against "no further apart than the margin",
+            "further apart than the margin", "no difference at all".
+        settled_by: seeds that would settle an inconclusive comparison (power 0.8 at what was observed); None if
+            it is settled, or would take more than 1000.
+    """
+
+    first: str
+    second: str
+    difference: Difference
+    interval: tuple[float, float] | None
+    outcome: Literal["first", "second", "equivalent", "inconclusive"]
+    p_beyond: float
+    p_within: float
+    p_nonzero: float
+    settled_by: int | None
+
+
+@dataclass
+class Result:
+    """How one backbone came out; figures are means (loss) and medians (the others) over its seeds."""
+
+    outcome: Standing
+    reason: str
+    loss: float | None
+    loss_interval: tuple[float, float] | None
+    step_time_ms: float | None
+    peak_memory_mb: float | None
+    seeds_passed: int
+    seeds: list[Evidence]
+
+
+@dataclass
+class Verdict:
+    """The outcome, how every backbone came out, and the steps that led there."""
+
+    outcome: Outcome
+    winner: str | None
+    indicative: bool
+    backbones: dict[str, Result]
+    steps: list[Step]
+    notes: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+    deviations: list[str] = field(default_factory=list)
+    so_far: "Verdict | None" = None  # what the rule says of an incomplete or deviated run
+
+
+def summarise(seeds: list[Evidence], confidence: float) -> Result:
+    """One backbone's seeds, before the rule is applied."""
+    losses = [record.loss for record in seeds if record.loss is not None]
+    return Result(
+        outcome="inconclusive",
+        reason="",
+        loss=fmean(losses) if losses else None,
+        loss_interval=mean_interval(losses, confidence),
+        step_time_ms=_median([record.step_time_ms for record in seeds]),
+        peak_memory_mb=_median([record.peak_memory_mb for record in seeds]),
+        seeds_passed=sum(record.passed for record in seeds),
+        seeds=seeds,
+    )
+
+
+def headline(verdict: Verdict) -> str:
+    """The verdict in one sentence."""
+    if verdict.outcome == "deviated":
+        return f"DEVIATED: {len(verdict.deviations)} things are not what was sealed: {'; '.join(verdict.deviations)}."
+    if verdict.outcome == "winner" and verdict.winner is not None:
+        mark = " (indicative)" if verdict.indicative else ""
+        return f"{verdict.winner} wins{mark}: {verdict.backbones[verdict.winner].reason}."
+    if verdict.outcome == "all_eliminated":
+        return "all eliminated: no backbone passes the quality bar in half of its seeds."
+    if verdict.outcome == "incomplete":
+        return f"incomplete: {len(verdict.missing)} parts of the run are missing."
+    return "inconclusive: " + "; ".join(
+        f"{name}: {result.reason}" for name, result in verdict.backbones.items() if result.reason
+    )
+
+
+def figure(value: float | str) -> str:
+    """Four significant digits."""
+    return value if isinstance(value, str) else f"{value:.4g}"
+
+
+def change(observed: float, threshold: float) -> float | None:
+    """By what share `observed` must change to become `threshold`."""
+    return abs(threshold / observed - 1) if observed else None
+
+
+def percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2f} %"
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None

@@ -1,0 +1,27 @@
+"""Which code runs: the package's version and, where it is a checkout, its commit."""
+
+import subprocess
+from functools import cache
+from pathlib import Path
+
+from bakeoff import __version__
+from bakeoff.protocol.seal import Code
+
+SOURCE = Path(__file__).parents[1]
+
+
+@cache
+def running_code() -> Code:
+    """The commit only if git tracks this very file: a package installed below someone's checkout is not part of it."""
+    if _git("ls-files", "--error-unmatch", "trial/code.py") is None:
+        return Code(version=__version__)
+    changes = _git("status", "--porcelain", "--", ".")
+    return Code(version=__version__, commit=_git("rev-parse", "HEAD"), dirty=None if changes is None else bool(changes))
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=SOURCE, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

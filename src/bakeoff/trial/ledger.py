@@ -1,0 +1,248 @@
+"""The ledger `log.jsonl`: a hash-chained record of every file of a run, written as each becomes final.
+
+Every line is one JSON object in canonical form. `hash` is the SHA-256 of the line without it, and `previous` that of
+the line before; so the last hash stands for every byte of the sealed part, and keeping it elsewhere is enough to know
+later that nothing was changed. Only the runner writes it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bakeoff import __version__
+from bakeoff.errors import BakeoffError
+from bakeoff.protocol.seal import canonical
+from bakeoff.trial.rundir import RunDir, write_atomic
+
+NAME = "log.jsonl"
+LARGEST = 64 << 20
+OUTSIDE = ("judgements.jsonl", "report")  # made after the seal; they have their own place
+BLOCK = 1 << 20
+
+
+@dataclass
+class Ledger:
+    """The lines that hold, up to the first that does not.
+
+    Attributes:
+        entries: in order.
+        damage: why reading stopped before the end; None if it did not.
+    """
+
+    entries: list[dict[str, Any]]
+    damage: str | None = None
+
+    @property
+    def digest(self) -> str | None:
+        """Of the whole run so far."""
+        return self.entries[-1]["hash"] if self.entries else None
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Path in the run directory to SHA-256, as last recorded."""
+        return {path: sha256 for entry in self.entries for path, sha256 in entry["files"].items()}
+
+
+def read_ledger(run: Path) -> Ledger:
+    """Raises nothing: what cannot be read is `damage`."""
+    path = run / NAME
+    try:
+        if path.is_symlink() or path.stat().st_size > LARGEST:
+            return Ledger([], f"{NAME}: a link, or larger than {LARGEST} bytes")
+        content = path.read_bytes()
+    except OSError as error:
+        return Ledger([], f"{NAME}: {error.strerror or 'cannot be read'}")
+    entries: list[dict[str, Any]] = []
+    *lines, rest = content.split(b"\n")
+    for number, line in enumerate(lines, 1):
+        entry = _checked(line, entries[-1]["hash"] if entries else "", number)
+        if entry is None:
+            return Ledger(entries, f"{NAME}: line {number} is not what was written")
+        entries.append(entry)
+    if rest or not entries:
+        return Ledger(entries, f"{NAME}: its end is damaged")
+    return Ledger(entries)
+
+
+def record(run: RunDir, event: str, paths: Iterable[Path], *, only_new: bool = False) -> str:
+    """Append a line with the digests of these files, where any of them is new or has changed; returns the last hash.
+
+    A damaged ledger is cut back to what holds, says so in its next line, and records every file anew that it lost.
+
+    Args:
+        only_new: leave out files that stand in the ledger already, changed or not.
+    """
+    ledger, files = read_ledger(run.path), {}
+    known = ledger.files
+    if ledger.damage is not None and (run.path / NAME).exists():
+        event = f"{event} (the rest recorded anew after damage: {ledger.damage})"
+        paths = [*paths, *sealed_files(run.path)]
+    elif only_new:
+        paths = [path for path in paths if path.relative_to(run.path).as_posix() not in known]
+    for path in paths:
+        if path.is_file() and not path.is_symlink():
+            name = path.relative_to(run.path).as_posix()
+            if known.get(name) != (sha256 := file_digest(path)):
+                files[name] = sha256
+    if not files and ledger.digest is not None:
+        return ledger.digest
+    entry = {
+        "n": len(ledger.entries) + 1,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "event": event,
+        "version": __version__,
+        "files": files,
+        "previous": ledger.digest or "",
+    }
+    entry["hash"] = _hash(entry)
+    lines = [canonical(one) for one in [*ledger.entries, entry]]
+    write_atomic(run.path / NAME, ("\n".join(lines) + "\n").encode())
+    return entry["hash"]
+
+
+@dataclass
+class Verification:
+    """What `bakeoff verify` found.
+
+    Attributes:
+        digest: the last hash of the ledger.
+        changed: files of the sealed part that are not what was recorded, each with what is wrong.
+        missing: parts of the plan that are not there yet.
+        notes: what a reader should know, and is no change.
+    """
+
+    digest: str | None
+    changed: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    files: int = 0
+
+    @property
+    def outcome(self) -> str:
+        return "changed" if self.changed else "incomplete" if self.missing else "whole"
+
+
+def verify(run: Path, digest: str | None = None) -> Verification:
+    """Check every file of the sealed part against the ledger, and the ledger against itself.
+
+    Args:
+        digest: the last hash as it was kept elsewhere.
+
+    Raises:
+        BakeoffError: no such folder, or no run in it.
+    """
+    if not run.is_dir():
+        raise BakeoffError(f"{run}: no such run directory.")
+    if not any((run / name).exists() for name in (NAME, "seal.json", "protocol.toml")):
+        raise BakeoffError(f"{run}: not a run directory: it holds neither {NAME} nor seal.json.")
+    ledger = read_ledger(run)
+    found = Verification(ledger.digest, files=len(ledger.files))
+    if ledger.damage is not None:
+        found.changed[NAME] = ledger.damage.removeprefix(f"{NAME}: ")
+    elif digest is not None and digest.lower() != ledger.digest:
+        found.changed[NAME] = f"its digest is {ledger.digest}, expected {digest}"
+    for name, sha256 in ledger.files.items():
+        problem = _problem(run, name, sha256)
+        if problem is not None:
+            found.changed[name] = problem
+    found.notes += [entry["event"] for entry in ledger.entries if "(" in entry["event"]]
+    if ledger.damage is None:
+        _check_completeness(run, ledger, found)
+    return found
+
+
+def changed_files(run: Path, paths: Iterable[Path]) -> dict[str, str]:
+    """Which of these files are there and are not what the ledger recorded, with what is wrong."""
+    ledger = read_ledger(run)
+    if ledger.damage is not None:
+        return {NAME: ledger.damage.removeprefix(f"{NAME}: ")}
+    known, found = ledger.files, {}
+    for path in paths:
+        name = path.relative_to(run).as_posix()
+        if name in known and path.exists() and (problem := _problem(run, name, known[name])) is not None:
+            found[name] = problem
+    return found
+
+
+def sealed_files(run: Path) -> Iterator[Path]:
+    """Every file of the sealed part that is there, the ledger and what runs leave behind for themselves left out."""
+    for path in sorted(run.rglob("*")):
+        parts = path.relative_to(run).parts
+        ours = parts[0] in (NAME, *OUTSIDE) or path.name.startswith(".") or path.suffix == ".ckpt"
+        if not ours and (path.is_symlink() or path.is_file()):
+            yield path
+
+
+def file_digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_completeness(run: Path, ledger: Ledger, found: Verification) -> None:
+    planned = _planned(run)
+    if planned is None:
+        found.changed.setdefault("seal.json", "cannot be read")
+    for name in planned or []:
+        if f"trials/{name}/measurement.json" not in ledger.files:
+            found.missing.append(name)
+    found.missing += [
+        part for part, name in (("speed pass", "speed.json"), ("verdict", "verdict.json")) if name not in ledger.files
+    ]
+    if not found.missing:
+        for path in sealed_files(run):
+            name = path.relative_to(run).as_posix()
+            if name in ledger.files:
+                continue
+            if name.startswith("trials/"):
+                found.changed[name] = "added after the run"
+            else:
+                found.notes.append(f"{name}: not part of the run")
+
+
+def _planned(run: Path) -> list[str] | None:
+    try:
+        plan = json.loads((run / "seal.json").read_bytes())["plan"]
+        return [f"{trial['backbone']}-s{trial['seed']}" for trial in plan["trials"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _problem(run: Path, name: str, sha256: str) -> str | None:
+    parts = PurePosixPath(name).parts
+    if not parts or ".." in parts or name.startswith("/"):
+        return "leads out of the run directory"
+    path = run.joinpath(*parts)
+    if any(run.joinpath(*parts[:depth]).is_symlink() for depth in range(1, len(parts) + 1)):
+        return "is a link"
+    try:
+        if not path.is_file():
+            return "missing" if not path.exists() else "not a file"
+        return None if file_digest(path) == sha256 else "content changed"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+
+
+def _checked(line: bytes, previous: str, number: int) -> dict[str, Any] | None:
+    """The line's entry if it is exactly what `record` writes there."""
+    try:
+        entry = json.loads(line)
+        whole = (
+            isinstance(entry, dict)
+            and entry.keys() == {"n", "time", "event", "version", "files", "previous", "hash"}
+            and canonical(entry).encode() == line
+            and (entry["n"], entry["previous"], entry["hash"]) == (number, previous, _hash(entry))
+            and isinstance(entry["event"], str)
+            and all(isinstance(text, str) for item in entry["files"].items() for text in item)
+        )
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return None
+    return entry if whole else None
+
+
+def _hash(entry: dict[str, Any]) -> str:
+    content = {key: value for key, value in entry.items() if key != "hash"}
+    return hashlib.sha256(canonical(content).encode()).hexdigest()

@@ -1,0 +1,82 @@
+"""The plan's lint: every check fires on a plan that has the fault, and only then."""
+
+import pytest
+
+from bakeoff.errors import BakeoffError
+from bakeoff.protocol.lint import Counts, RealDraws, lint
+from bakeoff.protocol.presets import load_protocol, preset_names
+from bakeoff.protocol.statistics import p_passes_more
+from bakeoff.trial.plan import lint_plan, make_plan, refuse_errors
+
+COUNTS = {name: Counts(230_000, 49, 20_000_000) for name in ("mamba", "transformer", "hybrid")}
+REAL = [
+    RealDraws(64, (0.92, 0.97, 1.0), (9, 10, 10), (190, 250, 400)),
+    RealDraws(256, (0.95, 0.96, 0.99), (10, 10, 10), (50, 66, 84)),
+]
+
+
+def levels(overrides=(), counts=COUNTS, real=REAL) -> dict[str, str]:
+    worst: dict[str, str] = {}
+    for one in lint(load_protocol("mnist-quick", overrides), counts, real):
+        worst[one.check] = max(worst.get(one.check, "ok"), one.level, key=["ok", "warning", "error"].index)
+    return worst
+
+
+def test_a_sound_plan_has_every_check_and_no_complaint() -> None:
+    found = levels()
+    assert set(found.values()) == {"ok"}
+    assert set(found) == {
+        "parameters",
+        "tokens",
+        "FLOPs",
+        "outcomes",
+        "power",
+        "detectable difference",
+        "quality bar",
+    }
+
+
+@pytest.mark.parametrize(
+    "overrides,check,level",
+    [
+        (["seeds=[0]"], "outcomes", "warning"),  # point evidence
+        (["seeds=[0]", "rule.evidence=seeds"], "outcomes", "error"),
+        (["seeds=[0,1]", "rule.sigma=0.0005"], "outcomes", "warning"),  # no elimination can be shown
+        (["rule.loss_margin=0"], "outcomes", "error"),
+        (["rule.evidence=point"], "outcomes", "warning"),
+        (["backbones=[{name='mamba', mixers=['mamba']}]"], "outcomes", "warning"),
+        (["rule.sigma=0.1"], "power", "warning"),
+        (["rule.loss_margin=0.01"], "power", "warning"),
+        (["judge.recognised=0.995"], "quality bar", "error"),
+        (["judge.frechet=40"], "quality bar", "error"),
+        (["judge.frechet=60"], "quality bar", "warning"),
+        (["judge.samples=128", "judge.frechet=200"], "quality bar", "warning"),  # 64 samples are too far, 256 are not
+    ],
+)
+def test_a_fault_is_found(overrides: list[str], check: str, level: str) -> None:
+    found = levels(overrides)
+    assert found.pop(check) == level
+    assert set(found.values()) == {"ok"}
+
+
+def test_counts_that_do_not_match_are_found() -> None:
+    assert levels(counts=COUNTS | {"mamba": Counts(300_000, 49, 20_000_000)})["parameters"] == "error"
+    assert levels(counts=COUNTS | {"mamba": Counts(230_000, 196, 20_000_000)})["tokens"] == "error"
+    assert levels(counts=COUNTS | {"mamba": Counts(230_000, 49, 60_000_000)})["FLOPs"] == "warning"
+
+
+@pytest.mark.parametrize("seeds", range(2, 7))
+def test_what_it_says_of_eliminations_is_what_the_test_can_reach(seeds: int) -> None:
+    can = p_passes_more(seeds, seeds, 0, seeds) <= 0.05 / 3
+    assert (levels([f"seeds={list(range(seeds))}"])["outcomes"] == "ok") == can
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_no_preset_has_an_error(name: str) -> None:
+    refuse_errors(lint_plan(make_plan(load_protocol(name))))
+
+
+def test_errors_refuse_the_plan() -> None:
+    plan = make_plan(load_protocol("smoke", ["rule.evidence=seeds"]))
+    with pytest.raises(BakeoffError, match="nothing can be shown; give two or more seeds"):
+        refuse_errors(lint_plan(plan))

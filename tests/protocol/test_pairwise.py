@@ -1,0 +1,129 @@
+"""The rule over seeds: what is shown, what is equal, and what stays open."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bakeoff.protocol.measurement import Check, Evidence
+from bakeoff.protocol.rule import decide
+from bakeoff.protocol.schema import Rule
+from bakeoff.protocol.verdict import Verdict, headline
+
+RULE = Rule(evidence="seeds")
+
+
+def backbone(name="a", losses=(1.0, 1.01, 0.99), step=10.0, passed=None, memory=100.0) -> list[Evidence]:
+    """One record a seed; a loss of None is a diverged trial."""
+    passed = [True] * len(losses) if passed is None else passed
+    return [
+        Evidence(
+            name,
+            seed,
+            loss is not None,
+            (Check("recognised share", 0.9 if passes else 0.1, 0.8, passes),) if loss is not None else (),
+            loss,
+            step,
+            memory + seed,
+        )
+        for seed, (loss, passes) in enumerate(zip(losses, passed, strict=True))
+    ]
+
+
+def judge(*backbones: list[Evidence], rule: Rule = RULE) -> Verdict:
+    planned = {records[0].backbone: [record.seed for record in records] for records in backbones}
+    return decide(rule, [record for records in backbones for record in records], planned)
+
+
+def outcomes(verdict: Verdict) -> dict[str, str]:
+    return {name: result.outcome for name, result in verdict.backbones.items()}
+
+
+def times(factor: float, losses=(1.0, 1.01, 0.99), jitter=0.002) -> list[float]:
+    return [factor * loss * (1 + jitter * (-1) ** i) for i, loss in enumerate(losses)]
+
+
+def test_a_clearly_lower_loss_wins_whatever_the_speed() -> None:
+    verdict = judge(backbone("a", step=30), backbone("b", times(1.3), step=10))
+    assert (verdict.winner, verdict.indicative) == ("a", False)
+    assert outcomes(verdict) == {"a": "won", "b": "lost"} and "30." in verdict.backbones["b"].reason
+    (one,) = verdict.comparisons
+    assert one.outcome == "first" and one.difference.correlation > 0.8
+    assert one.interval is not None and one.interval[1] < -math.log(1.1)
+
+
+def test_equal_losses_are_shown_equal_and_speed_decides() -> None:
+    verdict = judge(backbone("a", step=30), backbone("b", times(1.02), step=10), backbone("c", times(0.99), step=20))
+    assert verdict.winner == "b" and {one.outcome for one in verdict.comparisons} == {"equivalent"}
+    assert outcomes(verdict) == {"a": "lost", "b": "won", "c": "lost"}
+    assert "longer than b's" in verdict.backbones["a"].reason
+
+
+def test_not_significant_is_no_tie() -> None:
+    verdict = judge(backbone("a", (1.0, 1.2, 0.8)), backbone("b", (1.1, 0.9, 1.0), step=5))
+    assert (verdict.outcome, verdict.winner) == ("inconclusive", None)
+    (one,) = verdict.comparisons
+    assert one.outcome == "inconclusive" and one.settled_by is not None and one.settled_by > 3
+    assert f"about {one.settled_by} seeds" in headline(verdict)
+
+
+def test_at_equal_loss_and_speed_the_loss_must_be_shown_to_be_lower_at_all() -> None:
+    close = judge(backbone("a"), backbone("b", times(1.02, jitter=0.0005)))
+    assert close.winner == "a" and "better loss" in close.backbones["b"].reason
+    tied = judge(backbone("a"), backbone("b", (1.001, 1.008, 0.992)))
+    assert tied.outcome == "inconclusive" and outcomes(tied) == {"a": "tied", "b": "tied"}
+    lighter = judge(backbone("a", memory=120), backbone("b", (1.001, 1.008, 0.992), memory=100))
+    assert lighter.winner == "b" and "lower memory" in lighter.backbones["a"].reason
+
+
+@pytest.mark.parametrize("passing,winner", [([False, False, False], "a"), ([True, False, False], None)])
+def test_an_elimination_must_be_shown_before_it_makes_a_winner(passing: list[bool], winner: str | None) -> None:
+    verdict = judge(backbone("a"), backbone("b", passed=passing))
+    assert verdict.winner == winner and outcomes(verdict)["b"] == "eliminated"
+    (step,) = (step for step in verdict.steps if step.criterion == "passes the bar more often")
+    assert step.outcome == ("shown" if winner else "not shown")
+    if winner is None:
+        assert "not shown" in verdict.backbones["a"].reason and verdict.outcome == "inconclusive"
+
+
+def test_diverged_trials_are_failures_and_losses_are_compared_where_both_completed() -> None:
+    verdict = judge(backbone("a"), backbone("b", (None, None, None)))
+    assert verdict.winner == "a" and outcomes(verdict)["b"] == "eliminated"
+    once = judge(backbone("a"), backbone("b", (*times(1.3)[:2], None)))
+    (one,) = once.comparisons
+    assert one.difference.seeds == 2
+    never = judge(backbone("a", (None, 1.0)), backbone("b", (1.0, None)))
+    assert never.comparisons[0].interval is None and never.outcome == "inconclusive"
+
+
+def test_unpaired_seeds_ignore_the_pairing() -> None:
+    losses = [1.0, 1.5, 0.7]
+    paired = judge(backbone("a", losses), backbone("b", times(1.3, losses)))
+    unpaired = judge(
+        backbone("a", losses), backbone("b", times(1.3, losses)), rule=Rule(evidence="seeds", pairing="unpaired")
+    )
+    assert paired.winner == "a" and unpaired.winner is None
+
+
+LOSSES = st.lists(st.one_of(st.none(), st.floats(0.1, 10)), min_size=3, max_size=3)
+
+
+@given(
+    st.lists(
+        st.tuples(LOSSES, st.lists(st.booleans(), min_size=3, max_size=3), st.one_of(st.none(), st.floats(1, 30))),
+        min_size=1,
+        max_size=4,
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_every_verdict_is_whole_and_does_not_depend_on_the_order_of_backbones(drawn, random) -> None:
+    backbones = [backbone(f"b{i}", losses, step, passed) for i, (losses, passed, step) in enumerate(drawn)]
+    verdict = judge(*backbones)
+    found = outcomes(verdict)
+    assert (verdict.outcome == "winner") == (list(found.values()).count("won") == 1) == (verdict.winner is not None)
+    assert (verdict.outcome == "all_eliminated") == (set(found.values()) == {"eliminated"})
+    assert all(result.reason for result in verdict.backbones.values())
+    shuffled = backbones.copy()
+    random.shuffle(shuffled)
+    assert outcomes(judge(*shuffled)) == found
