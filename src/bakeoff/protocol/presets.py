@@ -1,20 +1,18 @@
-"""Reading protocols: presets by name, the user's own TOML files, overrides, and errors a user can act on."""
+"""Reading protocols: presets by name, the user's own TOML files, and overrides."""
 
 import difflib
-import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, ValidationError
 
 from bakeoff.errors import BakeoffError
+from bakeoff.protocol.documents import existing_file, parse_document, read_toml
 from bakeoff.protocol.schema import Protocol
 
 PRESETS = Path(__file__).parent / "presets"
-LARGEST_FILE = 1 << 20
 
 
 def preset_names() -> list[str]:
@@ -28,7 +26,7 @@ def load_protocol(source: str, overrides: Sequence[str] = ()) -> Protocol:
         BakeoffError: no such preset or file, not TOML, an unknown key, an impossible value.
     """
     path = _locate(source)
-    document = read_toml(path)
+    document = read_toml(path, "protocol")
     for override in overrides:
         _apply(document, override)
     return parse_protocol(document, source)
@@ -36,12 +34,7 @@ def load_protocol(source: str, overrides: Sequence[str] = ()) -> Protocol:
 
 def parse_protocol(document: dict[str, Any], source: str) -> Protocol:
     """A document as a checked protocol; `source` names it in errors."""
-    try:
-        # As JSON and strictly: true is no number and "3" is none, but lists are tuples.
-        return Protocol.model_validate_json(json.dumps(_with_evidence(document), default=str), strict=True)
-    except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors()]
-        raise BakeoffError(f"{source}: not a valid protocol:\n" + "\n".join(lines)) from None
+    return parse_document(Protocol, _with_evidence(document), source, "protocol")
 
 
 def _with_evidence(document: dict[str, Any]) -> dict[str, Any]:
@@ -64,33 +57,13 @@ def _locate(source: str) -> Path:
     preset = PRESETS / f"{source}.toml"
     if source in preset_names():
         return preset
-    path = Path(source)
-    try:
-        is_file, is_folder = path.is_file(), path.is_dir()
-    except (OSError, ValueError) as error:  # too long for a path, or with a zero byte in it
-        raise BakeoffError(f"{source[:80]}...: cannot be a path ({error}).") from None
-    if is_file:
+    if (path := existing_file(source, "a protocol file (TOML) or a preset")) is not None:
         return path
-    if is_folder:
-        raise BakeoffError(f"{source}: is a folder; give a protocol file (TOML) or a preset.")
     close = difflib.get_close_matches(source, preset_names(), 1)
     hint = f" Did you mean {close[0]}?" if close else ""
     raise BakeoffError(
         f"{source}: no such preset or file.{hint} Presets: {', '.join(preset_names())}; or give a TOML file's path."
     )
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise BakeoffError(f"{path}: larger than {LARGEST_FILE} bytes; that is no protocol.")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BakeoffError(f"{path}: cannot be read ({error.strerror}).") from error
-    except UnicodeDecodeError as error:
-        raise BakeoffError(f"{path}: not a text file (byte {error.start} is not UTF-8).") from error
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError; so are Python's own limits
-        raise BakeoffError(f"{path}: not valid TOML: {error}.") from error
 
 
 def _apply(document: dict[str, Any], override: str) -> None:
@@ -144,51 +117,3 @@ def _value(text: str) -> Any:
         return tomllib.loads(f"value = {text.strip()}")["value"]
     except (ValueError, RecursionError):  # not TOML, or a number or a nesting beyond Python's limits
         return text.strip()
-
-
-def _explain(problem: Any) -> str:
-    location, kind, message = problem["loc"], problem["type"], problem["msg"]
-    path = ".".join(str(part) for part in _without_tags(location)) or "protocol"
-    if kind == "extra_forbidden":
-        allowed = _keys_beside(location)
-        close = difflib.get_close_matches(str(location[-1]), allowed, 1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        return f"  {path}: unknown key{hint}; allowed here: {', '.join(allowed)}"
-    if kind == "missing":
-        return f"  {path}: missing; it has no default"
-    message = message.removeprefix("Value error, ")
-    if kind == "value_error" and not location:
-        return f"  {message}"
-    if kind == "value_error":
-        return f"  {path}: {message[0].lower()}{message[1:]}"
-    return f"  {path} = {problem['input']!r}: {message[0].lower()}{message[1:]}"
-
-
-def _without_tags(location: Sequence[Any]) -> list[Any]:
-    """Pydantic's location names the chosen member of `codec`; the file does not."""
-    tagged = location[:1] == ("codec",) and location[1:2] in [("pixel",), ("latent",)]
-    return [location[0], *location[2:]] if tagged else list(location)
-
-
-def _keys_beside(location: Sequence[Any]) -> list[str]:
-    """The keys allowed where the unknown one stands."""
-    models: list[type[BaseModel]] = [Protocol]
-    for part in location[:-1]:
-        if isinstance(part, int):
-            continue
-        annotations = [model.model_fields[part].annotation for model in models if part in model.model_fields]
-        if annotations:
-            models = _models_in(annotations[0])
-        else:  # the tag that chose a member of a union
-            models = [model for model in models if part in _tags(model)]
-    return list(models[0].model_fields)
-
-
-def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
-    return getattr(model.model_fields["kind"].annotation, "__args__", ())
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [kind for part in getattr(annotation, "__args__", ()) for kind in _models_in(part)]
