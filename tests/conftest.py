@@ -6,9 +6,9 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
-FIXTURES = Path(__file__).parent / "fixtures"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.fixture
-def fixtures() -> Path:
-    return FIXTURES
+def examples() -> Path:
+    return EXAMPLES

@@ -1,6 +1,5 @@
 """The rule: the study's verdict from the study's figures, and properties that any evidence must keep."""
 
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bakeoff.protocol.measurement import Check, Evidence
+from bakeoff.protocol.published import evidence, load_table
 from bakeoff.protocol.rule import Verdict, decide
 from bakeoff.protocol.schema import Rule
 from bakeoff.protocol.table import criteria_table
@@ -15,20 +15,8 @@ from bakeoff.protocol.table import criteria_table
 RULE = Rule()
 
 
-def published(fixtures: Path) -> dict[str, Evidence]:
-    table = tomllib.loads((fixtures / "published.toml").read_text())
-    return {
-        row["name"]: Evidence(
-            backbone=row["name"],
-            seed=0,
-            completed=True,
-            checks=(Check("samples", row["samples"], "clean", row["samples"] == "clean"),),
-            loss=row["final_loss"],
-            step_time_ms=row["step_ms"],
-            peak_memory_mb=1000 * row["peak_memory_gb"],
-        )
-        for row in table["backbone"]
-    }
+def published(examples: Path) -> dict[str, Evidence]:
+    return evidence(load_table(str(examples / "published.toml")))
 
 
 def trial(name="a", seed=0, passed=True, loss=1.0, step=10.0, memory=100.0, completed=True) -> Evidence:
@@ -44,16 +32,16 @@ def outcomes(verdict: Verdict) -> dict[str, str]:
     return {name: result.outcome for name, result in verdict.backbones.items()}
 
 
-def test_the_published_table_gives_the_published_verdict(fixtures: Path) -> None:
-    verdict = judge(*published(fixtures).values())
+def test_the_published_table_gives_the_published_verdict(examples: Path) -> None:
+    verdict = judge(*published(examples).values())
     assert (verdict.outcome, verdict.winner, verdict.indicative) == ("winner", "mamba", True)
     assert outcomes(verdict) == {"mamba": "won", "hybrid": "lost", "transformer": "eliminated"}
     assert criteria_table(verdict)["Speed"] == {"mamba": "18 (fastest)", "hybrid": "26 (slowest)", "transformer": "21"}
     assert verdict.steps[-1].criterion == "speed margin" and verdict.steps[-1].observed == 26
 
 
-def test_a_clearly_better_loss_makes_the_hybrid_win(fixtures: Path) -> None:
-    table = published(fixtures)
+def test_a_clearly_better_loss_makes_the_hybrid_win(examples: Path) -> None:
+    table = published(examples)
     better = trial("hybrid", loss=0.85 * (table["mamba"].loss or 0), step=26.0, memory=4500.0)
     verdict = judge(table["mamba"], better, table["transformer"])
     assert verdict.winner == "hybrid"
