@@ -29,6 +29,13 @@ def furnish(here: Path) -> None:
     (here / "broken.toml").write_text("name = = 1\n")
     (here / "wrong.toml").write_text('name = "x"\nseeds = "all"\n')
     (here / "list.toml").write_text("seeds = [[[]]]\n")
+    (here / "nobody.toml").write_text("[setup]\ntokens = 196\n")
+    (here / "misspelt.toml").write_text('[[backbone]]\nname = "a"\nparms = 3.1e6\n')
+    (here / "huge.toml").write_text('[[backbone]]\nname = "a"\nparams = 1e300\n')
+    (here / "hexadecimal.toml").write_text("a = 0x" + "f" * 60_000)
+    (here / "deep.toml").write_text("a" + ".a" * 30_000 + " = 1")
+    (here / "nested.toml").write_text("a = " + "[" * 60_000)
+    (here / "escape.toml").write_text('[[backbone]]\nname = "\\u001b[2J"\n')
     (here / "plugin.py").write_text("raise SystemError('no')\n")
     (here / "no_mixer.py").write_text("Mixer = 3\n")
     (here / "weights.pt").write_bytes(b"")
@@ -175,6 +182,26 @@ CASES: dict[str, Case] = {
     "check-plugin: not a class": (["check-plugin", "no_mixer:Mixer"], "no torch.nn.Module class"),
     "check-plugin: module raises": (["check-plugin", "x", "--plugin", "plugin"], "SystemError"),
     "check-plugin: bad option": (["check-plugin", "mamba", "--option", "d_state"], "expected KEY=VALUE"),
+    # audit
+    "audit: nothing given": (["audit"], "Missing argument"),
+    "audit: two tables": (["audit", "a.toml", "b.toml"], "unexpected extra argument"),
+    "audit: no such file": (["audit", "publishd.toml"], "no such file; give the TOML file of a published table"),
+    "audit: empty name": (["audit", ""], "give the TOML file of a published table"),
+    "audit: a name too long": (["audit", "x" * 5000], "cannot be a path"),
+    "audit: zero byte in the name": (["audit", "a\0b"], "a\0b"),
+    "audit: a folder": (["audit", "folder"], "is a folder"),
+    "audit: empty file": (["audit", "empty"], "backbone: missing"),
+    "audit: binary file": (["audit", "binary"], "not a text file"),
+    "audit: text file": (["audit", "text.txt"], "not valid TOML"),
+    "audit: too large": (["audit", "large.toml"], "larger than 65536 bytes"),
+    "audit: a protocol": (["audit", "run/protocol.toml"], "backbones: unknown key (did you mean backbone?)"),
+    "audit: no backbones": (["audit", "nobody.toml"], "backbone: missing"),
+    "audit: misspelt key": (["audit", "misspelt.toml"], "backbone.0.parms: unknown key (did you mean params?)"),
+    "audit: huge number": (["audit", "huge.toml"], "backbone.0.params = 1e+300"),
+    "audit: endless number": (["audit", "hexadecimal.toml"], "not a valid published table"),
+    "audit: endless key": (["audit", "deep.toml"], "more than 32 parts"),
+    "audit: endless nesting": (["audit", "nested.toml"], "not valid TOML"),
+    "audit: control characters": (["audit", "escape.toml"], r"backbone.0.name = '\x1b[2J'"),
     # ls
     "ls: a file": (["ls", "text.txt"], "is not a folder"),
     "ls: absent": (["ls", "absent"], "no such folder"),

@@ -12,6 +12,7 @@ from bakeoff.errors import BakeoffError
 from bakeoff.trial import process
 
 FAILED, BAD_INPUT, CHANGED = 1, 2, 3
+CONTRADICTED = 3  # with --strict: as for what was sealed, the input can be read and does not hold
 CTRL_C = 130  # what typer exits with
 
 app = typer.Typer(
@@ -321,6 +322,31 @@ def check_plugin(
 
 
 @app.command()
+def audit(
+    table: Annotated[str, typer.Argument(metavar="TABLE.toml", help="A published table; docs/audit.md has its keys.")],
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with code 3 if there are findings.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a published table for contradictions.
+
+    Each with its arithmetic; then the verdict that the rule gives on the figures as printed. A check that lacks a
+    figure says so. Nothing is trained; the floor of the loss takes some seconds.
+    """
+    from bakeoff.protocol.published import load_table
+
+    published = load_table(table)
+    from bakeoff.auditing import audit_json, audited, show_audit
+
+    found = audited(published)
+    if as_json:
+        _print_json(audit_json(published, found))
+    else:
+        show_audit(_console(), published, found)
+    if strict and found.findings:
+        raise typer.Exit(CONTRADICTED)
+
+
+@app.command()
 def ls(
     directory: Annotated[
         Path | None, typer.Argument(metavar="DIR", help="Folder to look for runs in; default: runs.")
@@ -357,7 +383,7 @@ def doctor(as_json: JsonOption = False) -> None:
 
 
 def main() -> None:
-    """Exit codes: 0 done, 2 bad input (a message, no traceback), 3 not as sealed, 1 anything else."""
+    """Exit codes: 0 done, 2 bad input (a message, no traceback), 3 not as sealed or contradictory, 1 anything else."""
     process.settle()
     try:
         app()

@@ -33,7 +33,7 @@ def existing_file(source: str, wanted: str) -> Path | None:
     return path if is_file else None
 
 
-def read_toml(path: Path, what: str, largest: int = LARGEST_FILE) -> dict[str, Any]:
+def read_toml(path: Path, what: str = "protocol", largest: int = LARGEST_FILE) -> dict[str, Any]:
     """A TOML file as a dictionary; `what` it should be is named in errors.
 
     Raises:

@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from bakeoff.errors import BakeoffError
+from bakeoff.protocol.documents import read_toml
 from bakeoff.protocol.measurement import Evidence, Measurement, evidence_of
-from bakeoff.protocol.presets import parse_protocol, read_toml
+from bakeoff.protocol.presets import parse_protocol
 from bakeoff.protocol.rule import decide
 from bakeoff.protocol.seal import Seal, deviations
 from bakeoff.protocol.table import criteria_table

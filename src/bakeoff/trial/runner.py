@@ -19,7 +19,8 @@ import numpy as np
 import torch
 
 from bakeoff.errors import BakeoffError
-from bakeoff.protocol.presets import dump_protocol, read_toml
+from bakeoff.protocol.documents import read_toml
+from bakeoff.protocol.presets import dump_protocol
 from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.seal import Seal, deviations
 from bakeoff.protocol.verdict import Verdict
