@@ -1,18 +1,18 @@
-"""Write docs/protocol.md from the schema: python scripts/write_reference.py (a test checks that it is not stale)."""
+"""Write docs/protocol.md and docs/table.md from the schemas: python scripts/write_reference.py (a test compares)."""
 
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from bakeoff.protocol import schema
+from bakeoff.protocol import published, schema
 from bakeoff.protocol.presets import preset_names
 
-PAGE = Path(__file__).parents[1] / "docs" / "protocol.md"
-INTRODUCTION = """# The protocol, key by key
+DOCS = Path(__file__).parents[1] / "docs"
+PROTOCOL = """# The protocol, key by key
 
 A protocol is a TOML file; everything that decides a bake-off stands in it. Presets: {presets}. A run's
 `protocol.toml` has every default written out. Override single keys with `--set`:
@@ -23,7 +23,7 @@ bakeoff plan smoke --set training.lr=3e-4 --set backbones.0.repeats=3
 
 This page is generated from the schema (`python scripts/write_reference.py`).
 """
-SECTIONS: list[tuple[str, type[BaseModel]]] = [
+PROTOCOL_SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("top level", schema.Protocol),
     ("[task]", schema.Task),
     ('[codec], kind = "pixel"', schema.PixelCodec),
@@ -38,12 +38,35 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("[judge]", schema.Judge),
     ("[rule]", schema.Rule),
 ]
+TABLE = """# A published table, key by key
+
+What `bakeoff audit` reads: a TOML file with the figures of a study as it prints them. [The audit](audit.md) says what
+is made of them. Only the backbones' names are required; a check that lacks a figure is skipped and says so.
+
+This page is generated from the schema (`python scripts/write_reference.py`).
+"""
+TABLE_SECTIONS: list[tuple[str, type[BaseModel]]] = [
+    ("[setup]", published.Setup),
+    ("[[backbone]]", published.Row),
+    ("[[backbone.blocks]]", published.Block),
+    ("[[claim]]", published.Claim),
+    ("[verdict]", published.PrintedVerdict),
+]
 SYMBOLS = {Ge: (">=", "ge"), Gt: (">", "gt"), Le: ("<=", "le"), Lt: ("<", "lt")}
 
 
-def reference() -> str:
-    parts = [INTRODUCTION.format(presets=", ".join(f"`{name}`" for name in preset_names()))]
-    for title, section in SECTIONS:
+def pages() -> dict[Path, str]:
+    """The content of every generated page."""
+    presets = ", ".join(f"`{name}`" for name in preset_names())
+    return {
+        DOCS / "protocol.md": _page(PROTOCOL.format(presets=presets), PROTOCOL_SECTIONS),
+        DOCS / "table.md": _page(TABLE, TABLE_SECTIONS),
+    }
+
+
+def _page(introduction: str, sections: list[tuple[str, type[BaseModel]]]) -> str:
+    parts = [introduction]
+    for title, section in sections:
         parts.append(f"## {title}\n")
         if section.__doc__ and section.__doc__ != schema.Section.__doc__:
             parts.append(f"{section.__doc__}\n")
@@ -61,9 +84,6 @@ def _row(name: str, field: FieldInfo) -> str:
 
 
 def _allowed(field: FieldInfo) -> str:
-    annotation = field.annotation
-    if get_origin(annotation) is Literal:
-        return ", ".join(f"`{_toml(value)}`" for value in get_args(annotation))
     limits = []
     for limit in field.metadata:
         for kind, (symbol, attribute) in SYMBOLS.items():
@@ -73,13 +93,17 @@ def _allowed(field: FieldInfo) -> str:
             limits.append(f"at least {limit.min_length}")
         if isinstance(limit, MaxLen):
             limits.append(f"at most {limit.max_length:,}")
-    return " ".join([_words(annotation), ", ".join(limits)]).strip()
+    return " ".join([_words(field.annotation), ", ".join(limits)]).strip()
 
 
 def _words(annotation: Any) -> str:
     names = {int: "whole number", float: "number", str: "text", bool: "true or false"}
     if annotation in names:
         return names[annotation]
+    if get_origin(annotation) is Annotated:
+        return _words(get_args(annotation)[0])
+    if get_origin(annotation) is Literal:
+        return ", ".join(f"`{_toml(value)}`" for value in get_args(annotation))
     if get_origin(annotation) is tuple:
         items = [item for item in get_args(annotation) if item is not ...]
         return f"list of {_words(items[0])}s" if ... in get_args(annotation) else f"{len(items)} {_words(items[0])}s"
@@ -102,5 +126,6 @@ def _is_section(annotation: Any) -> bool:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(reference())
-    print(f"wrote {PAGE}")
+    for path, text in pages().items():
+        path.write_text(text)
+        print(f"wrote {path}")
