@@ -7,6 +7,7 @@
 A trial is done when its measurement exists.
 """
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -23,19 +24,46 @@ from bakeoff.protocol.presets import load_protocol
 from bakeoff.protocol.schema import Protocol
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """All of the content or none of it, whatever happens meanwhile: temporary file, fsync, rename."""
+def write_atomic(path: Path, content: bytes, keep: Path | None = None) -> None:
+    """All of the content or none of it, whatever happens meanwhile: temporary file, fsync, rename, fsync of the folder.
+
+    Args:
+        keep: where the file that stands at `path` is moved, once the new one is whole and reads back as it was written.
+
+    Raises:
+        OSError: with the name of the file; what stood there is untouched.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        temporary.unlink(missing_ok=True)  # a killed writer's, or a link that leads elsewhere
+        with open(temporary, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if keep is not None and path.is_file():
+            if temporary.read_bytes() != content:
+                raise OSError(errno.EIO, "reads back otherwise than it was written")
+            os.replace(path, keep)
         os.replace(temporary, path)
-    except OSError:
+        sync_folder(path.parent)
+    except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """A rename lasts through a power cut once its folder is on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems cannot
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, value: BaseModel | dict[str, Any]) -> None:
