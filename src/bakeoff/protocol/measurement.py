@@ -9,7 +9,7 @@ from bakeoff.protocol.schema import Judge
 
 
 class Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Spread(Record):
@@ -67,6 +67,22 @@ class Measurement(Record):
     threads: int
     resumed: int = 0  # how often the trial was taken up again
     notes: tuple[str, ...] = ()
+
+
+class SpeedFigures(Record):
+    """One backbone in the speed pass."""
+
+    step_time_ms: Spread  # forward + backward of one training batch
+    sampling_time_s: Spread | None = None  # of the shown grid
+    nfe: int | None = None
+
+
+class SpeedRecord(Record):
+    """The speed pass: what the rule reads of it; how it was made stands beside."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    backbones: dict[str, SpeedFigures]
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,32 @@
 """The run directory: plain files, the single truth. Every write is atomic.
 
     protocol.toml  seal.json  environment.json  speed.json  verdict.json  samples.png
-    trials/<backbone>-s<seed>/{metrics.jsonl, resume.ckpt, model.safetensors, samples.npz, grid.png,
-                               measurement.json}
+    trials/<backbone>-s<seed>/{metrics.jsonl, resume.ckpt, resume.prev.ckpt, model.safetensors, samples.npz,
+                               grid.png, measurement.json}
 
 A trial is done when its measurement exists.
 """
 
 import errno
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from bakeoff.errors import BakeoffError
-from bakeoff.protocol.measurement import Measurement
+from bakeoff.protocol.measurement import Measurement, SpeedRecord
 from bakeoff.protocol.presets import load_protocol
 from bakeoff.protocol.schema import Protocol
+
+LARGEST_JSON = 16 << 20
+RECORDS = {"speed.json": (SpeedRecord, "the record of a speed pass")}
+R = TypeVar("R", bound=BaseModel)
 
 
 def write_atomic(path: Path, content: bytes, keep: Path | None = None) -> None:
@@ -72,13 +77,39 @@ def write_json(path: Path, value: BaseModel | dict[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of finite numbers; the records of a run directory in their shape.
+
+    Raises:
+        BakeoffError: not there, too large, not JSON, or not the record that its name says.
+    """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        if path.stat().st_size > LARGEST_JSON:
+            raise BakeoffError(f"{path}: larger than {LARGEST_JSON} bytes; nothing here writes such a file.")
+        document = json.loads(path.read_text(encoding="utf-8"), parse_float=_finite, parse_constant=_finite)
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, BakeoffError):
+            raise
         raise BakeoffError(f"{path}: cannot be read as JSON ({error}).") from error
     if not isinstance(document, dict):
         raise BakeoffError(f"{path}: holds no JSON object.")
+    if (record := RECORDS.get(path.name)) is not None:
+        _in_shape(*record, document, path)
     return document
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text[:40]} is not a finite number")
+    return value
+
+
+def _in_shape(record: type[R], what: str, document: dict[str, Any], path: Path) -> R:
+    try:
+        return record.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part)[:40] for part in first["loc"][:6])
+        raise BakeoffError(f"{path}: not {what}: {where}: {first['msg']}.") from None
 
 
 @dataclass(frozen=True)
@@ -102,6 +133,11 @@ class TrialDir:
         return self.path / "resume.ckpt"
 
     @property
+    def previous(self) -> Path:
+        """The checkpoint before `resume`, for when that one turns out to be damaged."""
+        return self.path / "resume.prev.ckpt"
+
+    @property
     def model(self) -> Path:
         return self.path / "model.safetensors"
 
@@ -122,12 +158,10 @@ class TrialDir:
         return self.measurement_file.is_file()
 
     def measurement(self) -> Measurement:
-        try:
-            return Measurement.model_validate(read_json(self.measurement_file))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise BakeoffError(f"{self.measurement_file}: not a measurement: {where}: {first['msg']}.") from None
+        measured = _in_shape(Measurement, "a measurement", read_json(self.measurement_file), self.measurement_file)
+        if (measured.backbone, measured.seed) != (self.backbone, self.seed):
+            raise BakeoffError(f"{self.measurement_file}: of {measured.backbone}-s{measured.seed}, not of {self.name}.")
+        return measured
 
 
 class RunDir:

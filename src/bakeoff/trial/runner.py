@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from bakeoff import __version__
@@ -31,7 +30,9 @@ from bakeoff.trial.grids import grid, png, side_by_side
 from bakeoff.trial.meters import environment
 from bakeoff.trial.outcome import verdict_json, verdict_of
 from bakeoff.trial.plan import Plan, make_plan, plan_json
-from bakeoff.trial.rundir import RunDir, TrialDir, read_json, write_atomic, write_json
+from bakeoff.trial.recovery import tidy
+from bakeoff.trial.rundir import RunDir, read_json, write_atomic, write_json
+from bakeoff.trial.samples import read_samples
 
 LEFTOVER = ".protocol.toml.tmp"  # of a run that was killed before its first file was whole
 LOCK_WAIT_S = 10.0  # for the last trial of a killed run to notice
@@ -111,6 +112,7 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
         BakeoffError: a trial's process refused its input.
     """
     with _terminable(), _alone(run) as lock:
+        tidy(run, lambda name, message: listen(name, {"event": "damaged", "message": message}))
         _note_environment(run, options, listen)
         for trial in run.trials():
             if trial.done:
@@ -121,6 +123,7 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
             write_overview(run)
             if trial.backbone == run.protocol.backbones[-1].name and trial.seed != run.protocol.seeds[-1]:
                 listen("", {"event": "so far", "verdict": verdict_of(run)})
+        write_overview(run)  # a kill may have come between the last trial and its picture
         if not run.speed.is_file():
             listen("speed", {"event": "speed pass"})
             _spawn(run, "speed", [], options, listen, lock)
@@ -133,15 +136,15 @@ def write_overview(run: RunDir) -> None:
     """samples.png: the grids of the first finished seed side by side, equal places from equal noise."""
     for seed in run.protocol.seeds:
         found = [run.trial(backbone.name, seed) for backbone in run.protocol.backbones]
-        grids = [(trial.name, grid(shown_samples(trial, run.protocol))) for trial in found if trial.samples.is_file()]
+        count = run.protocol.sampling.count
+        grids = [
+            (trial.name, grid(read_samples(trial.samples, run.protocol)[:count]))
+            for trial in found
+            if trial.done and trial.samples.is_file()
+        ]
         if grids:
             write_atomic(run.overview, png(side_by_side(grids)))
             return
-
-
-def shown_samples(trial: TrialDir, protocol: Protocol) -> np.ndarray:
-    with np.load(trial.samples, allow_pickle=False) as arrays:
-        return arrays["images"][: protocol.sampling.count]
 
 
 def _note_environment(run: RunDir, options: Options, listen: Listener) -> None:
@@ -154,7 +157,9 @@ def _note_environment(run: RunDir, options: Options, listen: Listener) -> None:
         return
     before = read_json(run.environment)
     changed = {key: value for key, value in now.items() if before.get(key) != value}
-    write_json(run.environment, before | {"resumed_on": [*before.get("resumed_on", []), changed]})
+    earlier = before.get("resumed_on")
+    resumed_on = [*(earlier if isinstance(earlier, list) else []), changed]
+    write_json(run.environment, before | {"resumed_on": resumed_on})
     if changed:
         listen("", {"event": "environment changed", "changed": changed})
 
