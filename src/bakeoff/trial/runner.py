@@ -26,6 +26,7 @@ from bakeoff.protocol.presets import dump_protocol
 from bakeoff.protocol.rule import Verdict
 from bakeoff.protocol.schema import Protocol
 from bakeoff.trial import worker
+from bakeoff.trial.disk import require_room_for
 from bakeoff.trial.grids import grid, png, side_by_side
 from bakeoff.trial.meters import environment
 from bakeoff.trial.outcome import verdict_json, verdict_of
@@ -77,12 +78,15 @@ def prepare(path: Path, protocol: Protocol, *, resume: bool) -> RunDir:
             )
         if not resume:
             raise BakeoffError(f"{path}: holds a run of this protocol already; add --resume to go on with it.")
+        plan = make_plan(protocol)
+        require_room_for(run, plan)
         if not run.seal.is_file():  # it was killed right after writing the protocol
-            write_seal(run, make_plan(protocol))
+            write_seal(run, plan)
         return run
     if path.is_dir() and any(entry.name != LEFTOVER for entry in path.iterdir()):
         raise BakeoffError(f"{path}: is not empty and not a run directory; choose another --out.")
     plan = make_plan(protocol)
+    require_room_for(run, plan)
     try:
         path.mkdir(parents=True, exist_ok=True)
         write_atomic(path / "protocol.toml", dump_protocol(protocol).encode())
@@ -171,7 +175,8 @@ def _alone(run: RunDir) -> Iterator[int]:
     Raises:
         BakeoffError: another process works there, still after ten seconds.
     """
-    with open(run.path / ".lock", "w") as file:
+    # a link there must not be followed, nor a pipe waited for
+    with open(os.open(run.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)) as file:
         deadline = time.monotonic() + LOCK_WAIT_S
         while True:
             try:
@@ -208,9 +213,14 @@ def _spawn(run: RunDir, name: str, arguments: list[str], options: Options, liste
         ) as child,
     ):
         assert child.stdout is not None
+        message = ""
         try:
             for line in child.stdout:
-                listen(name, json.loads(line))
+                event = _event(line)
+                if event["event"] == "failed":
+                    message = event["message"]
+                else:
+                    listen(name, event)
             code = child.wait()
         except KeyboardInterrupt:
             listen(name, {"event": "stopping"})
@@ -220,14 +230,26 @@ def _spawn(run: RunDir, name: str, arguments: list[str], options: Options, liste
             child.kill()
             raise
         errors.seek(0)
-        message = errors.read().decode(errors="replace").strip()
+        rest = errors.read().decode(errors="replace").strip()
     if code == worker.STOPPED:
         raise Interrupted
-    if code == worker.REFUSED:
+    if code == worker.REFUSED and message:
         raise BakeoffError(message)
+    if code == worker.UNWRITABLE:
+        raise TrialFailed(message)
     if code:
         how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        raise TrialFailed(f"the process of {name} ended {how}.\n{message}")
+        memory = " The system does that when memory runs out." if code == -signal.SIGKILL else ""
+        raise TrialFailed(f"the process of {name} ended {how}.{memory}\n{rest}".strip())
+
+
+def _event(line: str) -> dict[str, Any]:
+    """What a worker said; a plug-in's own prints are no events."""
+    try:
+        event = json.loads(line)
+        return event if isinstance(event["event"], str) else {"event": "print"}
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return {"event": "print"}
 
 
 def _stop(child: subprocess.Popen) -> None:

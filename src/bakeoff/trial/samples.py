@@ -14,6 +14,7 @@ from bakeoff.protocol.schema import Protocol
 from bakeoff.trial.rundir import write_atomic
 
 HEADER_ROOM = 1 << 10
+IMAGE_BYTES = SIDE * SIDE
 
 
 def count_of(protocol: Protocol) -> int:

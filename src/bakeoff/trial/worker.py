@@ -21,6 +21,7 @@ from bakeoff.models.registry import allow_plugins
 from bakeoff.protocol.measurement import Measurement, QualityFigures, Spread
 from bakeoff.tasks import build_task
 from bakeoff.trial import checkpoint, recovery
+from bakeoff.trial.disk import require_room
 from bakeoff.trial.grids import grid, png
 from bakeoff.trial.meters import peak_memory, spread, trend
 from bakeoff.trial.plan import make_plan
@@ -30,6 +31,7 @@ from bakeoff.trial.speed import measure_speed
 from bakeoff.trial.trainer import REPORT_STEPS, Trainer
 
 STOPPED = 75  # exit code: stopped on request, can be resumed (EX_TEMPFAIL)
+UNWRITABLE = 74  # the disk is full, read-only or broken (EX_IOERR)
 REFUSED = 2
 LOOP = ("forward and backward", "optimiser", "data", "reading losses")
 ACCOUNTED = 0.10  # share of the wall-clock that may stay unexplained
@@ -99,7 +101,9 @@ def train(trainer: Trainer, trial: TrialDir, stop: Stop, clock: "WallClock", eve
             return
         with trainer.watch("checkpoints"):
             state = {"trainer": trainer.state(), "wall_s": clock.seconds(), "resumed": clock.resumed, "of": identity}
-            write_atomic(trial.resume, checkpoint.pack_state(state), keep=trial.previous)
+            content = checkpoint.pack_state(state)
+            require_room(trial.resume, len(content))
+            write_atomic(trial.resume, content, keep=trial.previous)
         saved_at, saved_step = time.monotonic(), trainer.step
 
     def report(step: int, losses: list[float]) -> None:
@@ -260,8 +264,11 @@ def main() -> int:
         write_json(run.speed, measure_speed(run, options.data_dir, torch.device(options.device)))
         return 0
     except BakeoffError as error:
-        print(error, file=sys.stderr)
+        say(event="failed", message=str(error))
         return REFUSED
+    except OSError as error:
+        say(event="failed", message=f"{error.filename or options.run}: {error.strerror or error}.")
+        return UNWRITABLE
 
 
 if __name__ == "__main__":
