@@ -64,9 +64,16 @@ def load_model(path: Path, protocol: Protocol | None = None, backbone: str | Non
     else:
         widths = None
     chosen = _choose(protocol, backbone, path)
+    if len(chosen.layers) > len(content.weights):
+        raise BakeoffError(f"{path}: {len(content.weights)} tensors cannot be a model of {len(chosen.layers)} layers.")
     task = build_task(protocol)
-    model = task.build(chosen, widths or task.fit(chosen).widths)
-    check_fit(content.weights, model.state_dict(), path, content.layout)
+    if widths is None:
+        widths = task.fit(chosen).widths
+    elif unknown := set(chosen.layers) - set(widths):
+        raise BakeoffError(f"{path}: its bakeoff header is damaged (no width of {', '.join(sorted(unknown))}).")
+    # as an outline first: a header from a stranger may ask for a model that no machine holds
+    check_fit(content.weights, task.outline(chosen, widths), path, content.layout)
+    model = task.build(chosen, widths)
     model.load_state_dict(content.weights)
     return Loaded(task, model.eval().requires_grad_(False), protocol, chosen, content.layout)
 

@@ -23,6 +23,7 @@ from bakeoff.errors import BakeoffError
 from bakeoff.protocol.measurement import Measurement, SpeedRecord
 from bakeoff.protocol.presets import load_protocol
 from bakeoff.protocol.schema import Protocol
+from bakeoff.trial.untrusted import refuse_links
 
 LARGEST_JSON = 16 << 20
 RECORDS = {"speed.json": (SpeedRecord, "the record of a speed pass")}
@@ -175,12 +176,13 @@ class RunDir:
         """An existing run directory.
 
         Raises:
-            BakeoffError: no such folder, or no protocol in it.
+            BakeoffError: no such folder, no protocol in it, or something that leads out of it.
         """
         if not path.is_dir():
             raise BakeoffError(f"{path}: no such run directory.")
         if not (path / "protocol.toml").is_file():
             raise BakeoffError(f"{path}: not a run directory: it holds no protocol.toml.")
+        refuse_links(path)
         return cls(path, load_protocol(str(path / "protocol.toml")))
 
     @property

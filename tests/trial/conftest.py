@@ -1,0 +1,21 @@
+"""Shared by the tests that interrupt real runs."""
+
+from pathlib import Path
+
+import pytest
+from tiny_run import finish, results
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a tiny run that nothing interrupted."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    code, errors = finish(out)
+    assert code == 0, errors
+    return out
+
+
+@pytest.fixture(scope="session")
+def undisturbed(whole_run: Path) -> dict[str, object]:
+    """Its results, which no interruption may change."""
+    return results(whole_run)
