@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quick test test-reference setup lint sanitize clean
+.PHONY: quick test test-reference kills fuzz setup lint sanitize clean
 
 quick: setup
 	$(BIN)/bakeoff run mnist-quick --resume
@@ -15,6 +15,14 @@ test: setup
 # The same tests with the plain PyTorch operations in place of the kernels.
 test-reference: setup
 	BAKEOFF_BACKEND=reference $(BIN)/python -m pytest
+
+# Real runs killed 200 times at random points, compared bit for bit (about 20 minutes; make test kills 20 times).
+kills: setup
+	BAKEOFF_KILLS=200 $(BIN)/python -m pytest tests/trial/test_kills.py
+
+# The loaders of files from strangers, 5 000 damaged files of each kind (about 30 minutes; make test tries 60 of each).
+fuzz: setup
+	BAKEOFF_FUZZ=5000 $(BIN)/python -m pytest -s tests/fuzz
 
 lint: setup
 	$(BIN)/ruff format --check .
