@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from bakeoff.errors import BakeoffError
+from bakeoff.errors import BakeoffError, printable
 from bakeoff.trial import process
 
 BAD_INPUT, FAILED = 2, 1
@@ -139,7 +139,7 @@ def run(
         again = ["bakeoff", *(part for part in sys.argv[1:] if part != "--resume"), "--resume"]
         stopped = isinstance(error, (runner.Interrupted, KeyboardInterrupt))
         happened = "Stopped. Nothing is lost" if stopped else f"bakeoff: {error}\nThe last checkpoint is whole"
-        typer.echo(f"{happened}; go on with: {shlex.join(again)}", err=True)
+        typer.echo(printable(f"{happened}; go on with: {shlex.join(again)}"), err=True)
         raise typer.Exit(FAILED) from None
     finally:
         show.close()
@@ -296,7 +296,7 @@ def main() -> None:
     try:
         app()
     except BakeoffError as error:
-        typer.echo(f"bakeoff: {error}", err=True)
+        typer.echo(printable(f"bakeoff: {error}"), err=True)
         sys.exit(BAD_INPUT)
     except OSError as error:
         typer.echo(f"bakeoff: {error}; nothing that was whole before is lost.", err=True)

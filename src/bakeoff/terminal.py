@@ -16,6 +16,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from bakeoff.errors import printable
 from bakeoff.protocol.measurement import Measurement
 from bakeoff.protocol.rule import Step, Verdict
 from bakeoff.protocol.table import criteria_table
@@ -201,7 +202,7 @@ class Show:
         self.console.print(f"{name}: stopping, writing a checkpoint ...")
 
     def _on_damaged(self, name: str, event: dict[str, Any]) -> None:
-        self.console.print(escape(f"{name}: {event['message']}"))
+        self.console.print(escape(printable(f"{name}: {event['message']}")))
 
     def _on_already_done(self, name: str, event: dict[str, Any]) -> None:
         self.console.print(f"{name}: done before")

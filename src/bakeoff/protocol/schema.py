@@ -12,6 +12,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from bakeoff.errors import printable
+
 IMAGE_SIDE = 28
 TRAIN_IMAGES = 60_000
 DIGIT_CLASSES = 10
@@ -206,6 +208,8 @@ class Protocol(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if printable(self.description) != self.description:
+            raise ValueError("description: control characters are not allowed")
         names = [backbone.name for backbone in self.backbones]
         if len(set(names)) < len(names):
             raise ValueError(f"backbones: names must differ, given {', '.join(names)}")

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from bakeoff.errors import BakeoffError
+from bakeoff.errors import BakeoffError, printable
 from bakeoff.protocol.measurement import Measurement, SpeedRecord
 from bakeoff.protocol.presets import load_protocol
 from bakeoff.protocol.schema import Protocol
@@ -78,18 +78,17 @@ def write_json(path: Path, value: BaseModel | dict[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of finite numbers; the records of a run directory in their shape.
+    """A JSON object of finite numbers and printable texts; the records of a run directory in their shape.
 
     Raises:
         BakeoffError: not there, too large, not JSON, or not the record that its name says.
     """
     try:
         if path.stat().st_size > LARGEST_JSON:
-            raise BakeoffError(f"{path}: larger than {LARGEST_JSON} bytes; nothing here writes such a file.")
+            raise ValueError(f"larger than {LARGEST_JSON} bytes")
         document = json.loads(path.read_text(encoding="utf-8"), parse_float=_finite, parse_constant=_finite)
+        _refuse_control_characters(document)
     except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, BakeoffError):
-            raise
         raise BakeoffError(f"{path}: cannot be read as JSON ({error}).") from error
     if not isinstance(document, dict):
         raise BakeoffError(f"{path}: holds no JSON object.")
@@ -102,6 +101,17 @@ def _finite(text: str) -> float:
     if not math.isfinite(value := float(text)):
         raise ValueError(f"{text[:40]} is not a finite number")
     return value
+
+
+def _refuse_control_characters(node: Any) -> None:
+    """What is shown on a terminal must not command it."""
+    if isinstance(node, str) and printable(node) != node:
+        raise ValueError(f"control characters in {node[:40]!r}")
+    if isinstance(node, dict):
+        _refuse_control_characters([*node, *node.values()])
+    elif isinstance(node, list):
+        for value in node:
+            _refuse_control_characters(value)
 
 
 def _in_shape(record: type[R], what: str, document: dict[str, Any], path: Path) -> R:
