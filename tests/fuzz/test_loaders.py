@@ -36,7 +36,7 @@ from bakeoff.trial.recovery import tidy
 from bakeoff.trial.rundir import RunDir, write_json
 from bakeoff.trial.samples import count_of, write_samples
 
-EXAMPLES = int(os.environ.get("BAKEOFF_FUZZ", "60"))
+EXAMPLES = int(os.environ.get("BAKEOFF_FUZZ", "150"))
 SMALL = ["model.d_model=8", "mixers.mamba.d_state=2", "mixers.attention.heads=2", "budget.params=4000"]
 SMALL += ["budget.tolerance=2.0", "judge.samples=2", "sampling.count=2", "seeds=[0, 1]"]
 PROTOCOL = load_protocol("smoke", SMALL)

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from tiny_run import TRIAL, finish
 
-from bakeoff.errors import BakeoffError
+from bakeoff.errors import BakeoffError, printable
 from bakeoff.protocol.presets import dump_protocol, load_protocol
 from bakeoff.trial.checkpoint import load_model, load_state, pack_state
 from bakeoff.trial.layouts import HEADER, read_checkpoint
@@ -157,6 +157,16 @@ def test_json_that_breaks_parsers_is_refused(tmp_path: Path, text: str) -> None:
         file.truncate(1 << 40)
     with pytest.raises(BakeoffError, match="larger than"):
         read_json(tmp_path / "large.json")
+
+
+def test_a_file_cannot_command_the_terminal(run: Path) -> None:
+    path = run / "trials" / TRIAL / "measurement.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"notes": ["\x1b[2J"]}))
+    with pytest.raises(BakeoffError, match="control characters"):
+        read_json(path)
+    with pytest.raises(BakeoffError, match="control characters"):
+        load_protocol("smoke", ['description="\\u001b[2J"'])
+    assert printable("a\x1b[2J\ud800\n\té") == "a\\x1b[2J\\ud800\n\té"
 
 
 class Payload:

@@ -60,6 +60,14 @@ def write_atomic(path: Path, content: bytes, keep: Path | None = None) -> None:
         raise
 
 
+def make_folder(folder: Path) -> None:
+    """With all above it, each on the disk before anything is written in it."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """A rename lasts through a power cut once its folder is on the disk."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -32,7 +32,7 @@ from bakeoff.trial.meters import environment
 from bakeoff.trial.outcome import verdict_json, verdict_of
 from bakeoff.trial.plan import Plan, make_plan, plan_json
 from bakeoff.trial.recovery import tidy
-from bakeoff.trial.rundir import RunDir, read_json, write_atomic, write_json
+from bakeoff.trial.rundir import RunDir, make_folder, read_json, write_atomic, write_json
 from bakeoff.trial.samples import read_samples
 
 LEFTOVER = ".protocol.toml.tmp"  # of a run that was killed before its first file was whole
@@ -88,7 +88,7 @@ def prepare(path: Path, protocol: Protocol, *, resume: bool) -> RunDir:
     plan = make_plan(protocol)
     require_room_for(run, plan)
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         write_atomic(path / "protocol.toml", dump_protocol(protocol).encode())
         write_seal(run, plan)
     except OSError as error:

@@ -25,7 +25,7 @@ from bakeoff.trial.disk import require_room
 from bakeoff.trial.grids import grid, png
 from bakeoff.trial.meters import peak_memory, spread, trend
 from bakeoff.trial.plan import make_plan
-from bakeoff.trial.rundir import RunDir, TrialDir, write_atomic, write_json
+from bakeoff.trial.rundir import RunDir, TrialDir, make_folder, write_atomic, write_json
 from bakeoff.trial.samples import count_of, write_samples
 from bakeoff.trial.speed import measure_speed
 from bakeoff.trial.trainer import REPORT_STEPS, Trainer
@@ -218,7 +218,7 @@ def run_trial(run: RunDir, trial: TrialDir, options: argparse.Namespace) -> int:
     widths = plan.widths(trial.backbone)
     backbone = next(one for one in run.protocol.backbones if one.name == trial.backbone)
     task = build_task(run.protocol)
-    trial.path.mkdir(parents=True, exist_ok=True)
+    make_folder(trial.path)
     data = task.training_set(options.data_dir, device)
     started_s = clock.seconds()
     trainer, taken_up = recovery.take_up(
