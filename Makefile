@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quick test test-reference setup lint sanitize simulations clean
+.PHONY: quick test test-reference kills fuzz setup lint sanitize simulations clean
 
 quick: setup
 	$(BIN)/bakeoff run mnist-quick --resume
@@ -12,9 +12,18 @@ quick: setup
 test: setup
 	$(BIN)/python -m pytest
 
-# The same tests with the plain PyTorch operations in place of the kernels.
+# The same tests with the plain PyTorch operations in place of the kernels, but for those of disks and files.
+NOT_OF_KERNELS := tests/fuzz tests/trial/test_kills.py tests/trial/test_full_disk.py
 test-reference: setup
-	BAKEOFF_BACKEND=reference $(BIN)/python -m pytest
+	BAKEOFF_BACKEND=reference $(BIN)/python -m pytest $(NOT_OF_KERNELS:%=--ignore=%)
+
+# Real runs killed 200 times at random points, compared bit for bit (about 20 minutes; make test kills 20 times).
+kills: setup
+	BAKEOFF_KILLS=200 $(BIN)/python -m pytest tests/trial/test_kills.py
+
+# The loaders of files from strangers, 5 000 damaged files of each kind (about 30 minutes; make test tries 150 of each).
+fuzz: setup
+	BAKEOFF_FUZZ=5000 $(BIN)/python -m pytest -s tests/fuzz
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -80,7 +80,7 @@ CASES: dict[str, Case] = {
     "plan: nested lists": (["plan", "list.toml"], "seeds.0"),
     "plan: unreadable file": (["plan", "unreadable.toml"], "cannot be read"),
     "plan: a name too long": (["plan", "x" * 5000], "cannot be a path"),
-    "plan: zero byte in the name": (["plan", "a\0b"], "a\0b"),
+    "plan: zero byte in the name": (["plan", "a\0b"], r"a\x00b"),
     "plan: --set without value": (["plan", "smoke", "--set"], "requires an argument"),
     "plan: --set without =": (["plan", "smoke", "--set", "training.lr"], "expected KEY=VALUE"),
     "plan: --set empty": (["plan", "smoke", "--set", ""], "expected KEY=VALUE"),

@@ -2,13 +2,14 @@
 
 import json
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from bakeoff.errors import BakeoffError
+from bakeoff.errors import BakeoffError, printable
 from bakeoff.trial import process
 
 FAILED, BAD_INPUT, CHANGED = 1, 2, 3
@@ -196,12 +197,11 @@ def run(
     try:
         directory = runner.prepare(out or runner.default_out(resolved), resolved, resume=resume)
         verdict = runner.execute(directory, options, show)
-    except runner.TrialFailed as error:
-        typer.echo(f"bakeoff: {error}", err=True)
-        raise typer.Exit(FAILED) from None
-    except (runner.Interrupted, KeyboardInterrupt):
+    except (runner.TrialFailed, runner.Interrupted, KeyboardInterrupt, OSError) as error:
         again = ["bakeoff", *(part for part in sys.argv[1:] if part != "--resume"), "--resume"]
-        typer.echo(f"Stopped. Nothing is lost; go on with: {shlex.join(again)}", err=True)
+        stopped = isinstance(error, (runner.Interrupted, KeyboardInterrupt))
+        happened = "Stopped. Nothing is lost" if stopped else f"bakeoff: {error}\nThe last checkpoint is whole"
+        typer.echo(printable(f"{happened}; go on with: {shlex.join(again)}"), err=True)
         raise typer.Exit(FAILED) from None
     finally:
         show.close()
@@ -385,10 +385,11 @@ def doctor(as_json: JsonOption = False) -> None:
 def main() -> None:
     """Exit codes: 0 done, 2 bad input (a message, no traceback), 3 not as sealed or contradictory, 1 anything else."""
     process.settle()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops a command as Ctrl-C does, from its start
     try:
         app()
     except BakeoffError as error:
-        typer.echo(f"bakeoff: {error}", err=True)
+        typer.echo(printable(f"bakeoff: {error}"), err=True)
         sys.exit(BAD_INPUT)
     except OSError as error:
         typer.echo(f"bakeoff: {error}; nothing that was whole before is lost.", err=True)

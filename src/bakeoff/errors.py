@@ -8,5 +8,10 @@ class BakeoffError(ValueError):
     """
 
 
+def printable(text: str) -> str:
+    """The text with control characters and lone surrogates written out: it may quote a stranger, and terminals obey."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
 class BackendMissing(BakeoffError, RuntimeError):
     """A back end was demanded that is not built here or cannot serve these tensors."""

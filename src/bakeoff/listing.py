@@ -59,5 +59,7 @@ def show_listing(console: Console, presets: list[dict[str, Any]], runs: list[dic
             table.add_row(escape(run["path"]), "unreadable", "", escape(run["error"]))
             continue
         verdict = run["winner"] or run["outcome"] or "-"
-        table.add_row(escape(run["path"]), run["protocol"], f"{run['trials_done']}/{run['trials']}", str(verdict))
+        table.add_row(
+            escape(run["path"]), run["protocol"], f"{run['trials_done']}/{run['trials']}", escape(str(verdict)[:80])
+        )
     console.print(table)

@@ -16,6 +16,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from bakeoff.errors import printable
 from bakeoff.protocol.measurement import Measurement
 from bakeoff.protocol.table import criteria_table
 from bakeoff.protocol.verdict import Step, Verdict, headline
@@ -188,7 +189,7 @@ class Show:
 
     def __call__(self, name: str, event: dict[str, Any]) -> None:
         handler = getattr(self, "_on_" + event["event"].replace(" ", "_"), None)
-        if handler is not None and self.style != "none":
+        if handler is not None and (self.style != "none" or event["event"] == "damaged"):
             handler(name, event)
 
     def _on_start(self, name: str, event: dict[str, Any]) -> None:
@@ -227,6 +228,9 @@ class Show:
     def _on_stopping(self, name: str, event: dict[str, Any]) -> None:
         self.close()
         self.console.print(f"{name}: stopping, writing a checkpoint ...")
+
+    def _on_damaged(self, name: str, event: dict[str, Any]) -> None:
+        self.console.print(escape(printable(f"{name}: {event['message']}")))
 
     def _on_already_done(self, name: str, event: dict[str, Any]) -> None:
         self.console.print(f"{name}: done before")

@@ -1,9 +1,10 @@
-"""One whole run that several files look at."""
+"""Whole runs that several files look at."""
 
 from pathlib import Path
 
 import pytest
 from command import bakeoff
+from tiny_run import finish, results
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +15,18 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     assert "Verdict:" in done.stdout and "hybrid-s0: loss" in done.stdout
     return out
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a tiny run that nothing interrupted."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    code, errors = finish(out)
+    assert code == 0, errors
+    return out
+
+
+@pytest.fixture(scope="session")
+def undisturbed(whole_run: Path) -> dict[str, object]:
+    """Its results, which no interruption may change."""
+    return results(whole_run)

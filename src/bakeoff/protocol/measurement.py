@@ -1,72 +1,94 @@
 """What one trial reports: a typed record with units in the names, and the evidence the rule reads from it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from bakeoff.protocol.schema import Judge
 
+# What was measured is never negative, nor so large that sums of it overflow; a file from a stranger may claim it.
+Amount = Annotated[float, Field(ge=0, le=1e15)]
+Slope = Annotated[float, Field(ge=-1e15, le=1e15)]
+Count = Annotated[int, Field(ge=0, le=2**60)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
 
 class Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Spread(Record):
     """Median and the 10th and 90th percentile of `count` repetitions."""
 
-    median: float
-    p10: float
-    p90: float
-    count: int
+    median: Annotated[float, Field(gt=0, le=1e15)]
+    p10: Amount
+    p90: Amount
+    count: Count
 
 
 class QualityFigures(Record):
     """The judge's figures of one set of samples; see `bakeoff.judge.Quality`."""
 
-    samples: int
-    recognised: float
-    classes: int
-    frechet: float
-    sharpness: float
-    class_shares: tuple[float, ...]
+    samples: Count
+    recognised: Share
+    classes: Count
+    frechet: Amount
+    sharpness: Amount
+    class_shares: tuple[Share, ...]
 
 
 class Memory(Record):
     """Highest use over the life of the trial's own process, in MiB."""
 
-    process_mib: float  # VmHWM on Linux: weights, data, libraries, all
-    cuda_allocated_mib: float | None = None
-    cuda_reserved_mib: float | None = None
+    process_mib: Amount  # VmHWM on Linux: weights, data, libraries, all
+    cuda_allocated_mib: Amount | None = None
+    cuda_reserved_mib: Amount | None = None
 
 
 class Measurement(Record):
     """One trial: backbone x seed."""
 
     backbone: str
-    seed: int
+    seed: Count
     status: Literal["completed", "diverged"]
-    diverged_at_step: int | None = None
-    steps: int
-    loss: float | None = None  # mean over the images of the last epoch
-    loss_slope_per_epoch: float | None = None  # least squares over the last fifth of training
-    loss_slope_stderr: float | None = None
+    diverged_at_step: Count | None = None
+    steps: Count
+    loss: Amount | None = None  # mean over the images of the last epoch
+    loss_slope_per_epoch: Slope | None = None  # least squares over the last fifth of training
+    loss_slope_stderr: Amount | None = None
     still_moving: bool | None = None  # the slope is negative by more than two standard errors
     quality: QualityFigures | None = None
     step_time_ms: Spread | None = None  # forward + backward, over the last 100 steps
-    sampling_time_s: float | None = None  # of the judged samples
-    nfe: int | None = None  # network evaluations a sample
+    sampling_time_s: Amount | None = None  # of the judged samples
+    nfe: Count | None = None  # network evaluations a sample
     memory: Memory | None = None
-    wall_s: float  # the trial's processes, start to end, without the time they were stopped
-    accounted_s: dict[str, float]  # where the wall-clock went
-    params: int
-    flops_per_sample: int  # one forward pass
-    state_bytes: int
+    wall_s: Amount  # the trial's processes, start to end, without the time they were stopped
+    accounted_s: dict[str, Amount]  # where the wall-clock went
+    params: Count
+    flops_per_sample: Count  # one forward pass
+    state_bytes: Count
     device: str
     precision: str
-    threads: int
-    resumed: int = 0  # how often the trial was taken up again
+    threads: Count
+    resumed: Count = 0  # how often the trial was taken up again
     notes: tuple[str, ...] = ()
+
+
+class SpeedFigures(Record):
+    """One backbone in the speed pass."""
+
+    step_time_ms: Spread  # forward + backward of one training batch
+    sampling_time_s: Spread | None = None  # of the shown grid
+    nfe: Count | None = None
+
+
+class SpeedRecord(Record):
+    """The speed pass: what the rule reads of it; how it was made stands beside."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    backbones: dict[str, SpeedFigures]
 
 
 @dataclass(frozen=True)

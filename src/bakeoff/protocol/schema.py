@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from bakeoff.errors import printable
 from bakeoff.protocol import seal
 
 IMAGE_SIDE = 28
@@ -224,6 +225,8 @@ class Protocol(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if printable(self.description) != self.description:
+            raise ValueError("description: control characters are not allowed")
         names = [backbone.name for backbone in self.backbones]
         if len(set(names)) < len(names):
             raise ValueError(f"backbones: names must differ, given {', '.join(names)}")

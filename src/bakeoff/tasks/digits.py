@@ -97,11 +97,18 @@ class DigitsTask:
 
     def count(self, backbone: Backbone, widths: Mapping[str, int]) -> int:
         """Parameters of the instantiated model; built without memory."""
+        return self._outlined(backbone, widths).parameter_count()
+
+    def outline(self, backbone: Backbone, widths: Mapping[str, int]) -> dict[str, Tensor]:
+        """Names and shapes of the model's tensors, without their memory."""
+        return self._outlined(backbone, widths).state_dict()
+
+    def _outlined(self, backbone: Backbone, widths: Mapping[str, int]) -> VelocityModel:
         try:
             with torch.device("meta"):
-                return self.build(backbone, widths).parameter_count()
+                return self.build(backbone, widths)
         except (NotImplementedError, RuntimeError):  # a plug-in that computes on its initial values
-            return self.build(backbone, widths).parameter_count()
+            return self.build(backbone, widths)
 
     def nominal(self, backbone: Backbone) -> dict[str, int]:
         return nominal_widths(backbone.layers, self.protocol.model.d_model)

@@ -1,8 +1,8 @@
 """Checkpoints: the trained weights for anyone (safetensors), and the state a stopped trial resumes from."""
 
+import hashlib
 import io
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +21,10 @@ from bakeoff.trial.layouts import HEADER, check_fit, read_checkpoint
 from bakeoff.trial.rundir import RunDir, read_json, write_atomic
 
 WIDEST = 1 << 16
+OUTLINED = 256  # layers whose outline takes no time, so that what does not fit can be named
+SEAL = b"sha256:"
+DIGEST = 64
+SEALED = len(SEAL) + DIGEST
 
 
 class Loaded(NamedTuple):
@@ -61,9 +65,16 @@ def load_model(path: Path, protocol: Protocol | None = None, backbone: str | Non
     else:
         widths = None
     chosen = _choose(protocol, backbone, path)
+    if len(chosen.layers) > max(len(content.weights), OUTLINED):
+        raise BakeoffError(f"{path}: {len(content.weights)} tensors cannot be a model of {len(chosen.layers)} layers.")
     task = build_task(protocol)
-    model = task.build(chosen, widths or task.fit(chosen).widths)
-    check_fit(content.weights, model.state_dict(), path, content.layout)
+    if widths is None:
+        widths = task.fit(chosen).widths
+    elif unknown := set(chosen.layers) - set(widths):
+        raise BakeoffError(f"{path}: its bakeoff header is damaged (no width of {', '.join(sorted(unknown))}).")
+    # as an outline first: a header from a stranger may ask for a model that no machine holds
+    check_fit(content.weights, task.outline(chosen, widths), path, content.layout)
+    model = task.build(chosen, widths)
     model.load_state_dict(content.weights)
     return Loaded(task, model.eval().requires_grad_(False), protocol, chosen, content.layout)
 
@@ -100,21 +111,25 @@ def _choose(protocol: Protocol, name: str | None, path: Path) -> Backbone:
     raise BakeoffError(f"{path}: backbone {name!r} is not in protocol {protocol.name}; it has {names} (--backbone).")
 
 
-def save_state(path: Path, state: dict[str, Any]) -> None:
+def pack_state(state: Mapping[str, Any]) -> bytes:
+    """A torch file with the SHA-256 of all its bytes behind it: torch itself reads over a flipped bit in a tensor."""
     buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_atomic(path, buffer.getvalue())
+    torch.save(dict(state), buffer)
+    content = buffer.getvalue()
+    return content + SEAL + hashlib.sha256(content).hexdigest().encode()
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """State saved by `save_state`; only tensors and plain values are read, no code is run.
+    """State packed by `pack_state`; only tensors and plain values are read, no code is run.
 
     Raises:
-        BakeoffError: damaged, or not such a file.
+        BakeoffError: damaged in any byte, or not such a file.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise BakeoffError(
-            f"{path}: damaged ({type(error).__name__}); delete it to start this trial over, then run with --resume."
-        ) from error
+        content = path.read_bytes()
+        content, seal, digest = content[:-SEALED], content[-SEALED : -SEALED + len(SEAL)], content[-DIGEST:]
+        if seal != SEAL or hashlib.sha256(content).hexdigest().encode() != digest:
+            raise ValueError("its checksum is wrong")
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # a hostile file with a right checksum may raise anything here; none of it is run
+        raise BakeoffError(f"{path}: damaged ({str(error).strip()[:160] or type(error).__name__}).") from error

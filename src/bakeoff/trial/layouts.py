@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bakeoff.errors import BakeoffError
+from bakeoff.trial.untrusted import check_safetensors_header, check_torch_archive
 
 HEADER = "bakeoff"
 WRAPPERS = ("ema", "model", "state_dict", "trainer")  # the averaged weights first: they are what is sampled
@@ -46,6 +47,9 @@ def read_checkpoint(path: Path) -> Content:
         content = _read_torch(path)
         header = content.get(HEADER)
     weights, layout = find_weights(content, path)
+    if odd := next((name for name, tensor in weights.items() if not _is_plain(tensor)), None):
+        tensor = weights[odd]
+        raise BakeoffError(f"{path}: {odd[:80]!r} is {tensor.dtype}, {tensor.layout}; expected plain real numbers.")
     if isinstance(header, str):
         try:
             header = json.loads(header)
@@ -63,7 +67,7 @@ def find_weights(content: Mapping[Any, Any], path: Path) -> tuple[dict[str, Tens
             break
         steps.append(f"[{inner!r}]")
         content = content[inner]
-    weights = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    weights = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
     if not weights:
         keys = ", ".join(repr(str(key)[:40]) for key in list(content)[:SHOWN]) or "none"
         raise BakeoffError(
@@ -95,6 +99,11 @@ def check_fit(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path:
     raise BakeoffError(f"{path}: the weights (read as {layout}) do not fit the model:\n" + "\n".join(problems))
 
 
+def _is_plain(tensor: Tensor) -> bool:
+    """Numbers that can be copied into a model: on no other device than this, neither sparse nor complex nor packed."""
+    return tensor.device.type == "cpu" and tensor.layout == torch.strided and tensor.dtype.is_floating_point
+
+
 def _all_tensors(content: Mapping[Any, Any]) -> bool:
     return bool(content) and all(isinstance(value, Tensor) for value in content.values())
 
@@ -118,6 +127,7 @@ def _is_safetensors(path: Path) -> bool:
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
+        check_safetensors_header(path)
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
         return load_file(path), metadata
@@ -127,6 +137,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _read_torch(path: Path) -> Mapping[Any, Any]:
     try:
+        check_torch_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile file may raise anything here; none of it is run
         reason = str(error).strip().splitlines()[:1] or [type(error).__name__]

@@ -1,5 +1,6 @@
 """The plan: matched widths, counts and costs of every backbone, before anything is trained."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from bakeoff.tasks import build_task
 from bakeoff.tasks.digits import DigitsTask, real_draws
 
 PROBE_S = 0.25  # a probe this long stops growing its batch
+FLOAT_BYTES = 4
 TRIAL_OVERHEAD_S = 6.0  # process start, data, judging
 
 
@@ -70,6 +72,11 @@ def make_plan(protocol: Protocol) -> Plan:
 
 def _planned(task: DigitsTask, backbone: Backbone) -> PlannedBackbone:
     fit, nominal = task.fit(backbone), task.nominal(backbone)
+    if (needed := FLOAT_BYTES * fit.params) > (memory := memory_bytes()):
+        raise BakeoffError(
+            f"backbone {backbone.name}: {fit.params:,} parameters are {needed / 2**30:,.0f} GiB of weights; this "
+            f"machine has {memory / 2**30:,.0f} GiB of memory. Lower budget.params, model.d_model or repeats."
+        )
     model = task.build(backbone, fit.widths)
     return PlannedBackbone(backbone, fit, model.flops(), model.state_bytes(), nominal, task.count(backbone, nominal))
 
@@ -85,6 +92,10 @@ def refuse_errors(findings: list[Finding]) -> None:
     errors = [f"  {one.check}: {one.message}" for one in findings if one.level == "error"]
     if errors:
         raise BakeoffError("this plan cannot decide what it is asked:\n" + "\n".join(errors))
+
+
+def memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def estimate(plan: Plan) -> dict:

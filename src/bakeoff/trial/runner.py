@@ -8,14 +8,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from bakeoff.errors import BakeoffError
@@ -27,14 +26,18 @@ from bakeoff.protocol.verdict import Verdict
 from bakeoff.tasks.digits import inputs
 from bakeoff.trial import worker
 from bakeoff.trial.code import running_code
+from bakeoff.trial.disk import require_room_for
 from bakeoff.trial.grids import grid, png, side_by_side
 from bakeoff.trial.ledger import changed_files, record, sealed_files
 from bakeoff.trial.meters import environment
 from bakeoff.trial.outcome import read_seal, sealed_verdict, verdict_json, verdict_of
 from bakeoff.trial.plan import Plan, lint_plan, make_plan, plan_json, refuse_errors
-from bakeoff.trial.rundir import RunDir, TrialDir, read_json, write_atomic, write_json
+from bakeoff.trial.recovery import tidy
+from bakeoff.trial.rundir import RunDir, make_folder, read_json, write_atomic, write_json
+from bakeoff.trial.samples import read_samples
 
 LEFTOVER = ".protocol.toml.tmp"  # of a run that was killed before its first file was whole
+MADE_AGAIN = ("environment.json", "verdict.json", "samples.png")  # a kill between writing and recording is no change
 LOCK_WAIT_S = 10.0  # for the last trial of a killed run to notice
 
 Listener = Callable[[str, dict[str, Any]], None]
@@ -77,8 +80,10 @@ def prepare(path: Path, protocol: Protocol, *, resume: bool) -> RunDir:
             )
         if not resume and (path / "trials").exists():
             raise BakeoffError(f"{path}: holds a run of this protocol already; add --resume to go on with it.")
+        plan = make_plan(protocol)
+        require_room_for(run, plan)
         if not run.seal.is_file():  # it was killed right after writing the protocol
-            write_seal(run, make_plan(protocol))
+            write_seal(run, plan)
         else:
             refuse_deviations(run)
         return run
@@ -86,8 +91,9 @@ def prepare(path: Path, protocol: Protocol, *, resume: bool) -> RunDir:
         raise BakeoffError(f"{path}: is not empty and not a run directory; choose another --out.")
     plan = make_plan(protocol)
     refuse_errors(lint_plan(plan))
+    require_room_for(run, plan)
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         write_atomic(path / "protocol.toml", dump_protocol(protocol).encode())
         write_seal(run, plan)
     except OSError as error:
@@ -130,8 +136,13 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
         BakeoffError: a trial's process refused its input.
     """
     with _terminable(), _alone(run) as lock:
-        if not run.verdict.is_file():
-            _note_environment(run, options, listen)
+        damage = changed_files(run.path, (path for path in sealed_files(run.path) if path.name not in MADE_AGAIN))
+        for name, problem in damage.items():
+            told = f"{name} is not what was recorded ({problem}); delete its trial's folder to have it run again"
+            listen(name, {"event": "damaged", "message": told})
+        tidy(run, lambda name, message: listen(name, {"event": "damaged", "message": message}))
+        if damage or not _finished(run):
+            _note_environment(run, options, listen, damage)
         for trial in run.trials():
             if trial.done:
                 listen(trial.name, {"event": "already done"})
@@ -143,33 +154,38 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
             record(run, f"trial {trial.name}", [*sealed_files(trial.path), run.overview])
             if trial.backbone == run.protocol.backbones[-1].name and trial.seed != run.protocol.seeds[-1]:
                 listen("", {"event": "so far", "verdict": verdict_of(run)})
+        write_overview(run)  # a kill may have come between the last trial and its picture
         if not run.speed.is_file():
             listen("speed", {"event": "speed pass"})
             _spawn(run, "speed", [], options, listen, lock)
+            record(run, "speed pass", [run.speed])
         record(run, "speed pass", [run.speed], only_new=True)
         _, verdict = sealed_verdict(run.path)
         write_json(run.verdict, verdict_json(run, verdict))
-        write_overview(run)  # again: it may have been written, and not recorded, by a run that was killed then
         record(run, "verdict", [run.verdict, run.overview])
     return verdict
+
+
+def _finished(run: RunDir) -> bool:
+    return run.verdict.is_file() and run.speed.is_file() and all(trial.done for trial in run.trials())
 
 
 def write_overview(run: RunDir) -> None:
     """samples.png: the grids of the first finished seed side by side, equal places from equal noise."""
     for seed in run.protocol.seeds:
         found = [run.trial(backbone.name, seed) for backbone in run.protocol.backbones]
-        grids = [(trial.name, grid(shown_samples(trial, run.protocol))) for trial in found if trial.samples.is_file()]
+        count = run.protocol.sampling.count
+        grids = [
+            (trial.name, grid(read_samples(trial.samples, run.protocol)[:count]))
+            for trial in found
+            if trial.done and trial.samples.is_file()
+        ]
         if grids:
             write_atomic(run.overview, png(side_by_side(grids)))
             return
 
 
-def shown_samples(trial: TrialDir, protocol: Protocol) -> np.ndarray:
-    with np.load(trial.samples, allow_pickle=False) as arrays:
-        return arrays["images"][: protocol.sampling.count]
-
-
-def _note_environment(run: RunDir, options: Options, listen: Listener) -> None:
+def _note_environment(run: RunDir, options: Options, listen: Listener, damage: Mapping[str, str]) -> None:
     """Once a run; a resumed run says what has changed since."""
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -179,10 +195,11 @@ def _note_environment(run: RunDir, options: Options, listen: Listener) -> None:
         record(run, "started", [run.environment])
         return
     before = read_json(run.environment)
-    tampered = ", ".join(changed_files(run.path, sealed_files(run.path)))
     changed = {key: value for key, value in now.items() if before.get(key) != value}
-    write_json(run.environment, before | {"resumed_on": [*before.get("resumed_on", []), changed]})
-    record(run, f"resumed (changed meanwhile: {tampered})" if tampered else "resumed", [run.environment])
+    earlier = before.get("resumed_on")
+    resumed_on = [*(earlier if isinstance(earlier, list) else []), changed]
+    write_json(run.environment, before | {"resumed_on": resumed_on})
+    record(run, f"resumed (changed meanwhile: {', '.join(damage)})" if damage else "resumed", [run.environment])
     if changed:
         listen("", {"event": "environment changed", "changed": changed})
 
@@ -194,7 +211,8 @@ def _alone(run: RunDir) -> Iterator[int]:
     Raises:
         BakeoffError: another process works there, still after ten seconds.
     """
-    with open(run.path / ".lock", "w") as file:
+    # a link there must not be followed, nor a pipe waited for
+    with open(os.open(run.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)) as file:
         deadline = time.monotonic() + LOCK_WAIT_S
         while True:
             try:
@@ -231,9 +249,14 @@ def _spawn(run: RunDir, name: str, arguments: list[str], options: Options, liste
         ) as child,
     ):
         assert child.stdout is not None
+        message = ""
         try:
             for line in child.stdout:
-                listen(name, json.loads(line))
+                event = _event(line)
+                if event["event"] == "failed":
+                    message = event["message"]
+                else:
+                    listen(name, event)
             code = child.wait()
         except KeyboardInterrupt:
             listen(name, {"event": "stopping"})
@@ -243,14 +266,26 @@ def _spawn(run: RunDir, name: str, arguments: list[str], options: Options, liste
             child.kill()
             raise
         errors.seek(0)
-        message = errors.read().decode(errors="replace").strip()
+        rest = errors.read().decode(errors="replace").strip()
     if code == worker.STOPPED:
         raise Interrupted
-    if code == worker.REFUSED:
+    if code == worker.REFUSED and message:
         raise BakeoffError(message)
+    if code == worker.UNWRITABLE:
+        raise TrialFailed(message)
     if code:
         how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        raise TrialFailed(f"the process of {name} ended {how}.\n{message}")
+        memory = " The system does that when memory runs out." if code == -signal.SIGKILL else ""
+        raise TrialFailed(f"the process of {name} ended {how}.{memory}\n{rest}".strip())
+
+
+def _event(line: str) -> dict[str, Any]:
+    """What a worker said; a plug-in's own prints are no events."""
+    try:
+        event = json.loads(line)
+        return event if isinstance(event["event"], str) else {"event": "print"}
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return {"event": "print"}
 
 
 def _stop(child: subprocess.Popen) -> None:

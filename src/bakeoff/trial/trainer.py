@@ -157,17 +157,21 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.step = state["step"]
+        """Go on from what `state` gave; what does not fit raises, and leaves this trainer good for nothing."""
+        step, losses = int(state["step"]), state["losses"]
+        if not 0 <= step <= self.total or losses.shape != self.losses.shape:
+            raise ValueError(f"step {step} and {len(losses)} losses; this training has {self.total} steps")
+        self.step = step
         self.model.load_state_dict(state["model"])
         if self.average is not None:
             for mine, saved in zip(self.average, state["average"], strict=True):
                 mine.copy_(saved)
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
-        self.losses.copy_(state["losses"])
-        self.times_ms = state["times_ms"]
-        self.diverged_at = state["diverged_at"]
-        self.watch = Stopwatch(state["seconds"])
+        self.losses.copy_(losses)
+        self.times_ms = [float(milliseconds) for milliseconds in state["times_ms"]]
+        self.diverged_at = None if state["diverged_at"] is None else int(state["diverged_at"])
+        self.watch = Stopwatch({str(activity): float(seconds) for activity, seconds in state["seconds"].items()})
 
     def final_loss(self) -> float:
         """Mean over the images of the last epoch's worth of steps, or of all steps if there are fewer."""

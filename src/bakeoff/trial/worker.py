@@ -5,8 +5,8 @@ standard output. SIGTERM, or the death of its parent, makes it stop after the cu
 """
 
 import argparse
-import io
 import json
+import math
 import os
 import signal
 import sys
@@ -14,22 +14,24 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from bakeoff.errors import BakeoffError
 from bakeoff.models.registry import allow_plugins
 from bakeoff.protocol.measurement import Measurement, QualityFigures, Spread
 from bakeoff.tasks import build_task
-from bakeoff.trial import checkpoint
+from bakeoff.trial import checkpoint, recovery
+from bakeoff.trial.disk import require_room
 from bakeoff.trial.grids import grid, png
 from bakeoff.trial.meters import peak_memory, spread, trend
 from bakeoff.trial.plan import make_plan
-from bakeoff.trial.rundir import RunDir, TrialDir, write_atomic, write_json
+from bakeoff.trial.rundir import RunDir, TrialDir, make_folder, write_atomic, write_json
+from bakeoff.trial.samples import count_of, write_samples
 from bakeoff.trial.speed import measure_speed
-from bakeoff.trial.trainer import Trainer
+from bakeoff.trial.trainer import REPORT_STEPS, Trainer
 
 STOPPED = 75  # exit code: stopped on request, can be resumed (EX_TEMPFAIL)
+UNWRITABLE = 74  # the disk is full, read-only or broken (EX_IOERR)
 REFUSED = 2
 LOOP = ("forward and backward", "optimiser", "data", "reading losses")
 ACCOUNTED = 0.10  # share of the wall-clock that may stay unexplained
@@ -58,57 +60,62 @@ def say(**event: object) -> None:
 
 
 class MetricsLog:
-    """Per-step losses as JSON lines, cut back to the checkpoint when a trial is resumed."""
+    """Per-step losses as JSON lines, for whoever watches.
 
-    def __init__(self, path: Path, step: int) -> None:
-        kept = []
-        if path.is_file():
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                try:
-                    record = json.loads(line)
-                except json.JSONDecodeError:
-                    break  # the line that was being written when the process died
-                if record["step"] > step:
-                    break
-                kept.append(line + "\n")
-        write_atomic(path, "".join(kept).encode())
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
+    The losses themselves are in the checkpoint; where training begins, goes on or ends the log is written anew from
+    them, so that no damage to it matters and an interrupted trial ends with the same file.
+    """
 
-    def add(self, step: int, losses: list[float], lr: float) -> None:
-        json.dump({"step": step, "lr": lr, "losses": [_number(loss) for loss in losses]}, self._file)
-        self._file.write("\n")
+    def __init__(self, path: Path, trainer: Trainer) -> None:
+        self.path, self.trainer = path, trainer
+        self.rewrite()
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115
 
-    def sync(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
+    def rewrite(self) -> None:
+        losses = self.trainer.losses[: self.trainer.step].tolist()
+        parts = [losses[first : first + REPORT_STEPS] for first in range(0, len(losses), REPORT_STEPS)]
+        steps = [min((i + 1) * REPORT_STEPS, len(losses)) for i in range(len(parts))]
+        write_atomic(self.path, b"".join(map(self._line, steps, parts)))
+
+    def add(self, step: int, losses: list[float]) -> None:
+        self._file.write(self._line(step, losses))
+
+    def _line(self, step: int, losses: list[float]) -> bytes:
+        record = {"step": step, "lr": self.trainer.learning_rate(step - 1), "losses": [_number(one) for one in losses]}
+        return (json.dumps(record) + "\n").encode()
 
 
 def _number(loss: float) -> float | str:
     """JSON has no NaN; its name says what it was."""
-    return loss if np.isfinite(loss) else repr(loss)
+    return loss if math.isfinite(loss) else repr(loss)
 
 
 def train(trainer: Trainer, trial: TrialDir, stop: Stop, clock: "WallClock", every_s: float) -> bool:
     """Train with a log and checkpoints; False if stopped before the end."""
-    log = MetricsLog(trial.metrics, trainer.step)
-    saved_at = time.monotonic()
+    log = MetricsLog(trial.metrics, trainer)
+    saved_at, saved_step, identity = time.monotonic(), None, recovery.identity(trainer.protocol, trial)
 
     def save() -> None:
-        nonlocal saved_at
+        nonlocal saved_at, saved_step
+        if saved_step == trainer.step:  # twice the same would push the one before it out
+            return
         with trainer.watch("checkpoints"):
-            log.sync()
-            state = {"trainer": trainer.state(), "wall_s": clock.seconds(), "resumed": clock.resumed}
-            checkpoint.save_state(trial.resume, state)
-        saved_at = time.monotonic()
+            state = {"trainer": trainer.state(), "wall_s": clock.seconds(), "resumed": clock.resumed, "of": identity}
+            content = checkpoint.pack_state(state)
+            require_room(trial.resume, len(content))
+            write_atomic(trial.resume, content, keep=trial.previous)
+        saved_at, saved_step = time.monotonic(), trainer.step
 
     def report(step: int, losses: list[float]) -> None:
-        log.add(step, losses, trainer.learning_rate(step - 1))
+        log.add(step, losses)
         say(event="step", step=step, loss=_number(losses[-1]))
         if time.monotonic() - saved_at > every_s:
             save()
 
     over = trainer.run(report, stop)
     save()
+    if over:
+        log.rewrite()
     return over
 
 
@@ -155,7 +162,7 @@ class Sampled(NamedTuple):
 def _sample_and_judge(trainer: Trainer, trial: TrialDir, widths: dict[str, int]) -> Sampled:
     task, protocol, model, watch = trainer.task, trainer.protocol, trainer.model, trainer.watch
     trainer.use_average()
-    count = max(protocol.judge.samples, protocol.sampling.count)
+    count = count_of(protocol)
     noise_BLC, labels_B = task.starting_noise(count, trial.seed), task.sample_labels(count)
     say(event="sampling")
     with watch("sampling"):
@@ -166,10 +173,7 @@ def _sample_and_judge(trainer: Trainer, trial: TrialDir, widths: dict[str, int])
     with watch("judging"):
         quality = QualityFigures(**vars(task.assess(images_BHW[: protocol.judge.samples])))
     with watch("writing files"):
-        labels = np.array([], np.uint8) if labels_B is None else labels_B.numpy().astype(np.uint8)
-        packed = io.BytesIO()
-        np.savez_compressed(packed, images=images_BHW.numpy(), labels=labels)
-        write_atomic(trial.samples, packed.getvalue())
+        write_samples(trial.samples, images_BHW, labels_B)
         write_atomic(trial.grid, png(grid(images_BHW[: protocol.sampling.count].numpy())))
         checkpoint.save_model(trial.model, model.state_dict(), protocol, trial.backbone, widths)
     return Sampled(quality, seconds, trajectory.nfe)
@@ -214,21 +218,24 @@ def run_trial(run: RunDir, trial: TrialDir, options: argparse.Namespace) -> int:
     widths = plan.widths(trial.backbone)
     backbone = next(one for one in run.protocol.backbones if one.name == trial.backbone)
     task = build_task(run.protocol)
-    trial.path.mkdir(parents=True, exist_ok=True)
+    make_folder(trial.path)
     data = task.training_set(options.data_dir, device)
-    trainer = Trainer(task, backbone, widths, trial.seed, data)
     started_s = clock.seconds()
-    if trial.resume.is_file():
-        state = checkpoint.load_state(trial.resume)
-        trainer.restore(state["trainer"])
-        clock.before, clock.resumed = state["wall_s"], state["resumed"] + 1
+    trainer, taken_up = recovery.take_up(
+        trial,
+        lambda: Trainer(task, backbone, widths, trial.seed, data),
+        lambda message: say(event="damaged", message=message),
+    )
+    if taken_up is not None:
+        clock.before, clock.resumed = taken_up.wall_s, taken_up.resumed + 1
     trainer.watch.add("starting", started_s)
     say(event="start", step=trainer.step, total=trainer.total)
     if not train(trainer, trial, stop, clock, options.checkpoint_every):
         say(event="stopped", step=trainer.step)
         return STOPPED
     write_json(trial.measurement_file, finish(trainer, trial, clock, widths))
-    trial.resume.unlink(missing_ok=True)
+    for checkpointed in (trial.resume, trial.previous):
+        checkpointed.unlink(missing_ok=True)
     say(event="done")
     return 0
 
@@ -257,8 +264,11 @@ def main() -> int:
         write_json(run.speed, measure_speed(run, options.data_dir, torch.device(options.device)))
         return 0
     except BakeoffError as error:
-        print(error, file=sys.stderr)
+        say(event="failed", message=str(error))
         return REFUSED
+    except OSError as error:
+        say(event="failed", message=f"{error.filename or options.run}: {error.strerror or error}.")
+        return UNWRITABLE
 
 
 if __name__ == "__main__":

@@ -1,0 +1,296 @@
+"""The loaders of files from strangers, fuzzed: whatever is in a file, it is read or refused with a clear error.
+
+BAKEOFF_FUZZ is the number of examples for each way of damaging a file; `make fuzz` runs many.
+"""
+
+import io
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+import torch
+from damage import damaged_bytes, damaged_document, damaged_json
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+from safetensors.torch import save
+
+from bakeoff.errors import BakeoffError
+from bakeoff.listing import list_runs, show_listing
+from bakeoff.protocol.presets import PRESETS, dump_protocol, load_protocol
+from bakeoff.tasks import build_task
+from bakeoff.terminal import show_verdict
+from bakeoff.trial.checkpoint import load_model, load_state, pack_state, save_model
+from bakeoff.trial.layouts import HEADER
+from bakeoff.trial.outcome import verdict_json, verdict_of
+from bakeoff.trial.recovery import tidy
+from bakeoff.trial.rundir import RunDir, write_json
+from bakeoff.trial.samples import count_of, write_samples
+
+EXAMPLES = int(os.environ.get("BAKEOFF_FUZZ", "150"))
+SMALL = ["model.d_model=8", "mixers.mamba.d_state=2", "mixers.attention.heads=2", "budget.params=4000"]
+SMALL += ["budget.tolerance=2.0", "judge.samples=2", "sampling.count=2", "seeds=[0, 1]"]
+PROTOCOL = load_protocol("smoke", SMALL)
+TASK = build_task(PROTOCOL)
+HYBRID = PROTOCOL.backbones[2]
+WIDTHS = {"mamba": 8, "attention": 8, "mlp": 8}
+COUNT: Counter[str] = Counter()
+
+
+@dataclass(frozen=True)
+class Loader:
+    """A kind of file: good ones, how they are damaged, and what reads them."""
+
+    name: str
+    good: Callable[[], bytes]
+    damage: Callable[[bytes], st.SearchStrategy[bytes]]
+    load: Callable[[Path], object]
+    suffix: str = ""
+
+
+# ---- protocols
+
+
+def damaged_toml(content: bytes) -> st.SearchStrategy[bytes]:
+    import tomllib
+
+    def written(document: Any) -> bytes:
+        try:
+            return tomli_w.dumps(document).encode(errors="surrogatepass")
+        except (TypeError, ValueError, AttributeError):  # has no form in TOML
+            return b""
+
+    return damaged_document(tomllib.loads(content.decode())).map(written)
+
+
+def read_protocol(path: Path) -> None:
+    protocol = load_protocol(str(path))
+    assert load_protocol_again(protocol) == protocol.digest()
+
+
+def load_protocol_again(protocol: Any) -> str:
+    with tempfile.NamedTemporaryFile("w", suffix=".toml", encoding="utf-8") as file:
+        file.write(dump_protocol(protocol))
+        file.flush()
+        return load_protocol(file.name).digest()
+
+
+# ---- checkpoints
+
+
+def weights() -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    return TASK.build(HYBRID, WIDTHS).state_dict()
+
+
+def safetensors_file() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(Path(folder) / "x.safetensors", weights(), PROTOCOL, HYBRID.name, WIDTHS)
+        return (Path(folder) / "x.safetensors").read_bytes()
+
+
+def header() -> bytes:
+    return json.dumps(
+        {"protocol": PROTOCOL.model_dump(mode="json"), "backbone": HYBRID.name, "widths": WIDTHS}
+    ).encode()
+
+
+def with_header(content: bytes) -> bytes:
+    return save(weights(), metadata={HEADER: content.decode(errors="replace")})
+
+
+def torch_file() -> bytes:
+    buffer = io.BytesIO()
+    torch.save({"model": weights(), HEADER: header().decode(), "epoch": 3}, buffer)
+    return buffer.getvalue()
+
+
+def damaged_archive(content: bytes) -> st.SearchStrategy[bytes]:
+    """One entry damaged, with all checksums right again."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+
+    def packed(name: str, damaged: bytes) -> bytes:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as out:
+            for entry, whole in entries.items():
+                out.writestr(entry, damaged if entry == name else whole)
+        return buffer.getvalue()
+
+    names = st.sampled_from([*entries, *[name for name in entries if name.endswith(".pkl")] * 40])
+    return names.flatmap(lambda name: damaged_bytes(entries[name]).map(lambda damaged: packed(name, damaged)))
+
+
+def state_file() -> bytes:
+    return pack_state({"trainer": {"model": weights(), "step": 3}, "wall_s": 1.0, "resumed": 0, "of": "x"})
+
+
+def resealed(content: bytes) -> st.SearchStrategy[bytes]:
+    """A stranger can make the checksum right."""
+    from hashlib import sha256
+
+    return damaged_archive(content).map(lambda damaged: damaged + b"sha256:" + sha256(damaged).hexdigest().encode())
+
+
+# ---- run directories
+
+
+def measured(backbone: str, seed: int) -> dict[str, Any]:
+    spread = {"median": 2.0, "p10": 1.0, "p90": 3.0, "count": 5}
+    quality = {"samples": 2, "recognised": 0.9, "classes": 9, "frechet": 50.0, "sharpness": 1.0, "class_shares": [0.1]}
+    return {
+        "backbone": backbone, "seed": seed, "status": "completed", "steps": 24, "loss": 0.5 + seed / 10,
+        "quality": quality, "step_time_ms": spread, "memory": {"process_mib": 300.0}, "wall_s": 9.0,
+        "accounted_s": {"data": 1.0}, "params": 4000, "flops_per_sample": 10, "state_bytes": 10, "device": "cpu",
+        "precision": "fp32", "threads": 1, "notes": ["busy"],
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run directory of six trials."""
+    run = RunDir(tmp_path_factory.mktemp("runs") / "run", PROTOCOL)
+    for trial in run.trials():
+        trial.path.mkdir(parents=True)
+        write_json(trial.measurement_file, measured(trial.backbone, trial.seed))
+        trial.metrics.write_text(json.dumps({"step": 2, "lr": 0.1, "losses": [1.0, 0.9]}) + "\n")
+        write_samples(trial.samples, torch.zeros(count_of(PROTOCOL), 28, 28, dtype=torch.uint8), torch.arange(2))
+        (trial.path / "model.safetensors").write_bytes(safetensors_file())
+        trial.resume.write_bytes(state_file())
+    (run.path / "protocol.toml").write_text(dump_protocol(PROTOCOL))
+    spread = {"median": 2.0, "p10": 1.0, "p90": 3.0, "count": 5}
+    figures = {"step_time_ms": spread, "sampling_time_s": spread, "nfe": 10}
+    write_json(run.speed, {"device": "cpu", "backbones": {one.name: figures for one in PROTOCOL.backbones}})
+    write_json(run.environment, {"python": "3", "resumed_on": []})
+    write_json(run.verdict, verdict_json(run, verdict_of(run)))
+    write_json(run.seal, {"bakeoff": "0", "digest": PROTOCOL.digest()})
+    return run.path
+
+
+def read_run(path: Path) -> None:
+    """Everything that reads a run directory; afterwards it is mended, and must then be read."""
+    runs, shown = list_runs(path.parent), Console(file=io.StringIO(), width=200)
+    json.dumps(runs, allow_nan=False)
+    show_listing(shown, [], runs, path.parent)
+    run = RunDir.open(path)
+    try:
+        show(run, shown)
+    except BakeoffError as error:
+        refused = error
+    else:
+        refused = None
+    tidy(run, lambda name, message: COUNT.update(["mended"]))
+    show(run, shown)
+    if refused is not None:
+        raise refused
+
+
+def show(run: RunDir, shown: Console) -> None:
+    verdict = verdict_of(run)
+    json.dumps(verdict_json(run, verdict), allow_nan=False)
+    show_verdict(shown, verdict)
+    assert isinstance(shown.file, io.StringIO) and "\x1b" not in shown.file.getvalue()
+
+
+# ---- all
+
+
+LOADERS = [
+    Loader("protocol, bytes", lambda: (PRESETS / "smoke.toml").read_bytes(), damaged_bytes, read_protocol, ".toml"),
+    Loader("protocol, values", lambda: (PRESETS / "smoke.toml").read_bytes(), damaged_toml, read_protocol, ".toml"),
+    Loader("checkpoint, safetensors", safetensors_file, damaged_bytes, load_model, ".safetensors"),
+    Loader(
+        "checkpoint, its header", header, lambda good: damaged_json(good).map(with_header), load_model, ".safetensors"
+    ),
+    Loader("checkpoint, torch", torch_file, damaged_bytes, load_model, ".pt"),
+    Loader("checkpoint, torch with right checksums", torch_file, damaged_archive, load_model, ".pt"),
+    Loader("checkpoint to resume from", state_file, damaged_bytes, load_state, ".ckpt"),
+    Loader("checkpoint to resume from, resealed", lambda: state_file()[:-71], resealed, load_state, ".ckpt"),
+    # tables: one line here for the loader of published tables, with a good table and damaged_bytes or damaged_toml
+]  # fmt: skip
+IN_A_RUN = [
+    "protocol.toml", "speed.json", "environment.json", "verdict.json", "seal.json",
+    "trials/mamba-s0/measurement.json", "trials/hybrid-s1/measurement.json", "trials/hybrid-s1/metrics.jsonl",
+    "trials/hybrid-s1/samples.npz", "trials/hybrid-s1/model.safetensors", "trials/hybrid-s1/resume.ckpt",
+]  # fmt: skip
+REMOVED_BY_MENDING = [
+    *IN_A_RUN[1:3], *(f"trials/{name}-s{seed}/{file}" for name in ("mamba", "transformer", "hybrid") for seed in (0, 1)
+    for file in ("measurement.json", "resume.ckpt")),
+]  # fmt: skip
+BOUNDED = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    derandomize=EXAMPLES <= 1000,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    yield tmp_path_factory.mktemp("fuzz")
+    print(
+        f"\nfuzzed: {sum(COUNT.values())} damaged files, {COUNT['refused']} refused, {COUNT['read']} read, "
+        f"{COUNT['mended']} times something in a run was mended"
+    )
+
+
+def read_or_refuse(load: Callable[[Path], object], path: Path) -> None:
+    try:
+        load(path)
+        COUNT["read"] += 1
+    except BakeoffError as error:
+        str(error).encode()  # can be printed
+        assert len(str(error)) < 20_000
+        COUNT["refused"] += 1
+
+
+@pytest.mark.parametrize("loader", LOADERS, ids=lambda loader: loader.name)
+def test_a_damaged_file_is_read_or_refused(loader: Loader, folder: Path) -> None:
+    good, path = loader.good(), folder / f"x{loader.suffix}"
+
+    @BOUNDED
+    @given(loader.damage(good))
+    def fuzz(content: bytes) -> None:
+        path.write_bytes(content)
+        read_or_refuse(loader.load, path)
+
+    fuzz()
+
+
+@pytest.mark.parametrize("name", IN_A_RUN)
+def test_a_run_with_a_damaged_file_is_read_or_refused_and_mended(name: str, whole: Path, folder: Path) -> None:
+    good, path = (whole / name).read_bytes(), folder / "runs" / "run"
+    damage = damaged_json(good) if name.endswith(".json") else damaged_bytes(good)
+    shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(whole, path)
+
+    @BOUNDED
+    @given(damage)
+    def fuzz(content: bytes) -> None:
+        for there in REMOVED_BY_MENDING:
+            shutil.copyfile(whole / there, path / there)
+        (path / name).write_bytes(content)
+        read_or_refuse(read_run, path)
+
+    fuzz()
+
+
+def test_good_files_are_read(whole: Path, folder: Path) -> None:
+    """So that a refusal above means something."""
+    for loader in LOADERS:
+        path = folder / f"good{loader.suffix}"
+        content = loader.good()
+        path.write_bytes(with_header(content) if "header" in loader.name else content)
+        if "resealed" not in loader.name:
+            loader.load(path)
+    read_run(whole)
