@@ -37,11 +37,11 @@ def parse_protocol(document: dict[str, Any], source: str) -> Protocol:
     return parse_document(Protocol, _with_evidence(document), source, "protocol")
 
 
-def _with_evidence(document: dict[str, Any]) -> dict[str, Any]:
+def _with_evidence(document: Any) -> Any:
     """What is sealed says outright on which evidence it decides."""
+    if not isinstance(document, dict) or not isinstance(document.get("rule", {}), dict):
+        return document  # the schema says what is wrong with it
     seeds, rule = document.get("seeds"), document.get("rule", {})
-    if not isinstance(rule, dict):
-        return document
     several = isinstance(seeds, list) and len(seeds) > 1
     return document | {"rule": {"evidence": "seeds" if several else "point"} | rule}
 
