@@ -39,9 +39,9 @@ def parse_protocol(document: dict[str, Any], source: str) -> Protocol:
 
 def _with_evidence(document: dict[str, Any]) -> dict[str, Any]:
     """What is sealed says outright on which evidence it decides."""
-    seeds, rule = document.get("seeds"), document.get("rule", {})
-    if not isinstance(rule, dict):
-        return document
+    if not isinstance(document, dict) or not isinstance(rule := document.get("rule", {}), dict):
+        return document  # a stranger's header can hold anything; the schema refuses it in words
+    seeds = document.get("seeds")
     several = isinstance(seeds, list) and len(seeds) > 1
     return document | {"rule": {"evidence": "seeds" if several else "point"} | rule}
 
