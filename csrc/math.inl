@@ -1,10 +1,10 @@
 // Elementary functions on Vec: exp2, exp, log, softplus, sigmoid.
 
-// 2^x. Adding 1.5 * 2^23 leaves round(x) in the low mantissa bits; f = x - round(x) lies in [-1/2, 1/2],
-// where this minimax polynomial has a relative error of 9.2e-8. Its constant term is exactly 1: with a free
+// 2^x = 2^n 2^f with n the integer nearest to x; f = x - n lies in [-1/2, 1/2], where this minimax polynomial has a relative error of 9.2e-8. Its constant term is exactly 1: with a free
 // one exp2(0) != 1, and that bias, alike in every factor of the recurrence, makes the gradient of A five
 // times worse.
 struct Exp2 {
+  static constexpr float range = 126.0f;  // of |x| without clamping
   Vec low = Vec::of(-126.0f), high = Vec::of(128.0f), magic = opaque(Vec::of(12582912.0f));
   Vec c5 = opaque(Vec::of(1.326472715e-03f)), c4 = opaque(Vec::of(9.671512643e-03f));
   Vec c3 = opaque(Vec::of(5.550733743e-02f)), c2 = opaque(Vec::of(2.402224209e-01f));
@@ -14,15 +14,13 @@ struct Exp2 {
   // letting NaN through; without it x must be within.
   template <int M, bool CLAMP>
   inline void apply(Vec* x) const {
-    Vec shifted[M], p[M];
+    Vec n[M], p[M];
     if constexpr (CLAMP) {
 #pragma GCC unroll 8
       for (int i = 0; i < M; ++i) x[i] = min(high, max(low, x[i]));
     }
 #pragma GCC unroll 8
-    for (int i = 0; i < M; ++i) shifted[i] = x[i] + magic;
-#pragma GCC unroll 8
-    for (int i = 0; i < M; ++i) p[i] = shifted[i] - magic;
+    for (int i = 0; i < M; ++i) p[i] = nearest(x[i], magic, n[i]);
 #pragma GCC unroll 8
     for (int i = 0; i < M; ++i) x[i] = x[i] - p[i];
 #pragma GCC unroll 8
@@ -36,7 +34,7 @@ struct Exp2 {
 #pragma GCC unroll 8
     for (int i = 0; i < M; ++i) p[i] = fma(p[i], x[i], c0);
 #pragma GCC unroll 8
-    for (int i = 0; i < M; ++i) x[i] = scale(p[i], shifted[i]);
+    for (int i = 0; i < M; ++i) x[i] = scale(p[i], n[i]);
   }
 
   Vec operator()(Vec x) const {
@@ -50,8 +48,7 @@ constexpr float kLog2E = 1.44269504088896341f, kLn2 = 0.69314718055994531f;
 // e^x = 2^n e^r with x = n ln2 + r, ln2 in two parts (Cody and Waite): accurate for large |x| too.
 static inline Vec exp(Vec x, const Exp2& exp2) {
   x = min(Vec::of(88.0f), max(Vec::of(-87.3f), x));
-  Vec n = x * Vec::of(kLog2E) + exp2.magic;
-  Vec k = n - exp2.magic;
+  Vec n, k = nearest(x * Vec::of(kLog2E), exp2.magic, n);
   Vec r = fma(k, Vec::of(-0.693359375f), x);
   r = fma(k, Vec::of(2.12194440e-4f), r);
   return scale(exp2(r * Vec::of(kLog2E)), n);
