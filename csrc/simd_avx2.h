@@ -34,13 +34,6 @@ static inline Vec scale(Vec p, Vec n) {
   return {_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p.v), k))};
 }
 
-static inline Vec split(Vec x, Vec& e) {
-  __m256i bits = _mm256_castps_si256(x.v);
-  __m256i k = _mm256_srai_epi32(_mm256_sub_epi32(bits, _mm256_set1_epi32(0x3f3504f3)), 23);
-  e.v = _mm256_cvtepi32_ps(k);
-  return {_mm256_castsi256_ps(_mm256_sub_epi32(bits, _mm256_slli_epi32(k, 23)))};
-}
-
 static inline void store_partial(const Vec* x, float* p, bool first) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(x->v), _mm256_extractf128_ps(x->v, 1));
   _mm_storeu_ps(p, first ? s : _mm_add_ps(s, _mm_loadu_ps(p)));

@@ -30,13 +30,6 @@ static inline Vec abs(Vec a) { return {_mm512_abs_ps(a.v)}; }
 static inline Vec nearest(Vec x, Vec, Vec& n) { return n = {_mm512_roundscale_ps(x.v, _MM_FROUND_TO_NEAREST_INT)}; }
 static inline Vec scale(Vec p, Vec n) { return {_mm512_scalef_ps(p.v, n.v)}; }
 
-static inline Vec split(Vec x, Vec& e) {
-  __m512i bits = _mm512_castps_si512(x.v);
-  __m512i k = _mm512_srai_epi32(_mm512_sub_epi32(bits, _mm512_set1_epi32(0x3f3504f3)), 23);
-  e.v = _mm512_cvtepi32_ps(k);
-  return {_mm512_castsi512_ps(_mm512_sub_epi32(bits, _mm512_slli_epi32(k, 23)))};
-}
-
 static inline void store_partial(const Vec* x, float* p, bool first) {
   __m512 a = _mm512_add_ps(_mm512_shuffle_f32x4(x[0].v, x[1].v, 0x44), _mm512_shuffle_f32x4(x[0].v, x[1].v, 0xee));
   __m512 b = _mm512_add_ps(_mm512_shuffle_f32x4(x[2].v, x[3].v, 0x44), _mm512_shuffle_f32x4(x[2].v, x[3].v, 0xee));

@@ -53,13 +53,6 @@ static inline Vec scale(Vec p, Vec n) {
   return {(Vec::Float)((Vec::Int)p.v + ((Vec::Int)n.v << 23))};
 }
 
-// x = m * 2^e with m in [sqrt(1/2), sqrt(2)), for positive normal x.
-static inline Vec split(Vec x, Vec& e) {
-  Vec::Int k = ((Vec::Int)x.v - 0x3f3504f3) >> 23;
-  e.v = __builtin_convertvector(k, Vec::Float);
-  return {(Vec::Float)((Vec::Int)x.v - (k << 23))};
-}
-
 // Adds the lanes of each of Vec::fold vectors up to four partial sums; stores them, or adds them to those at p.
 static inline void store_partial(const Vec* x, float* p, bool first) { (first ? *x : *x + Vec::load(p)).store(p); }
 
