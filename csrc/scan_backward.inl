@@ -13,9 +13,9 @@ constexpr int kHistory = (kChunk + 1) * kBackwardBlock * W;
 
 // Makes decay[t] = a_t and h[t + 1] = h_t again, from h[0], for R channels and NV vectors of states.
 template <int R, int NV, bool CLAMP>
-__attribute__((always_inline)) static inline void recompute_block(int T, const float* A2, const float* B, int64_t P, const float* dt,
-                                   const float* dtu, const float* state, float* h_out, float* decay_out,
-                                   const Exp2& exp2) {
+__attribute__((always_inline)) static inline void recompute_block(
+    int T, const float* A2, const float* B, int64_t P, const float* dt, const float* dtu, const float* state,
+    float* h_out, float* decay_out, const Exp2& exp2) {
   constexpr int K = R * NV < kLockstep ? NV : kLockstep / R, step_size = R * NV * W;
   Vec h[NV][R], decay[K * R];
 #pragma GCC unroll 8
@@ -44,12 +44,13 @@ __attribute__((always_inline)) static inline void recompute_block(int T, const f
   }
 }
 
-// The gradients of R channels and NV vectors of states. Row 4 W t of `dots_B` and `dots_A` gets four partial sums
-// of <g_t, B_t> and of <q_t, A2> for each channel. `after` is h_t, kept from the step before.
+// The gradients of R channels and NV vectors of states. Row 8 W t of `dots` gets four partial sums
+// each of <g_t, B_t> and of <q_t, A2>: for Vec::together channels of the first, as many of the second, and so on. `after` is h_t, kept from the step before.
 template <int R, int NV>
-__attribute__((always_inline)) static inline void backward_block(int T, const float* A2, const float* B, const float* C, float* dB, float* dC,
-                                  int64_t P, const float* dt, const float* dtu, const float* dy, const float* h,
-                                  const float* decay, float* g_io, float* dA_io, float* dots, bool first) {
+__attribute__((always_inline)) static inline void backward_block(
+    int T, const float* A2, const float* B, const float* C, float* dB, float* dC, int64_t P, const float* dt,
+    const float* dtu, const float* dy, const float* h, const float* decay, float* g_io, float* dA_io, float* dots,
+    bool first) {
   constexpr int step_size = R * NV * W;
   Vec g[NV][R], dA[NV][R], a[NV][R], after[NV][R];
 #pragma GCC unroll 8
@@ -78,6 +79,7 @@ __attribute__((always_inline)) static inline void backward_block(int T, const fl
       for (int r = 0; r < R; ++r) {
         const int at = step_size * t + W * (k * R + r);
         const Vec grad = fma(ck, out[r], g[k][r]);
+        // Not fused: on Zen 5 a store delays fused multiply-adds, products and sums it does not.
         to_C = after[k][r] * out[r] + to_C;
         to_B = grad * input[r] + to_B;
         sum[r] = fma(grad, bk, sum[r]);
@@ -166,6 +168,20 @@ static void backward_item(const ScanBackward& s, const float* A2, const Partials
     for (int64_t i = 0; i < group.size; i += W) {
       const int64_t d = group.first + i;
       const int n = static_cast<int>(least(W, group.size - i));
+      // The rows that the next tile reads, of which every channel asks for a share: they lie too far apart for the
+      // processor to foresee. Beyond the first token there is nothing to be had, and asking does no harm.
+      const bool turn = i + W >= group.size;
+      const int64_t next_t = turn ? t0 - kChunk : t0, next_d = turn ? group.first : d + W;
+      const float* next_states = s.states + ((b * chunks(s.L) + c - turn) * s.D + next_d) * P;
+      auto ask_ahead = [&](int j, int R) {
+        for (int t = j; t < kChunk; t += W) {
+          for (int64_t at = next_t + t; at < next_t + t + R; ++at) {
+            u.prefetch(at, next_d), dt.prefetch(at, next_d), z.prefetch(at, next_d);
+            dy.prefetch(at, next_d), ungated.prefetch(at, next_d);
+          }
+        }
+        for (int64_t q = 0; q < R * P; q += 16) __builtin_prefetch(next_states + j * P + q, 0, 2);
+      };
       tile.load(s, steepest, u, dt, t0, T, d, n, exp2);
       for (int t = 0; t < T; ++t) {
         Vec grad = dy.read_vec(t0 + t, d, n);
@@ -183,6 +199,7 @@ static void backward_item(const ScanBackward& s, const float* A2, const Partials
           constexpr int R = channels.value, NV = size.value;
           const float* a = A2 + (d + j) * P + W * k;
           const int64_t row = (i + j) * P + W * k;
+          if (k == 0) ask_ahead(j, R);
           recompute_block<R, NV, clamp.value>(T, a, B + W * k, P, tile.dt + j, tile.dtu + j, states + row, x->h,
                                               x->decay, exp2);
           backward_block<R, NV>(T, a, B + W * k, C + W * k, dB + W * k, dC + W * k, P, tile.dt + j, tile.dtu + j,
