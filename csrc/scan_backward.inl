@@ -44,8 +44,9 @@ __attribute__((always_inline)) static inline void recompute_block(
   }
 }
 
-// The gradients of R channels and NV vectors of states. Row 8 W t of `dots` gets four partial sums
-// each of <g_t, B_t> and of <q_t, A2>: for Vec::together channels of the first, as many of the second, and so on. `after` is h_t, kept from the step before.
+// The gradients of R channels and NV vectors of states. Row 8 W t of `dots` gets four partial sums each of
+// <g_t, B_t> and of <q_t, A2>: Vec::together channels of the first, as many of the second, and so on. `after` is
+// h_t, kept from the step before.
 template <int R, int NV>
 __attribute__((always_inline)) static inline void backward_block(
     int T, const float* A2, const float* B, const float* C, float* dB, float* dC, int64_t P, const float* dt,
