@@ -4,8 +4,8 @@
 //
 // Source: Gu & Dao 2023, algorithm 2. The lanes of a vector are states. A work item (one sample, kGroup
 // channels) walks chunks of tokens; within a chunk it walks tiles of W channels, whose dt and dt u are first
-// made contiguous; within a tile it walks channels, and for each its states, block by block, through all
-// tokens of the chunk with h in registers. B and C of the chunk are packed once for all channels.
+// made contiguous; within a tile it walks blocks of states, and for each its channels, one or a few at a time,
+// through all tokens of the chunk with h in registers. B and C of the chunk are packed once for all channels.
 
 // exp(dt A) = 2^(dt A2): A2 = A log2(e), rows padded with zeros, then the largest |A2| of each channel.
 static void scale_decay(const Scan& s, float* A2) {

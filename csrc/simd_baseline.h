@@ -13,7 +13,9 @@ namespace KERNEL_NAMESPACE {
 
 struct Vec {
   static constexpr int width = 4;
-  static constexpr int together = 1, fold = 1;  // channels in lockstep in backward; in forward, and sums stored at once
+  // Channels in lockstep, as the registers allow: `together` in backward, in forward `fold`, which is also how many
+  // sums store_partial() takes.
+  static constexpr int together = 1, fold = 1;
   using Float = float __attribute__((vector_size(16)));
   using Int = int32_t __attribute__((vector_size(16)));
   Float v;
