@@ -4,8 +4,8 @@
 //
 // Source: Gu & Dao 2023, algorithm 2. The lanes of a vector are states. A work item (one sample, kGroup
 // channels) walks chunks of tokens; within a chunk it walks tiles of W channels, whose dt and dt u are first
-// made contiguous; within a tile it walks channels, and for each its states, block by block, through all
-// tokens of the chunk with h in registers. B and C of the chunk are packed once for all channels.
+// made contiguous; within a tile it walks blocks of states, and for each its channels, one or a few at a time,
+// through all tokens of the chunk with h in registers. B and C of the chunk are packed once for all channels.
 
 // exp(dt A) = 2^(dt A2): A2 = A log2(e), rows padded with zeros, then the largest |A2| of each channel.
 static void scale_decay(const Scan& s, float* A2) {
@@ -50,10 +50,10 @@ static inline int64_t items(int64_t B, int64_t D) { return B * ((D + kGroup - 1)
 // dt, its slope in what comes before the softplus, u and dt u of W channels in one chunk, a row of W per token.
 struct Tile {
   alignas(64) float dt[kChunk * W], slope[kChunk * W], u[kChunk * W], dtu[kChunk * W];
-  float largest[W];  // of |dt|, by channel
+  bool steep[W];  // by channel: exp2 must clamp dt A2
 
-  void load(const Scan& s, const Rows& u_rows, const Rows& dt_rows, int64_t t0, int T, int64_t d, int n,
-            const Exp2& exp2) {
+  void load(const Scan& s, const float* steepest, const Rows& u_rows, const Rows& dt_rows, int64_t t0, int T,
+            int64_t d, int n, const Exp2& exp2) {
     Vec bias = read_params(s.bias, d, n), limit = Vec::of(0.0f);
     for (int t = 0; t < T; ++t) {
       Vec x = dt_rows.read_vec(t0 + t, d, n) + bias, in = u_rows.read_vec(t0 + t, d, n);
@@ -65,7 +65,9 @@ struct Tile {
       (x * in).store(dtu + t * W);
       limit = max(limit, abs(x));
     }
+    float largest[W];
     limit.store(largest);
+    for (int j = 0; j < n; ++j) steep[j] = !(largest[j] * steepest[d + j] <= Exp2::range);
   }
 };
 
@@ -74,71 +76,89 @@ struct Size {
   static constexpr int value = NV;
 };
 
-// Calls f(Size<NV>, Size<clamp>, first vector) over `vectors` vectors in blocks of at most MAX.
+// Calls f(Size<NV>, first vector) over `vectors` vectors in blocks of at most MAX.
 template <int MAX, class F>
-static inline void for_blocks(int vectors, bool clamp, F f) {
-  auto each = [&](auto clamped) {
-    int k = 0;
-    if constexpr (MAX >= 8) {
-      for (; vectors - k >= 8; k += 8) f(Size<8>{}, clamped, k);
-    }
-    for (; vectors - k >= 4; k += 4) f(Size<4>{}, clamped, k);
-    for (; vectors - k >= 2; k += 2) f(Size<2>{}, clamped, k);
-    if (k < vectors) f(Size<1>{}, clamped, k);
-  };
-  if (clamp) {
-    each(Size<1>{});
-  } else {
-    each(Size<0>{});
+static inline void for_blocks(int vectors, F f) {
+  int k = 0;
+  if constexpr (MAX >= 8) {
+    for (; vectors - k >= 8; k += 8) f(Size<8>{}, k);
   }
+  if constexpr (MAX >= 4) {
+    for (; vectors - k >= 4; k += 4) f(Size<4>{}, k);
+  }
+  for (; vectors - k >= 2; k += 2) f(Size<2>{}, k);
+  if (k < vectors) f(Size<1>{}, k);
+}
+
+// Calls f(Size<R>, Size<clamp>, first channel) over the n channels of a tile, R at a time and the rest one by one.
+// The exponents of the channels from j on are to be clamped where any of `steep` is set.
+template <int R, class F>
+static inline void for_channels(int n, const bool* steep, F f) {
+  auto each = [&](auto count, int j) __attribute__((always_inline)) {
+    bool clamp = false;
+    for (int r = 0; r < count.value; ++r) clamp |= steep[j + r];
+    if (clamp) {
+      f(count, Size<1>{}, j);
+    } else {
+      f(count, Size<0>{}, j);
+    }
+  };
+  int j = 0;
+  for (; n - j >= R; j += R) each(Size<R>{}, j);
+  for (; j < n; ++j) each(Size<1>{}, j);
 }
 
 // Vectors whose exp2 advance together.
 constexpr int kLockstep = 4;
+// Vectors of states in registers, over all channels of a block.
+constexpr int kForwardBlock = 8;
 
-// decay[i] = exp(dt A) for M vectors of states.
-template <int M, bool CLAMP>
-static inline void decays(const float* A2, Vec step, Vec* decay, const Exp2& exp2) {
+// decay[k R + r] = exp(dt A) for R channels and vectors [0, K) of states.
+template <int R, int K, bool CLAMP>
+static inline void decays(const float* A2, int64_t P, const Vec* step, Vec* decay, const Exp2& exp2) {
 #pragma GCC unroll 8
-  for (int i = 0; i < M; ++i) decay[i] = step * Vec::load(A2 + W * i);
-  exp2.apply<M, CLAMP>(decay);
+  for (int i = 0; i < R * K; ++i) decay[i] = step[i % R] * Vec::load(A2 + P * (i % R) + W * (i / R));
+  exp2.apply<R * K, CLAMP>(decay);
 }
 
-// One channel, NV vectors of states, T tokens. Row W t of `dots` gets the partial sums of
-// <C_t, h_t>, lane by lane.
-template <int NV, bool CLAMP>
+// A row of four partial sums for each of W channels; a channel on its own also stores those of absent companions.
+constexpr int kDots = 4 * (W + Vec::fold);
+
+// R channels, NV vectors of states, T tokens. Row t of `dots` gets four partial sums of <C_t, h_t> for each channel.
+template <int R, int NV, bool CLAMP>
 static inline void forward_block(int T, const float* A2, const float* B, const float* C, int64_t P,
                                  const float* dt, const float* dtu, float* state, float* dots, bool first,
                                  const Exp2& exp2) {
-  constexpr int M = NV < kLockstep ? NV : kLockstep;
-  Vec h[NV], decay[M];
+  constexpr int K = R * NV < kLockstep ? NV : kLockstep / R;
+  Vec h[NV][R], decay[K * R];
 #pragma GCC unroll 8
-  for (int k = 0; k < NV; ++k) h[k] = Vec::load(state + W * k);
+  for (int i = 0; i < NV * R; ++i) h[i / R][i % R] = Vec::load(state + P * (i % R) + W * (i / R));
   for (int t = 0; t < T; ++t) {
     asm("" : "+r"(A2));  // keeps A in memory operands: the registers are for h
     const float *b = B + t * P, *c = C + t * P;
-    Vec step = Vec::of(dt[W * t]), input = Vec::of(dtu[W * t]);
-    Vec sum = first ? Vec::of(0.0f) : Vec::load(dots + W * W * t);
+    Vec step[R], input[R], sum[Vec::fold];
 #pragma GCC unroll 8
-    for (int k = 0; k < NV; k += M) {
-      decays<M, CLAMP>(A2 + W * k, step, decay, exp2);
+    for (int i = 0; i < Vec::fold; ++i) sum[i] = Vec::of(0.0f);
 #pragma GCC unroll 8
-      for (int i = k; i < k + M; ++i) {
-        h[i] = fma(decay[i - k], h[i], input * Vec::load(b + W * i));
-        sum = fma(h[i], Vec::load(c + W * i), sum);
+    for (int r = 0; r < R; ++r) step[r] = Vec::of(dt[W * t + r]), input[r] = Vec::of(dtu[W * t + r]);
+#pragma GCC unroll 8
+    for (int k = 0; k < NV; ++k) {
+      if (k % K == 0) decays<R, K, CLAMP>(A2 + W * k, P, step, decay, exp2);
+      const Vec bk = Vec::load(b + W * k), ck = Vec::load(c + W * k);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        h[k][r] = fma(decay[k % K * R + r], h[k][r], input[r] * bk);
+        sum[r] = fma(h[k][r], ck, sum[r]);
       }
     }
-    sum.store(dots + W * W * t);
+    store_partial(sum, dots + kDots * t, first);
   }
 #pragma GCC unroll 8
-  for (int k = 0; k < NV; ++k) h[k].store(state + W * k);
+  for (int i = 0; i < NV * R; ++i) h[i / R][i % R].store(state + P * (i % R) + W * (i / R));
 }
 
-// Without clamping, exp2 takes |x| up to this.
-constexpr float kExp2Range = 126.0f;
-
 struct ForwardScratch {
-  alignas(64) float dots[kChunk * W * W];
+  alignas(64) float dots[kChunk * kDots];
   Tile tile;
 };
 
@@ -177,18 +197,19 @@ static void forward_item(const ScanForward& s, const float* A2, int64_t item, fl
     for (int64_t i = 0; i < group.size; i += W) {
       const int64_t d = group.first + i;
       const int n = static_cast<int>(least(W, group.size - i));
-      tile.load(s, u, dt, t0, T, d, n, exp2);
-      for (int j = 0; j < n; ++j) {
-        const float* a = A2 + (d + j) * P;
-        const bool clamp = !(tile.largest[j] * steepest[d + j] <= kExp2Range);
-        for_blocks<8>(vectors, clamp, [&](auto size, auto clamped, int k) __attribute__((always_inline)) {
-          forward_block<size.value, clamped.value>(T, a + W * k, B + W * k, C + W * k, P, tile.dt + j, tile.dtu + j,
-                                                   h + (i + j) * P + W * k, scratch->dots + W * j, k == 0, exp2);
+      tile.load(s, steepest, u, dt, t0, T, d, n, exp2);
+      const float* a = A2 + d * P;
+      for_blocks<kForwardBlock / Vec::fold>(vectors, [&](auto size, int k) {
+        for_channels<Vec::fold>(n, tile.steep, [&](auto channels, auto clamp, int j)
+                                                   __attribute__((always_inline)) {
+          forward_block<channels.value, size.value, clamp.value>(
+              T, a + j * P + W * k, B + W * k, C + W * k, P, tile.dt + j, tile.dtu + j, h + (i + j) * P + W * k,
+              scratch->dots + 4 * j, k == 0, exp2);
         });
-      }
+      });
       const Vec skip = read_params(s.skip, d, n);
       for (int t = 0; t < T; ++t) {
-        Vec out = fma(Vec::load(tile.u + W * t), skip, sum_rows(scratch->dots + W * W * t));
+        Vec out = fma(Vec::load(tile.u + W * t), skip, sum_partial(scratch->dots + kDots * t));
         if (ungated) ungated.write_vec(t0 + t, d, n, out);
         if (z) {
           Vec gate = z.read_vec(t0 + t, d, n);

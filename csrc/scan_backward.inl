@@ -11,80 +11,101 @@ constexpr int kBackwardBlock = 4;
 // h before and after every token of a chunk.
 constexpr int kHistory = (kChunk + 1) * kBackwardBlock * W;
 
-// Makes decay[t] = a_t and h[t + 1] = h_t again, from h[0], for one channel and NV vectors of states.
-template <int NV, bool CLAMP>
-static inline void recompute_block(int T, const float* A2, const float* B, int64_t P, const float* dt,
-                                   const float* dtu, const float* state, float* h_out, float* decay_out,
-                                   const Exp2& exp2) {
-  constexpr int M = NV < kLockstep ? NV : kLockstep;
-  Vec h[NV], decay[M];
+// Makes decay[t] = a_t and h[t + 1] = h_t again, from h[0], for R channels and NV vectors of states.
+template <int R, int NV, bool CLAMP>
+__attribute__((always_inline)) static inline void recompute_block(
+    int T, const float* A2, const float* B, int64_t P, const float* dt, const float* dtu, const float* state,
+    float* h_out, float* decay_out, const Exp2& exp2) {
+  constexpr int K = R * NV < kLockstep ? NV : kLockstep / R, step_size = R * NV * W;
+  Vec h[NV][R], decay[K * R];
 #pragma GCC unroll 8
-  for (int k = 0; k < NV; ++k) {
-    h[k] = Vec::load(state + W * k);
-    h[k].store(h_out + W * k);
+  for (int i = 0; i < NV * R; ++i) {
+    h[i / R][i % R] = Vec::load(state + P * (i % R) + W * (i / R));
+    h[i / R][i % R].store(h_out + W * i);
   }
   for (int t = 0; t < T; ++t) {
     asm("" : "+r"(A2));
     const float* b = B + t * P;
-    Vec step = Vec::of(dt[W * t]), input = Vec::of(dtu[W * t]);
+    Vec step[R], input[R];
 #pragma GCC unroll 8
-    for (int k = 0; k < NV; k += M) {
-      decays<M, CLAMP>(A2 + W * k, step, decay, exp2);
+    for (int r = 0; r < R; ++r) step[r] = Vec::of(dt[W * t + r]), input[r] = Vec::of(dtu[W * t + r]);
 #pragma GCC unroll 8
-      for (int i = k; i < k + M; ++i) {
-        h[i] = fma(decay[i - k], h[i], input * Vec::load(b + W * i));
-        decay[i - k].store(decay_out + W * (NV * t + i));
-        h[i].store(h_out + W * (NV * (t + 1) + i));
+    for (int k = 0; k < NV; ++k) {
+      if (k % K == 0) decays<R, K, CLAMP>(A2 + W * k, P, step, decay, exp2);
+      const Vec bk = Vec::load(b + W * k);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const Vec a = decay[k % K * R + r];
+        h[k][r] = fma(a, h[k][r], input[r] * bk);
+        a.store(decay_out + step_size * t + W * (k * R + r));
+        h[k][r].store(h_out + step_size * (t + 1) + W * (k * R + r));
       }
     }
   }
 }
 
-// The gradients of one channel and NV vectors of states. Row W t of `dots_B` and `dots_A` gets the partial sums
-// of <g_t, B_t> and of <q_t, A2>, lane by lane. `after` is h_t, kept from the step before.
-template <int NV>
-static inline void backward_block(int T, const float* A2, const float* B, const float* C, float* dB, float* dC,
-                                  int64_t P, const float* dt, const float* dtu, const float* dy, const float* h,
-                                  const float* decay, float* g_io, float* dA_io, float* dots_B, float* dots_A,
-                                  bool first) {
-  Vec g[NV], dA[NV], a[NV], after[NV];
+// The gradients of R channels and NV vectors of states. Row 8 W t of `dots` gets four partial sums each of
+// <g_t, B_t> and of <q_t, A2>: Vec::together channels of the first, as many of the second, and so on. `after` is
+// h_t, kept from the step before.
+template <int R, int NV>
+__attribute__((always_inline)) static inline void backward_block(
+    int T, const float* A2, const float* B, const float* C, float* dB, float* dC, int64_t P, const float* dt,
+    const float* dtu, const float* dy, const float* h, const float* decay, float* g_io, float* dA_io, float* dots,
+    bool first) {
+  constexpr int step_size = R * NV * W;
+  Vec g[NV][R], dA[NV][R], a[NV][R], after[NV][R];
 #pragma GCC unroll 8
-  for (int k = 0; k < NV; ++k) {
-    g[k] = Vec::load(g_io + W * k);
-    dA[k] = Vec::of(0.0f);
-    a[k] = Vec::load(A2 + W * k);
-    after[k] = Vec::load(h + W * (NV * T + k));
+  for (int i = 0; i < NV * R; ++i) {
+    const int64_t at = P * (i % R) + W * (i / R);
+    g[i / R][i % R] = Vec::load(g_io + at);
+    dA[i / R][i % R] = Vec::of(0.0f);
+    a[i / R][i % R] = Vec::load(A2 + at);
+    after[i / R][i % R] = Vec::load(h + step_size * T + W * i);
   }
   for (int t = T - 1; t >= 0; --t) {
     const float *b = B + t * P, *c = C + t * P;
     float *db = dB + t * P, *dc = dC + t * P;
-    Vec step = Vec::of(dt[W * t]), input = Vec::of(dtu[W * t]), out = Vec::of(dy[W * t]);
-    Vec sum_B = first ? Vec::of(0.0f) : Vec::load(dots_B + W * W * t);
-    Vec sum_A = first ? Vec::of(0.0f) : Vec::load(dots_A + W * W * t);
+    Vec step[R], input[R], out[R], sum[2 * Vec::together];
+#pragma GCC unroll 8
+    for (int i = 0; i < 2 * Vec::together; ++i) sum[i] = Vec::of(0.0f);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      step[r] = Vec::of(dt[W * t + r]), input[r] = Vec::of(dtu[W * t + r]), out[r] = Vec::of(dy[W * t + r]);
+    }
 #pragma GCC unroll 8
     for (int k = 0; k < NV; ++k) {
-      Vec grad = fma(Vec::load(c + W * k), out, g[k]);
-      fma(after[k], out, Vec::load(dc + W * k)).store(dc + W * k);
-      fma(grad, input, Vec::load(db + W * k)).store(db + W * k);
-      sum_B = fma(grad, Vec::load(b + W * k), sum_B);
-      g[k] = grad * Vec::load(decay + W * (NV * t + k));
-      after[k] = Vec::load(h + W * (NV * t + k));
-      Vec q = g[k] * after[k];
-      sum_A = fma(q, a[k], sum_A);
-      dA[k] = fma(q, step, dA[k]);
+      const Vec bk = Vec::load(b + W * k), ck = Vec::load(c + W * k);
+      Vec to_B = Vec::load(db + W * k), to_C = Vec::load(dc + W * k);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const int at = step_size * t + W * (k * R + r);
+        const Vec grad = fma(ck, out[r], g[k][r]);
+        // Not fused: on Zen 5 a store delays fused multiply-adds, products and sums it does not.
+        to_C = after[k][r] * out[r] + to_C;
+        to_B = grad * input[r] + to_B;
+        sum[r] = fma(grad, bk, sum[r]);
+        g[k][r] = grad * Vec::load(decay + at);
+        after[k][r] = Vec::load(h + at);
+        const Vec q = g[k][r] * after[k][r];
+        sum[Vec::together + r] = fma(q, a[k][r], sum[Vec::together + r]);
+        dA[k][r] = fma(q, step[r], dA[k][r]);
+      }
+      to_B.store(db + W * k);
+      to_C.store(dc + W * k);
     }
-    sum_B.store(dots_B + W * W * t);
-    sum_A.store(dots_A + W * W * t);
+#pragma GCC unroll 2
+    for (int i = 0; i < 2 * Vec::together; i += Vec::fold) store_partial(sum + i, dots + 8 * W * t + 4 * i, first);
   }
 #pragma GCC unroll 8
-  for (int k = 0; k < NV; ++k) {
-    g[k].store(g_io + W * k);
-    (Vec::load(dA_io + W * k) + dA[k]).store(dA_io + W * k);
+  for (int i = 0; i < NV * R; ++i) {
+    const int64_t at = P * (i % R) + W * (i / R);
+    g[i / R][i % R].store(g_io + at);
+    (Vec::load(dA_io + at) + dA[i / R][i % R]).store(dA_io + at);
   }
 }
 
 struct BackwardScratch {
-  alignas(64) float h[kHistory], decay[kHistory], dots_B[kChunk * W * W], dots_A[kChunk * W * W], dy[kChunk * W];
+  alignas(64) float h[kHistory], decay[kHistory], dots[kChunk * W * 8], dy[kChunk * W];
   Tile tile;
 };
 
@@ -148,7 +169,21 @@ static void backward_item(const ScanBackward& s, const float* A2, const Partials
     for (int64_t i = 0; i < group.size; i += W) {
       const int64_t d = group.first + i;
       const int n = static_cast<int>(least(W, group.size - i));
-      tile.load(s, u, dt, t0, T, d, n, exp2);
+      // The rows that the next tile reads, of which every channel asks for a share: they lie too far apart for the
+      // processor to foresee. Beyond the first token there is nothing to be had, and asking does no harm.
+      const bool turn = i + W >= group.size;
+      const int64_t next_t = turn ? t0 - kChunk : t0, next_d = turn ? group.first : d + W;
+      const float* next_states = s.states + ((b * chunks(s.L) + c - turn) * s.D + next_d) * P;
+      auto ask_ahead = [&](int j, int R) {
+        for (int t = j; t < kChunk; t += W) {
+          for (int64_t at = next_t + t; at < next_t + t + R; ++at) {
+            u.prefetch(at, next_d), dt.prefetch(at, next_d), z.prefetch(at, next_d);
+            dy.prefetch(at, next_d), ungated.prefetch(at, next_d);
+          }
+        }
+        for (int64_t q = 0; q < R * P; q += 16) __builtin_prefetch(next_states + j * P + q, 0, 2);
+      };
+      tile.load(s, steepest, u, dt, t0, T, d, n, exp2);
       for (int t = 0; t < T; ++t) {
         Vec grad = dy.read_vec(t0 + t, d, n);
         if (z) {  // silu'(z) = s (1 + z - z s), s = sigmoid(z)
@@ -159,25 +194,28 @@ static void backward_item(const ScanBackward& s, const float* A2, const Partials
         }
         grad.store(x->dy + W * t);
       }
-      for (int j = 0; j < n; ++j) {
-        const int64_t row = (i + j) * P;
-        const float* a = A2 + (d + j) * P;
-        const bool clamp = !(tile.largest[j] * steepest[d + j] <= kExp2Range);
-        for_blocks<kBackwardBlock>(vectors, clamp, [&](auto size, auto clamped, int k) __attribute__((always_inline)) {
-          recompute_block<size.value, clamped.value>(T, a + W * k, B + W * k, P, tile.dt + j, tile.dtu + j,
-                                                     states + row + W * k, x->h, x->decay, exp2);
-          backward_block<size.value>(T, a + W * k, B + W * k, C + W * k, dB + W * k, dC + W * k, P, tile.dt + j,
-                                     tile.dtu + j, x->dy + j, x->h, x->decay, g + row + W * k, dA + row + W * k,
-                                     x->dots_B + W * j, x->dots_A + W * j, k == 0);
+      for_blocks<kBackwardBlock / Vec::together>(vectors, [&](auto size, int k) {
+        for_channels<Vec::together>(n, tile.steep, [&](auto channels, auto clamp, int j)
+                                                       __attribute__((always_inline)) {
+          constexpr int R = channels.value, NV = size.value;
+          const float* a = A2 + (d + j) * P + W * k;
+          const int64_t row = (i + j) * P + W * k;
+          if (k == 0) ask_ahead(j, R);
+          recompute_block<R, NV, clamp.value>(T, a, B + W * k, P, tile.dt + j, tile.dtu + j, states + row, x->h,
+                                              x->decay, exp2);
+          backward_block<R, NV>(T, a, B + W * k, C + W * k, dB + W * k, dC + W * k, P, tile.dt + j, tile.dtu + j,
+                                x->dy + j, x->h, x->decay, g + row, dA + row, x->dots + 8 * j, k == 0);
         });
-      }
+      });
       const Vec skip = read_params(s.skip, d, n);
       Vec sum_skip = Vec::of(0.0f), sum_bias = Vec::of(0.0f);
       for (int t = 0; t < T; ++t) {
         Vec grad = Vec::load(x->dy + W * t), in = Vec::load(tile.u + W * t);
-        Vec dot = sum_rows(x->dots_B + W * W * t);
+        const float* dots = x->dots + 8 * W * t;
+        Vec dot, decayed;
+        separate(sum_partial(dots), sum_partial(dots + 4 * W), dot, decayed);
         du.write_vec(t0 + t, d, n, fma(dot, Vec::load(tile.dt + W * t), grad * skip));
-        Vec step = fma(dot, in, sum_rows(x->dots_A + W * W * t) * Vec::of(kLn2)) * Vec::load(tile.slope + W * t);
+        Vec step = fma(dot, in, decayed * Vec::of(kLn2)) * Vec::load(tile.slope + W * t);
         ddt.write_vec(t0 + t, d, n, step);
         sum_skip = fma(grad, in, sum_skip);
         sum_bias = sum_bias + step;

@@ -7,6 +7,7 @@ namespace KERNEL_NAMESPACE {
 
 struct Vec {
   static constexpr int width = 8;
+  static constexpr int together = 1, fold = 1;
   __m256 v;
 
   static Vec of(float x) { return {_mm256_set1_ps(x)}; }
@@ -24,24 +25,32 @@ static inline Vec min(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }
 static inline Vec where_negative(Vec x, Vec a, Vec b) { return {_mm256_blendv_ps(b.v, a.v, x.v)}; }
 static inline Vec abs(Vec a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
 
-static inline Vec scale(Vec p, Vec shifted) {
-  __m256i k = _mm256_slli_epi32(_mm256_castps_si256(shifted.v), 23);
+static inline Vec nearest(Vec x, Vec magic, Vec& n) {
+  n = x + magic;
+  return n - magic;
+}
+static inline Vec scale(Vec p, Vec n) {
+  __m256i k = _mm256_slli_epi32(_mm256_castps_si256(n.v), 23);
   return {_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p.v), k))};
 }
 
-static inline Vec split(Vec x, Vec& e) {
-  __m256i bits = _mm256_castps_si256(x.v);
-  __m256i k = _mm256_srai_epi32(_mm256_sub_epi32(bits, _mm256_set1_epi32(0x3f3504f3)), 23);
-  e.v = _mm256_cvtepi32_ps(k);
-  return {_mm256_castsi256_ps(_mm256_sub_epi32(bits, _mm256_slli_epi32(k, 23)))};
+static inline void store_partial(const Vec* x, float* p, bool first) {
+  __m128 s = _mm_add_ps(_mm256_castps256_ps128(x->v), _mm256_extractf128_ps(x->v, 1));
+  _mm_storeu_ps(p, first ? s : _mm_add_ps(s, _mm_loadu_ps(p)));
 }
 
-static inline Vec sum_rows(const float* p) {
-  auto row = [p](int i) { return _mm256_loadu_ps(p + 8 * i); };
-  __m256 a = _mm256_hadd_ps(row(0), row(1)), b = _mm256_hadd_ps(row(2), row(3));
-  __m256 c = _mm256_hadd_ps(row(4), row(5)), d = _mm256_hadd_ps(row(6), row(7));
-  __m256 e = _mm256_hadd_ps(a, b), f = _mm256_hadd_ps(c, d);
-  return {_mm256_add_ps(_mm256_permute2f128_ps(e, f, 0x20), _mm256_permute2f128_ps(e, f, 0x31))};
+static inline Vec sum_partial(const float* p) {
+  auto rows = [p](int i) { return _mm256_loadu_ps(p + 8 * i); };
+  __m256 s = _mm256_hadd_ps(_mm256_hadd_ps(rows(0), rows(1)), _mm256_hadd_ps(rows(2), rows(3)));
+  return {_mm256_permutevar8x32_ps(s, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))};
+}
+
+static inline void separate(Vec a, Vec b, Vec& x, Vec& y) {
+  auto in_order = [](__m256 v) {  // 64-bit quarters 0, 2, 1, 3
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), 0xd8));
+  };
+  x.v = in_order(_mm256_shuffle_ps(a.v, b.v, 0x88));
+  y.v = in_order(_mm256_shuffle_ps(a.v, b.v, 0xdd));
 }
 
 static inline Vec opaque(Vec x) {

@@ -7,6 +7,7 @@ namespace KERNEL_NAMESPACE {
 
 struct Vec {
   static constexpr int width = 16;
+  static constexpr int together = 2, fold = 4;
   __m512 v;
 
   static Vec of(float x) { return {_mm512_set1_ps(x)}; }
@@ -26,34 +27,32 @@ static inline Vec where_negative(Vec x, Vec a, Vec b) {
 }
 static inline Vec abs(Vec a) { return {_mm512_abs_ps(a.v)}; }
 
-static inline Vec scale(Vec p, Vec shifted) {
-  __m512i k = _mm512_slli_epi32(_mm512_castps_si512(shifted.v), 23);
-  return {_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p.v), k))};
+static inline Vec nearest(Vec x, Vec, Vec& n) { return n = {_mm512_roundscale_ps(x.v, _MM_FROUND_TO_NEAREST_INT)}; }
+static inline Vec scale(Vec p, Vec n) { return {_mm512_scalef_ps(p.v, n.v)}; }
+
+static inline void store_partial(const Vec* x, float* p, bool first) {
+  __m512 a = _mm512_add_ps(_mm512_shuffle_f32x4(x[0].v, x[1].v, 0x44), _mm512_shuffle_f32x4(x[0].v, x[1].v, 0xee));
+  __m512 b = _mm512_add_ps(_mm512_shuffle_f32x4(x[2].v, x[3].v, 0x44), _mm512_shuffle_f32x4(x[2].v, x[3].v, 0xee));
+  __m512 s = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+  _mm512_storeu_ps(p, first ? s : _mm512_add_ps(s, _mm512_loadu_ps(p)));
 }
 
-static inline Vec split(Vec x, Vec& e) {
-  __m512i bits = _mm512_castps_si512(x.v);
-  __m512i k = _mm512_srai_epi32(_mm512_sub_epi32(bits, _mm512_set1_epi32(0x3f3504f3)), 23);
-  e.v = _mm512_cvtepi32_ps(k);
-  return {_mm512_castsi512_ps(_mm512_sub_epi32(bits, _mm512_slli_epi32(k, 23)))};
-}
-
-// Adds rows pairwise, halving the terms of each sum at every stage: 16 -> 8 -> 4 -> 2 -> 1 vectors.
-static inline Vec sum_rows(const float* p) {
-  __m512 x[8], y[4], z[2];
-  for (int i = 0; i < 8; ++i) {  // rows i and i + 8: sixteen lanes to eight
-    __m512 a = _mm512_loadu_ps(p + 16 * i), b = _mm512_loadu_ps(p + 16 * (i + 8));
-    x[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
-  }
-  for (int i = 0; i < 4; ++i) {  // rows i, i + 4, i + 8, i + 12: four lanes each
-    y[i] = _mm512_add_ps(_mm512_shuffle_f32x4(x[i], x[i + 4], 0x88), _mm512_shuffle_f32x4(x[i], x[i + 4], 0xdd));
-  }
+static inline Vec sum_partial(const float* p) {
+  __m512 x[4], y[2];
+  for (int i = 0; i < 4; ++i) x[i] = _mm512_loadu_ps(p + 16 * i);
   for (int i = 0; i < 2; ++i) {
-    z[i] = _mm512_add_ps(_mm512_unpacklo_ps(y[i], y[i + 2]), _mm512_unpackhi_ps(y[i], y[i + 2]));
+    y[i] = _mm512_add_ps(_mm512_unpacklo_ps(x[i], x[i + 2]), _mm512_unpackhi_ps(x[i], x[i + 2]));
   }
-  __m512 s = _mm512_add_ps(_mm512_unpacklo_ps(z[0], z[1]), _mm512_unpackhi_ps(z[0], z[1]));
-  // Quarter q of s holds rows 0..3 of its group; the groups lie in the order 0, 8, 4, 12.
-  return {_mm512_shuffle_f32x4(s, s, 0xd8)};
+  __m512 s = _mm512_add_ps(_mm512_unpacklo_ps(y[0], y[1]), _mm512_unpackhi_ps(y[0], y[1]));
+  // Lane 4 q + i of s is sum 4 i + q.
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return {_mm512_permutexvar_ps(order, s)};
+}
+
+static inline void separate(Vec a, Vec b, Vec& x, Vec& y) {
+  const __m512i order = _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29);
+  x.v = _mm512_permutex2var_ps(a.v, order, b.v);
+  y.v = _mm512_permutex2var_ps(a.v, _mm512_add_epi32(order, _mm512_set1_epi32(2)), b.v);
 }
 
 static inline Vec opaque(Vec x) {

@@ -13,6 +13,9 @@ namespace KERNEL_NAMESPACE {
 
 struct Vec {
   static constexpr int width = 4;
+  // Channels in lockstep, as the registers allow: `together` in backward, in forward `fold`, which is also how many
+  // sums store_partial() takes.
+  static constexpr int together = 1, fold = 1;
   using Float = float __attribute__((vector_size(16)));
   using Int = int32_t __attribute__((vector_size(16)));
   Float v;
@@ -40,23 +43,33 @@ static inline Vec min(Vec a, Vec b) { return select(a.v < b.v, a, b); }
 static inline Vec where_negative(Vec x, Vec a, Vec b) { return select((Vec::Int)x.v >> 31, a, b); }
 static inline Vec abs(Vec a) { return {(Vec::Float)((Vec::Int)a.v & 0x7fffffff)}; }
 
-// p * 2^k, where k is the integer held in the low mantissa bits of `shifted` (see exp2 in math.inl).
-static inline Vec scale(Vec p, Vec shifted) {
-  return {(Vec::Float)((Vec::Int)p.v + ((Vec::Int)shifted.v << 23))};
+// The integer nearest to x, which is also handed to scale() as n. Adding magic = 1.5 * 2^23 leaves it in the low
+// mantissa bits of n.
+static inline Vec nearest(Vec x, Vec magic, Vec& n) {
+  n = x + magic;
+  return n - magic;
 }
 
-// x = m * 2^e with m in [sqrt(1/2), sqrt(2)), for positive normal x.
-static inline Vec split(Vec x, Vec& e) {
-  Vec::Int k = ((Vec::Int)x.v - 0x3f3504f3) >> 23;
-  e.v = __builtin_convertvector(k, Vec::Float);
-  return {(Vec::Float)((Vec::Int)x.v - (k << 23))};
+// p * 2^k for the k that nearest() left in n.
+static inline Vec scale(Vec p, Vec n) {
+  return {(Vec::Float)((Vec::Int)p.v + ((Vec::Int)n.v << 23))};
 }
 
-// Lane i is the sum of row i of a (width x width) block.
-static inline Vec sum_rows(const float* p) {
+// Adds the lanes of each of Vec::fold vectors up to four partial sums; stores them, or adds them to those at p.
+static inline void store_partial(const Vec* x, float* p, bool first) { (first ? *x : *x + Vec::load(p)).store(p); }
+
+// Lane i is the sum of the four partial sums at p + 4 i.
+static inline Vec sum_partial(const float* p) {
   Vec r;
   for (int i = 0; i < 4; ++i) r.v[i] = (p[4 * i] + p[4 * i + 1]) + (p[4 * i + 2] + p[4 * i + 3]);
   return r;
+}
+
+// From a and b, one after the other R values for x, R for y, and so on, with R = Vec::together: those for x, those
+// for y.
+static inline void separate(Vec a, Vec b, Vec& x, Vec& y) {
+  x.v = Vec::Float{a.v[0], a.v[2], b.v[0], b.v[2]};
+  y.v = Vec::Float{a.v[1], a.v[3], b.v[1], b.v[3]};
 }
 
 // Hides a value from the optimiser, which would otherwise spill it or fold it away.

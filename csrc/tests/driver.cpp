@@ -197,7 +197,7 @@ int main() {
   int cases = 0;
   for (const Kernels* kernels : available()) {
     for (int64_t L : {1, kChunk - 1, kChunk, kChunk + 1, 70}) {
-      for (int64_t D : {1, 7, 16, 64, 130}) {
+      for (int64_t D : {1, 7, 15, 16, 64, 130}) {
         for (int64_t N : {1, 7, 16, 33, 64}) {
           const bool odd = cases % 2, third = cases % 3 == 0;
           const Shape shape{1 + cases % 3, L, D, N, odd, !third, cases % 4 == 1, cases % 5 != 0};

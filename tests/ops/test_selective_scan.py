@@ -10,7 +10,7 @@ from bakeoff.ops import selective_scan
 from bakeoff.ops.kernels import CHUNK
 
 LENGTHS = (1, CHUNK - 1, CHUNK, CHUNK + 1, 196)
-CHANNELS_STATES = ((1, 1), (5, 7), (16, 16), (70, 33), (3, 128))
+CHANNELS_STATES = ((1, 1), (5, 7), (15, 3), (16, 16), (70, 33), (3, 128))
 
 
 @pytest.mark.parametrize("reverse", [False, True])
