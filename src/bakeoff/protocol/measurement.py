@@ -91,6 +91,14 @@ class SpeedRecord(Record):
     backbones: dict[str, SpeedFigures]
 
 
+class FloorRecord(Record):
+    """The memoriser's floor of the run's own loss: no model can be below it. An estimate, with its standard error."""
+
+    value: Amount
+    stderr: Amount
+    draws: Count
+
+
 @dataclass(frozen=True)
 class Check:
     """One threshold applied to one observed value."""

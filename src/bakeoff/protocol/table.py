@@ -12,11 +12,17 @@ def criteria_table(verdict: Verdict) -> dict[str, dict[str, str]]:
     return {
         "Quality bar": bars,
         "Loss": _ranked({name: result.loss for name, result in results.items()}, "best", "worst"),
+        "Loss over floor": {name: _over_floor(result.loss, verdict.loss_floor) for name, result in results.items()},
         "Speed": _ranked({name: result.step_time_ms for name, result in results.items()}, "fastest", "slowest"),
         "Memory": _ranked({name: result.peak_memory_mb for name, result in results.items()}, "lowest", "highest"),
         "Loss, interval": {name: _interval(result.loss_interval) for name, result in results.items()},
         "Decision": {name: f"{result.outcome}: {result.reason}" for name, result in results.items()},
     }
+
+
+def _over_floor(loss: float | None, floor: float | None) -> str:
+    """Times the loss of a perfect memoriser of the training set."""
+    return f"{figure(loss / floor)} times {figure(floor)}" if loss is not None and floor else "not measured"
 
 
 def _interval(ends: tuple[float, float] | None) -> str:

@@ -83,6 +83,7 @@ class Verdict:
     missing: list[str] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     deviations: list[str] = field(default_factory=list)
+    loss_floor: float | None = None  # the memoriser's, of this run's own loss
     so_far: "Verdict | None" = None  # what the rule says of an incomplete or deviated run
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bakeoff.errors import BakeoffError
+from bakeoff.protocol.audit import NEAR_FLOOR
 from bakeoff.protocol.documents import read_toml
 from bakeoff.protocol.measurement import Evidence, Measurement, evidence_of
 from bakeoff.protocol.presets import parse_protocol
@@ -18,6 +19,7 @@ from bakeoff.tasks.digits import inputs
 from bakeoff.trial.code import running_code
 from bakeoff.trial.ledger import changed_files
 from bakeoff.trial.rundir import RunDir, read_json
+from bakeoff.trial.untrusted import refuse_links
 
 
 def measurements(run: RunDir) -> list[Measurement]:
@@ -34,6 +36,11 @@ def step_times(run: RunDir) -> dict[str, float]:
         return {name: float(figures["step_time_ms"]["median"]) for name, figures in backbones.items()}
     except (KeyError, TypeError, ValueError) as error:
         raise BakeoffError(f"{run.speed}: not the record of a speed pass ({error!r} missing or wrong).") from error
+
+
+def loss_floor(run: RunDir) -> float | None:
+    """The memoriser's floor of the run's loss; None if it was not computed yet."""
+    return float(read_json(run.floor)["value"]) if run.floor.is_file() else None
 
 
 def sealed_verdict(path: Path) -> tuple[RunDir, Verdict]:
@@ -56,6 +63,8 @@ def sealed_verdict(path: Path) -> tuple[RunDir, Verdict]:
 
 def open_sealed(path: Path) -> tuple[RunDir, Seal | None, list[str]]:
     """A run directory as it was sealed, its seal, and what has changed since."""
+    if path.is_dir():
+        refuse_links(path)
     try:
         seal = read_seal(path)
     except BakeoffError as error:
@@ -65,7 +74,7 @@ def open_sealed(path: Path) -> tuple[RunDir, Seal | None, list[str]]:
     except BakeoffError as error:
         changes = [str(error)]
     run = RunDir(path, parse_protocol(seal.protocol, f"{path / 'seal.json'}"))
-    read = [path / "protocol.toml", run.seal, run.speed, *(trial.measurement_file for trial in run.trials())]
+    read = [path / "protocol.toml", run.seal, run.speed, run.floor, *(trial.measurement_file for trial in run.trials())]
     changes += [f"{name}: {problem}" for name, problem in changed_files(path, read).items()]
     return run, seal, changes
 
@@ -97,6 +106,17 @@ def verdict_of(run: RunDir) -> Verdict:
 
     planned = {backbone.name: run.protocol.seeds for backbone in run.protocol.backbones}
     verdict = decide(run.protocol.rule, [evidence(one) for one in measurements(run)], planned)
+    floor = loss_floor(run)
+    for one in (verdict, verdict.so_far):
+        if one is not None:
+            one.loss_floor = floor
+    if floor is not None:
+        verdict.notes.extend(
+            f"{name}: its loss is {result.loss / floor:.2f} times the memoriser's floor: it has learned the training "
+            "images by heart, or its loss is not the one described"
+            for name, result in verdict.backbones.items()
+            if result.loss is not None and result.loss <= NEAR_FLOOR * floor
+        )
     if not speeds:
         if verdict.outcome != "incomplete":
             verdict = _without_speed_pass(verdict)
@@ -111,7 +131,16 @@ def _without_speed_pass(so_far: Verdict) -> Verdict:
     reason = "the speed pass has not run"
     results = {name: replace(one, outcome="inconclusive", reason=reason) for name, one in so_far.backbones.items()}
     so_far.indicative = True
-    return Verdict("incomplete", None, True, results, so_far.steps, missing=["speed pass"], so_far=so_far)
+    return Verdict(
+        "incomplete",
+        None,
+        True,
+        results,
+        so_far.steps,
+        missing=["speed pass"],
+        loss_floor=so_far.loss_floor,
+        so_far=so_far,
+    )
 
 
 def verdict_json(run: RunDir, verdict: Verdict) -> dict[str, Any]:

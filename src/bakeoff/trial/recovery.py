@@ -69,7 +69,11 @@ def tidy(run: RunDir, tell: Tell) -> None:
             continue
         for path in (trial.resume, trial.previous):  # it was killed after its last write
             path.unlink(missing_ok=True)
-    for path, read in ((run.speed, lambda: step_times(run)), (run.environment, lambda: read_json(run.environment))):
+    for path, read in (
+        (run.speed, lambda: step_times(run)),
+        (run.floor, lambda: read_json(run.floor)),
+        (run.environment, lambda: read_json(run.environment)),
+    ):
         try:
             if path.is_file():
                 read()

@@ -1,6 +1,6 @@
 """The run directory: plain files, the single truth. Every write is atomic.
 
-    protocol.toml  seal.json  environment.json  speed.json  verdict.json  samples.png
+    protocol.toml  seal.json  environment.json  speed.json  floor.json  verdict.json  samples.png
     trials/<backbone>-s<seed>/{metrics.jsonl, resume.ckpt, resume.prev.ckpt, model.safetensors, samples.npz,
                                grid.png, measurement.json}
 
@@ -20,13 +20,16 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from bakeoff.errors import BakeoffError, printable
-from bakeoff.protocol.measurement import Measurement, SpeedRecord
+from bakeoff.protocol.measurement import FloorRecord, Measurement, SpeedRecord
 from bakeoff.protocol.presets import load_protocol
 from bakeoff.protocol.schema import Protocol
 from bakeoff.trial.untrusted import refuse_links
 
 LARGEST_JSON = 16 << 20
-RECORDS = {"speed.json": (SpeedRecord, "the record of a speed pass")}
+RECORDS: dict[str, tuple[type[BaseModel], str]] = {
+    "speed.json": (SpeedRecord, "the record of a speed pass"),
+    "floor.json": (FloorRecord, "the record of the memoriser's floor"),
+}
 R = TypeVar("R", bound=BaseModel)
 
 
@@ -206,6 +209,10 @@ class RunDir:
     @property
     def speed(self) -> Path:
         return self.path / "speed.json"
+
+    @property
+    def floor(self) -> Path:
+        return self.path / "floor.json"
 
     @property
     def environment(self) -> Path:

@@ -155,11 +155,11 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
             if trial.backbone == run.protocol.backbones[-1].name and trial.seed != run.protocol.seeds[-1]:
                 listen("", {"event": "so far", "verdict": verdict_of(run)})
         write_overview(run)  # a kill may have come between the last trial and its picture
-        if not run.speed.is_file():
+        if not (run.speed.is_file() and run.floor.is_file()):
             listen("speed", {"event": "speed pass"})
             _spawn(run, "speed", [], options, listen, lock)
-            record(run, "speed pass", [run.speed])
-        record(run, "speed pass", [run.speed], only_new=True)
+            record(run, "speed pass", [run.speed, run.floor])
+        record(run, "speed pass", [run.speed, run.floor], only_new=True)
         _, verdict = sealed_verdict(run.path)
         write_json(run.verdict, verdict_json(run, verdict))
         record(run, "verdict", [run.verdict, run.overview])
@@ -167,7 +167,8 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
 
 
 def _finished(run: RunDir) -> bool:
-    return run.verdict.is_file() and run.speed.is_file() and all(trial.done for trial in run.trials())
+    made = all(path.is_file() for path in (run.verdict, run.speed, run.floor))
+    return made and all(trial.done for trial in run.trials())
 
 
 def write_overview(run: RunDir) -> None:

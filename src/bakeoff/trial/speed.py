@@ -5,12 +5,10 @@ step of each backbone in turn, so that a slow minute slows all of them.
 """
 
 import time
-from pathlib import Path
 
 import torch
 
-from bakeoff.tasks import build_task
-from bakeoff.tasks.digits import derived_seed
+from bakeoff.tasks.digits import DigitsTask, TrainingSet, derived_seed
 from bakeoff.trial.checkpoint import load_model
 from bakeoff.trial.meters import StepClock, load_average, spread
 from bakeoff.trial.plan import make_plan
@@ -25,8 +23,8 @@ SAMPLING_ROUNDS = 3
 
 def measure_speed(
     run: RunDir,
-    data_dir: Path | None,
-    device: torch.device,
+    task: DigitsTask,
+    data: TrainingSet,
 ) -> dict:
     """Forward + backward of one training batch, and sampling of the shown grid, for every backbone.
 
@@ -36,8 +34,7 @@ def measure_speed(
     Returns:
         the content of `speed.json`: for every backbone the spread of both, in milliseconds and seconds.
     """
-    plan, protocol, task = make_plan(run.protocol), run.protocol, build_task(run.protocol)
-    data = task.training_set(data_dir, device)
+    plan, protocol, device = make_plan(run.protocol), run.protocol, data.x_NLC.device
     seed = protocol.seeds[0]
     trainers = {
         planned.backbone.name: Trainer(task, planned.backbone, planned.fit.widths, seed, data)

@@ -20,6 +20,7 @@ from bakeoff.errors import BakeoffError
 from bakeoff.models.registry import allow_plugins
 from bakeoff.protocol.measurement import Measurement, QualityFigures, Spread
 from bakeoff.tasks import build_task
+from bakeoff.tasks.floors import task_floor
 from bakeoff.trial import checkpoint, recovery
 from bakeoff.trial.disk import require_room
 from bakeoff.trial.grids import grid, png
@@ -261,7 +262,11 @@ def main() -> int:
         if options.trial:
             backbone, seed = options.trial
             return run_trial(run, run.trial(backbone, int(seed)), options)
-        write_json(run.speed, measure_speed(run, options.data_dir, torch.device(options.device)))
+        task = build_task(run.protocol)
+        data = task.training_set(options.data_dir, torch.device(options.device))
+        if not run.floor.is_file():
+            write_json(run.floor, vars(task_floor(task, data)))
+        write_json(run.speed, measure_speed(run, task, data))
         return 0
     except BakeoffError as error:
         say(event="failed", message=str(error))
