@@ -21,7 +21,7 @@ test-reference: setup
 kills: setup
 	BAKEOFF_KILLS=200 $(BIN)/python -m pytest tests/trial/test_kills.py
 
-# The loaders of files from strangers, 5 000 damaged files of each kind (about 30 minutes; make test tries 150 of each).
+# The loaders of files from strangers, 5 000 damaged files of each kind (about 30 minutes; make test tries 100 of each).
 fuzz: setup
 	BAKEOFF_FUZZ=5000 $(BIN)/python -m pytest -s tests/fuzz
 
