@@ -12,6 +12,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,24 @@ from hypothesis import strategies as st
 from rich.console import Console
 from safetensors.torch import save
 
+from bakeoff.auditing import audit_json
 from bakeoff.errors import BakeoffError
 from bakeoff.listing import list_runs, show_listing
+from bakeoff.protocol.audit import LossFloor, audit
 from bakeoff.protocol.presets import PRESETS, dump_protocol, load_protocol
+from bakeoff.protocol.published import load_table
+from bakeoff.protocol.verdict import Verdict
 from bakeoff.tasks import build_task
-from bakeoff.terminal import show_verdict
+from bakeoff.tasks.digits import inputs
+from bakeoff.terminal import show_verdict, show_verification
 from bakeoff.trial.checkpoint import load_model, load_state, pack_state, save_model
 from bakeoff.trial.layouts import HEADER
-from bakeoff.trial.outcome import verdict_json, verdict_of
+from bakeoff.trial.ledger import record, sealed_files, verify
+from bakeoff.trial.outcome import sealed_verdict, verdict_json, verdict_of
+from bakeoff.trial.plan import make_plan
 from bakeoff.trial.recovery import tidy
 from bakeoff.trial.rundir import RunDir, write_json
+from bakeoff.trial.runner import write_seal
 from bakeoff.trial.samples import count_of, write_samples
 
 EXAMPLES = int(os.environ.get("BAKEOFF_FUZZ", "100"))
@@ -43,6 +52,7 @@ PROTOCOL = load_protocol("smoke", SMALL)
 TASK = build_task(PROTOCOL)
 HYBRID = PROTOCOL.backbones[2]
 WIDTHS = {"mamba": 8, "attention": 8, "mlp": 8}
+TABLE = Path(__file__).parents[2] / "examples" / "published.toml"
 COUNT: Counter[str] = Counter()
 
 
@@ -141,6 +151,11 @@ def resealed(content: bytes) -> st.SearchStrategy[bytes]:
     return damaged_archive(content).map(lambda damaged: damaged + b"sha256:" + sha256(damaged).hexdigest().encode())
 
 
+def read_table(path: Path) -> None:
+    table = load_table(str(path))
+    json.dumps(audit_json(table, audit(table, LossFloor(0.08, "given"))), allow_nan=False)
+
+
 # ---- run directories
 
 
@@ -153,6 +168,14 @@ def measured(backbone: str, seed: int) -> dict[str, Any]:
         "accounted_s": {"data": 1.0}, "params": 4000, "flops_per_sample": 10, "state_bytes": 10, "device": "cpu",
         "precision": "fp32", "threads": 1, "notes": ["busy"],
     }  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _inputs_read_once() -> Iterator[None]:
+    """The shipped data are hashed for every verdict; here they do not change."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bakeoff.trial.outcome.inputs", cache(inputs))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -171,8 +194,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     figures = {"step_time_ms": spread, "sampling_time_s": spread, "nfe": 10}
     write_json(run.speed, {"device": "cpu", "backbones": {one.name: figures for one in PROTOCOL.backbones}})
     write_json(run.environment, {"python": "3", "resumed_on": []})
+    write_json(run.floor, {"value": 0.1, "stderr": 0.001, "draws": 10})
     write_json(run.verdict, verdict_json(run, verdict_of(run)))
-    write_json(run.seal, {"bakeoff": "0", "digest": PROTOCOL.digest()})
+    write_seal(run, make_plan(PROTOCOL))
+    record(run, "all", sealed_files(run.path))
     return run.path
 
 
@@ -181,21 +206,21 @@ def read_run(path: Path) -> None:
     runs, shown = list_runs(path.parent), Console(file=io.StringIO(), width=200)
     json.dumps(runs, allow_nan=False)
     show_listing(shown, [], runs, path.parent)
-    run = RunDir.open(path)
+    show_verification(shown, path, verify(path))
     try:
-        show(run, shown)
+        show(*sealed_verdict(path), shown)
     except BakeoffError as error:
         refused = error
     else:
         refused = None
+    run = RunDir.open(path)
     tidy(run, lambda name, message: COUNT.update(["mended"]))
-    show(run, shown)
+    show(*sealed_verdict(path), shown)
     if refused is not None:
         raise refused
 
 
-def show(run: RunDir, shown: Console) -> None:
-    verdict = verdict_of(run)
+def show(run: RunDir, verdict: Verdict, shown: Console) -> None:
     json.dumps(verdict_json(run, verdict), allow_nan=False)
     show_verdict(shown, verdict)
     assert isinstance(shown.file, io.StringIO) and "\x1b" not in shown.file.getvalue()
@@ -215,15 +240,16 @@ LOADERS = [
     Loader("checkpoint, torch with right checksums", torch_file, damaged_archive, load_model, ".pt"),
     Loader("checkpoint to resume from", state_file, damaged_bytes, load_state, ".ckpt"),
     Loader("checkpoint to resume from, resealed", lambda: state_file()[:-71], resealed, load_state, ".ckpt"),
-    # tables: one line here for the loader of published tables, with a good table and damaged_bytes or damaged_toml
+    Loader("table, bytes", lambda: TABLE.read_bytes(), damaged_bytes, read_table, ".toml"),
+    Loader("table, values", lambda: TABLE.read_bytes(), damaged_toml, read_table, ".toml"),
 ]  # fmt: skip
 IN_A_RUN = [
-    "protocol.toml", "speed.json", "environment.json", "verdict.json", "seal.json",
+    "protocol.toml", "speed.json", "environment.json", "floor.json", "verdict.json", "seal.json", "log.jsonl",
     "trials/mamba-s0/measurement.json", "trials/hybrid-s1/measurement.json", "trials/hybrid-s1/metrics.jsonl",
     "trials/hybrid-s1/samples.npz", "trials/hybrid-s1/model.safetensors", "trials/hybrid-s1/resume.ckpt",
 ]  # fmt: skip
 REMOVED_BY_MENDING = [
-    *IN_A_RUN[1:3], *(f"trials/{name}-s{seed}/{file}" for name in ("mamba", "transformer", "hybrid") for seed in (0, 1)
+    *IN_A_RUN[1:4], *(f"trials/{name}-s{seed}/{file}" for name in ("mamba", "transformer", "hybrid") for seed in (0, 1)
     for file in ("measurement.json", "resume.ckpt")),
 ]  # fmt: skip
 BOUNDED = settings(

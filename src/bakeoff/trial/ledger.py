@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bakeoff import __version__
-from bakeoff.errors import BakeoffError
+from bakeoff.errors import BakeoffError, printable
 from bakeoff.protocol.seal import canonical
 from bakeoff.trial.rundir import RunDir, write_atomic
 
@@ -235,12 +235,17 @@ def _checked(line: bytes, previous: str, number: int) -> dict[str, Any] | None:
             and entry.keys() == {"n", "time", "event", "version", "files", "previous", "hash"}
             and canonical(entry).encode() == line
             and (entry["n"], entry["previous"], entry["hash"]) == (number, previous, _hash(entry))
-            and isinstance(entry["event"], str)
-            and all(isinstance(text, str) for item in entry["files"].items() for text in item)
+            and all(_is_text(text) for text in (entry["event"], entry["time"], entry["version"]))
+            and all(_is_text(text) for item in entry["files"].items() for text in item)
         )
     except (ValueError, AttributeError, TypeError, RecursionError):
         return None
     return entry if whole else None
+
+
+def _is_text(value: Any) -> bool:
+    """That a terminal can be shown."""
+    return isinstance(value, str) and printable(value) == value
 
 
 def _hash(entry: dict[str, Any]) -> str:
