@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PARALLEL := -n auto --dist loadfile
 
 .PHONY: quick test test-reference kills fuzz setup lint sanitize simulations clean
 
@@ -10,12 +11,12 @@ quick: setup
 	$(BIN)/bakeoff run mnist-quick --resume
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 # The same tests with the plain PyTorch operations in place of the kernels, but for those of disks and files.
 NOT_OF_KERNELS := tests/fuzz tests/trial/test_kills.py tests/trial/test_full_disk.py
 test-reference: setup
-	BAKEOFF_BACKEND=reference $(BIN)/python -m pytest $(NOT_OF_KERNELS:%=--ignore=%)
+	BAKEOFF_BACKEND=reference $(BIN)/python -m pytest $(PARALLEL) $(NOT_OF_KERNELS:%=--ignore=%)
 
 # Real runs killed 200 times at random points, compared bit for bit (about 20 minutes; make test kills 20 times).
 kills: setup

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from command import bakeoff
+
 torch.set_num_threads(1)
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -12,3 +14,13 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 @pytest.fixture
 def examples() -> Path:
     return EXAMPLES
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the smallest preset; not to be changed."""
+    out = tmp_path_factory.mktemp("runs") / "smoke"
+    done = bakeoff("run", "smoke", "--out", out, "--threads", 1, "--progress", "text")
+    assert done.returncode == 0, done.stderr
+    assert "Verdict:" in done.stdout and "hybrid-s0: loss" in done.stdout
+    return out

@@ -188,7 +188,7 @@ CASES: dict[str, Case] = {
     "audit: no such file": (["audit", "publishd.toml"], "no such file; give the TOML file of a published table"),
     "audit: empty name": (["audit", ""], "give the TOML file of a published table"),
     "audit: a name too long": (["audit", "x" * 5000], "cannot be a path"),
-    "audit: zero byte in the name": (["audit", "a\0b"], "a\0b"),
+    "audit: zero byte in the name": (["audit", "a\0b"], r"a\x00b"),
     "audit: a folder": (["audit", "folder"], "is a folder"),
     "audit: empty file": (["audit", "empty"], "backbone: missing"),
     "audit: binary file": (["audit", "binary"], "not a text file"),

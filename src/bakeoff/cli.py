@@ -237,6 +237,26 @@ def verdict(directory: RunArgument, as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def report(
+    directory: RunArgument,
+    published: Annotated[
+        Path | None, typer.Option(metavar="TABLE", help="Published figures (TOML, see bakeoff audit) to stand beside.")
+    ] = None,
+    allow_plugins: PluginsOption = False,
+) -> None:
+    """Write a page to read, offline, in one file.
+
+    report/report.html, the same as report.md, and the figures as SVG and PDF, below the run directory.
+    """
+    from bakeoff.protocol.published import load_table
+    from bakeoff.report import write_report
+
+    _permit(allow_plugins)
+    page = write_report(directory, None if published is None else load_table(str(published)))
+    typer.echo(f"{page} ({page.stat().st_size / 2**20:.1f} MiB); figures and report.md beside it")
+
+
+@app.command()
 def sample(
     checkpoint: Annotated[
         Path, typer.Argument(help="A trial's model.safetensors, or any state_dict of such a model (safetensors, .pt).")

@@ -1,0 +1,164 @@
+"""The report's figures, by matplotlib. Colours keep apart for the colour-blind (Okabe and Ito 2008)."""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f")
+INK = "#010203"  # stands for the page's own text colour, light or dark
+WIDTH, HEIGHT = 6.4, 3.6  # inches
+POINTS = 400  # a curve is averaged to at most this many
+
+STYLE: dict[Any, Any] = {
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#888888",
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "font.size": 10,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "bakeoff",  # the same run gives the same bytes
+}
+
+
+class Bar(NamedTuple):
+    """A median with its 10th and 90th percentile."""
+
+    median: float
+    p10: float
+    p90: float
+
+
+class Point(NamedTuple):
+    """One backbone in quality against speed; each end of a spread may be the value itself."""
+
+    step_time_ms: float
+    loss: float
+    loss_low: float
+    loss_high: float
+    passes: bool
+
+
+def colour(index: int) -> str:
+    return COLOURS[index % len(COLOURS)]
+
+
+def loss_curves(curves: Mapping[str, Sequence[Sequence[float]]], steps_per_epoch: int) -> Figure:
+    """Training loss of every backbone: the mean over seeds, a band from the lowest to the highest of them."""
+    figure, axes = _axes("epoch", "training loss")
+    for index, (name, seeds) in enumerate(curves.items()):
+        finite = [np.asarray(losses, np.float64) for losses in seeds if len(losses)]
+        if not finite:
+            continue
+        length = min(map(len, finite))
+        bins = np.array_split(np.arange(length), min(POINTS, length))
+        x = np.array([part.mean() + 0.5 for part in bins]) / steps_per_epoch
+        y = np.array([[losses[part].mean() for part in bins] for losses in finite])
+        axes.plot(x, y.mean(0), color=colour(index), label=_plain(name), linewidth=1.6)
+        if len(finite) > 1:
+            axes.fill_between(x, y.min(0), y.max(0), color=colour(index), alpha=0.25, linewidth=0)
+    positive = [loss for seeds in curves.values() for losses in seeds for loss in losses if loss > 0]
+    if positive and max(positive) > 20 * min(positive):
+        axes.set_yscale("log")
+    _legend(axes)
+    return figure
+
+
+def quality_against_speed(points: Mapping[str, Point]) -> Figure:
+    """Loss against step time; lower left is better, the line joins what nothing beats in both."""
+    figure, axes = _axes("step time, ms (forward + backward)", "loss, last epoch")
+    front = sorted(
+        (one.step_time_ms, one.loss)
+        for one in points.values()
+        if one.passes
+        and not any(
+            other.passes and other.step_time_ms <= one.step_time_ms and other.loss <= one.loss and other != one
+            for other in points.values()
+        )
+    )
+    if len(front) > 1:
+        axes.plot(*zip(*front, strict=True), color="#888888", linestyle="--", linewidth=1, zorder=1)
+    for index, (name, one) in enumerate(points.items()):
+        spread = [[one.loss - one.loss_low], [one.loss_high - one.loss]]
+        axes.errorbar(
+            one.step_time_ms,
+            one.loss,
+            yerr=spread,
+            fmt="o" if one.passes else "x",
+            color=colour(index),
+            capsize=3,
+            markersize=8,
+            label=_plain(name) + ("" if one.passes else " (eliminated)"),
+        )
+    axes.margins(0.15)
+    _legend(axes)
+    return figure
+
+
+def step_times(bars: Mapping[str, Bar]) -> Figure:
+    """Median step time of the speed pass, with the 10th to the 90th percentile of its rounds."""
+    figure, axes = _axes("step time, ms (forward + backward)", "")
+    for index, (name, bar) in enumerate(bars.items()):
+        spread = [[max(0.0, bar.median - bar.p10)], [max(0.0, bar.p90 - bar.median)]]
+        axes.barh(_plain(name), bar.median, color=colour(index), xerr=spread, capsize=3, ecolor=INK)
+        axes.annotate(f" {bar.median:.3g}", (max(bar.p90, bar.median), index), va="center")
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.margins(x=0.12)
+    return figure
+
+
+def svg(figure: Figure, ink: str = "currentColor") -> str:
+    """An SVG element whose text and axes take the page's colour, or another."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :].replace(INK, ink)
+
+
+def pdf(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({**STYLE, "pdf.fonttype": 42}):
+        figure.savefig(buffer, format="pdf", transparent=True, metadata={"CreationDate": None})
+    return buffer.getvalue()
+
+
+def _axes(x_label: str, y_label: str):
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+        axes = figure.add_subplot()
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    return figure, axes
+
+
+def _legend(axes) -> None:
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend()
+
+
+def _plain(name: str) -> str:
+    """A dollar sign would begin a formula."""
+    return name.replace("$", r"\$")
+
+
+def finite(values: Sequence[float | str]) -> list[float]:
+    """Losses as numbers, up to the first that is none."""
+    kept = []
+    for value in values:
+        if isinstance(value, str) or not math.isfinite(value):
+            break
+        kept.append(float(value))
+    return kept

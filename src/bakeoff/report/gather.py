@@ -1,0 +1,202 @@
+"""All that the report shows, read from a run directory into plain values; nothing is decided here."""
+
+import base64
+import io
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bakeoff.errors import BakeoffError
+from bakeoff.judge import calibration
+from bakeoff.protocol.measurement import Measurement
+from bakeoff.protocol.schema import Protocol
+from bakeoff.protocol.verdict import headline
+from bakeoff.report.figures import Bar, Point, finite
+from bakeoff.tasks import build_task
+from bakeoff.trial.checkpoint import load_model
+from bakeoff.trial.ledger import verify
+from bakeoff.trial.outcome import measurements, read_seal, sealed_verdict
+from bakeoff.trial.replay import replay
+from bakeoff.trial.rundir import RunDir, read_json
+
+SHOWN_SEED = 0  # of the noise that the scrubber begins with
+FRAMES_OF = 10  # samples a backbone in the scrubber: every digit once
+LARGEST_LOG = 256 << 20
+
+
+def gather(path: Path) -> dict[str, Any]:
+    """Everything the templates and figures read.
+
+    Raises:
+        BakeoffError: no run directory, or one whose protocol or measurements cannot be read.
+    """
+    run, verdict = sealed_verdict(path)
+    shown = verdict.so_far if verdict.outcome in ("deviated", "incomplete") and verdict.so_far else verdict
+    measured = {f"{one.backbone}-s{one.seed}": one for one in measurements(run)}
+    speed = read_json(run.speed)["backbones"] if run.speed.is_file() else {}
+    return {
+        "run": run,
+        "protocol": run.protocol,
+        "title": f"{run.protocol.name}: {headline(verdict)}",
+        "headline": headline(verdict),
+        "verdict": verdict,
+        "shown": shown,
+        "verification": verify(path),
+        "seal": _seal(path),
+        "measured": measured,
+        "main": [_row(name.name, run.protocol, measured, speed, shown) for name in run.protocol.backbones],
+        "curves": {name.name: _losses(run, name.name) for name in run.protocol.backbones},
+        "points": _points(shown),
+        "bars": _bars(speed),
+        "grids": _grids(run),
+        "scrubber": _scrubber(run),
+        "calibration": calibration().get(run.protocol.judge.samples, {}),
+        "environment": read_json(run.environment) if run.environment.is_file() else {},
+        "limitations": _limitations(run, measured, shown.indicative),
+        "files": _files(path),
+    }
+
+
+def _seal(path: Path) -> Any:
+    try:
+        return read_seal(path)
+    except BakeoffError:
+        return None
+
+
+def _row(name: str, protocol: Protocol, measured: Mapping[str, Measurement], speed: Mapping, verdict: Any) -> dict:
+    """One backbone of the main table: means over the seeds that finished."""
+    floor = verdict.loss_floor
+    seeds = [measured[trial] for seed in protocol.seeds if (trial := f"{name}-s{seed}") in measured]
+    judged = [one.quality for one in seeds if one.quality is not None]
+    result, times = verdict.backbones[name], speed.get(name, {})
+    first = seeds[0] if seeds else None
+    return {
+        "name": name,
+        "outcome": result.outcome,
+        "reason": result.reason,
+        "passed": f"{result.seeds_passed} of {len(result.seeds)}",
+        "recognised": _mean([one.recognised for one in judged]),
+        "frechet": _mean([one.frechet for one in judged]),
+        "loss": result.loss,
+        "loss_interval": result.loss_interval,
+        "over_floor": result.loss / floor if result.loss is not None and floor else None,
+        "params": first and first.params,
+        "flops": first and first.flops_per_sample,
+        "state_bytes": first and first.state_bytes,
+        "nfe": first and first.nfe,
+        "step_time_ms": result.step_time_ms,
+        "sampling_time_s": (times.get("sampling_time_s") or {}).get("median"),
+        "memory_mib": result.peak_memory_mb,
+        "wall_s": _mean([one.wall_s for one in seeds]),
+    }
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _losses(run: RunDir, backbone: str) -> list[list[float]]:
+    """Every step's loss of every seed, as far as its log can be read."""
+    found = []
+    for seed in run.protocol.seeds:
+        path, losses = run.trial(backbone, seed).metrics, []
+        if path.is_file() and path.stat().st_size < LARGEST_LOG:
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                try:
+                    losses += json.loads(line)["losses"]
+                except (ValueError, KeyError, TypeError):
+                    break
+        found.append(finite(losses))
+    return found
+
+
+def _points(verdict: Any) -> dict[str, Point]:
+    points = {}
+    for name, one in verdict.backbones.items():
+        if one.loss is not None and one.step_time_ms is not None:
+            losses = [seed.loss for seed in one.seeds if seed.loss is not None]
+            passes = one.outcome != "eliminated"
+            points[name] = Point(one.step_time_ms, one.loss, min(losses), max(losses), passes)
+    return points
+
+
+def _bars(speed: Mapping) -> dict[str, Bar]:
+    return {
+        name: Bar(float(times["median"]), float(times["p10"]), float(times["p90"]))
+        for name, figures in speed.items()
+        if (times := figures.get("step_time_ms"))
+    }
+
+
+def _grids(run: RunDir) -> dict[str, str]:
+    """The grid of the first seed of every backbone, as data URIs; equal places share their noise."""
+    grids = {}
+    for backbone in run.protocol.backbones:
+        path = run.trial(backbone.name, run.protocol.seeds[0]).grid
+        if path.is_file():
+            with Image.open(path) as picture:  # drawn again, so that nothing but pixels is passed on
+                grids[backbone.name] = data_uri(picture.convert("L"))
+    return grids
+
+
+def _scrubber(run: RunDir) -> dict[str, Any]:
+    """Every backbone's way from one noise, all steps: one sheet each, a sample a row and a step a column."""
+    task, protocol = build_task(run.protocol), run.protocol
+    noise_BLC, labels_B = task.starting_noise(FRAMES_OF, SHOWN_SEED), task.sample_labels(FRAMES_OF)
+    sheets = {}
+    for backbone in protocol.backbones:
+        path = run.trial(backbone.name, protocol.seeds[0]).model
+        if path.is_file():
+            frames_SBHW = replay(load_model(path), noise_BLC, labels_B, protocol.sampling).frames_SBHW
+            steps, count, height, width = frames_SBHW.shape
+            sheet = 255 - frames_SBHW.transpose(1, 2, 0, 3).reshape(count * height, steps * width)
+            sheets[backbone.name] = data_uri(Image.fromarray(np.ascontiguousarray(sheet)))
+    return {"sheets": sheets, "steps": protocol.sampling.steps, "count": FRAMES_OF, "labelled": labels_B is not None}
+
+
+def data_uri(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _limitations(run: RunDir, measured: Mapping[str, Measurement], indicative: bool) -> list[str]:
+    """What a reader should not conclude from this run."""
+    protocol, seeds = run.protocol, len(run.protocol.seeds)
+    found = [
+        f"One data set (MNIST, {protocol.task.train_images:,} images), one size ({protocol.budget.params:,} "
+        f"parameters), one recipe for all, not tuned for any of them.",
+        f"Quality is what one frozen judge sees in {protocol.judge.samples} samples a seed.",
+        "Speed and memory are those of the machine named below.",
+    ]
+    if indicative:
+        found.append(f"{seeds} {'seed' if seeds == 1 else 'seeds'}, point evidence: the verdict is indicative only.")
+    moving = [name for name, one in measured.items() if one.still_moving]
+    if moving:
+        found.append(f"The loss was still falling at the end in {', '.join(moving)}: longer training may change it.")
+    diverged = [name for name, one in measured.items() if one.status == "diverged"]
+    if diverged:
+        found.append(f"Diverged, and counted as failures: {', '.join(diverged)}.")
+    return found + [f"{name}: {note}" for name, one in measured.items() for note in one.notes]
+
+
+def _files(path: Path) -> list[str]:
+    return sorted(
+        child.relative_to(path).as_posix()
+        for child in path.rglob("*")
+        if child.is_file() and not child.name.startswith(".") and "report" not in child.relative_to(path).parts[:1]
+    )
+
+
+def command(environment: Mapping[str, Any]) -> str:
+    """The one command that made the run."""
+    parts = environment.get("command")
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts) or not parts:
+        return ""
+    return shlex.join(["bakeoff", *(part for part in parts[1:] if part != "--resume")])
