@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from command import bakeoff
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from bakeoff.trial import runner
 from bakeoff.trial.ledger import NAME, read_ledger, record, verify
 from bakeoff.trial.outcome import sealed_verdict
 from bakeoff.trial.rundir import RunDir
+from command import bakeoff
 
 SEALED = [
     "protocol.toml",
