@@ -105,7 +105,7 @@ def summarise(seeds: list[Evidence], confidence: float) -> Result:
 def headline(verdict: Verdict) -> str:
     """The verdict in one sentence."""
     if verdict.outcome == "deviated":
-        return f"DEVIATED: {len(verdict.deviations)} things are not what was sealed: {'; '.join(verdict.deviations)}."
+        return f"DEVIATED from what was sealed: {'; '.join(change.rstrip('.') for change in verdict.deviations)}."
     if verdict.outcome == "winner" and verdict.winner is not None:
         mark = " (indicative)" if verdict.indicative else ""
         return f"{verdict.winner} wins{mark}: {verdict.backbones[verdict.winner].reason}."

@@ -2,8 +2,9 @@
 
 import io
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, NamedTuple, ParamSpec
 
 import matplotlib
 import numpy as np
@@ -32,6 +33,9 @@ STYLE: dict[Any, Any] = {
 }
 
 
+P = ParamSpec("P")
+
+
 class Bar(NamedTuple):
     """A median with its 10th and 90th percentile."""
 
@@ -54,6 +58,16 @@ def colour(index: int) -> str:
     return COLOURS[index % len(COLOURS)]
 
 
+def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    @wraps(draw)
+    def drawn(*arguments: P.args, **options: P.kwargs) -> Figure:
+        with matplotlib.rc_context(STYLE):
+            return draw(*arguments, **options)
+
+    return drawn
+
+
+@_styled
 def loss_curves(curves: Mapping[str, Sequence[Sequence[float]]], steps_per_epoch: int) -> Figure:
     """Training loss of every backbone: the mean over seeds, a band from the lowest to the highest of them."""
     figure, axes = _axes("epoch", "training loss")
@@ -75,6 +89,7 @@ def loss_curves(curves: Mapping[str, Sequence[Sequence[float]]], steps_per_epoch
     return figure
 
 
+@_styled
 def quality_against_speed(points: Mapping[str, Point]) -> Figure:
     """Loss against step time; lower left is better, the line joins what nothing beats in both."""
     figure, axes = _axes("step time, ms (forward + backward)", "loss, last epoch")
@@ -106,6 +121,7 @@ def quality_against_speed(points: Mapping[str, Point]) -> Figure:
     return figure
 
 
+@_styled
 def step_times(bars: Mapping[str, Bar]) -> Figure:
     """Median step time of the speed pass, with the 10th to the 90th percentile of its rounds."""
     figure, axes = _axes("step time, ms (forward + backward)", "")
@@ -136,9 +152,8 @@ def pdf(figure: Figure) -> bytes:
 
 
 def _axes(x_label: str, y_label: str):
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-        axes = figure.add_subplot()
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    axes = figure.add_subplot()
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     return figure, axes
