@@ -1,15 +1,26 @@
-"""Runs these tests on one PyTorch thread, and on every back end and instruction set there is."""
+"""Runs these tests on one PyTorch thread, and on every back end and instruction set there is.
 
+The Triton kernels run under its interpreter, also where there is a GPU: `benchmarks.gpu` checks them on the card.
+"""
+
+import importlib.util
+import os
 from collections.abc import Iterator
 
 import pytest
 import torch
 
-from bakeoff.ops import dispatch
+os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported, by the first test that needs it
+
+from bakeoff.ops import dispatch  # noqa: E402
 
 INSTRUCTION_SETS = [] if dispatch.NATIVE is None else dispatch.NATIVE.instruction_sets()
 NATIVE = [f"native-{name}" for name in INSTRUCTION_SETS]
 MISSING = [pytest.param("", marks=pytest.mark.skip(reason="native kernels not built"))]
+NO_TRITON = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason=f"Triton is not installed; {dispatch.TRITON_HINT}"
+)
+TRITON = pytest.param("triton", marks=NO_TRITON)
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +34,12 @@ def one_thread() -> Iterator[None]:
 def _force(choice: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     name, _, isa = choice.partition("-")
     monkeypatch.setenv("BAKEOFF_BACKEND", name)
+    if name == "triton":
+        from bakeoff.ops import triton_scan
+
+        # The interpreter takes as long for a large tile as for a small one.
+        monkeypatch.setattr(triton_scan, "FORWARD", triton_scan.FORWARD._replace(N_BLOCK=64))
+        monkeypatch.setattr(triton_scan, "BACKWARD", triton_scan.BACKWARD._replace(N_BLOCK=64, D_BLOCK=64))
     if not isa:
         yield choice
         return
@@ -33,9 +50,21 @@ def _force(choice: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     dispatch.NATIVE.use(before)
 
 
-@pytest.fixture(params=["reference", *NATIVE])
+@pytest.fixture(params=["reference", *NATIVE, TRITON])
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Every back end, the native one once per instruction set."""
+    yield from _force(request.param, monkeypatch)
+
+
+@pytest.fixture(params=[*(NATIVE or MISSING), TRITON])
+def compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Every back end but the reference."""
+    yield from _force(request.param, monkeypatch)
+
+
+@pytest.fixture(params=[TRITON])
+def triton(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The Triton back end, interpreted."""
     yield from _force(request.param, monkeypatch)
 
 

@@ -173,7 +173,7 @@ def test_half_precision_rounds_only_inputs_and_outputs(backend: str, dtype: torc
     assert relative_l2(got["output 1"], exact["output 1"]) < 2e-6
 
 
-def test_mixed_dtypes(native: str) -> None:
+def test_mixed_dtypes(compiled: str) -> None:
     inputs = scan_inputs(1, 20, 12, 5)
     inputs["B_BLN"] = inputs["B_BLN"].bfloat16()
     got = run_scan(inputs)
