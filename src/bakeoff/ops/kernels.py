@@ -18,12 +18,8 @@ CHUNK = 14 if NATIVE is None else NATIVE.CHUNK
 PAD = 16 if NATIVE is None else NATIVE.PAD
 
 
-NO_SECOND_DERIVATIVES = (
-    "the kernels of {} have no second derivatives; set BAKEOFF_BACKEND=reference to have them"
-)
-NO_FORWARD_MODE = (
-    "the kernels of {} have no forward-mode derivatives; set BAKEOFF_BACKEND=reference to have them"
-)
+NO_SECOND_DERIVATIVES = "the kernels of {} have no second derivatives; set BAKEOFF_BACKEND=reference to have them"
+NO_FORWARD_MODE = "the kernels of {} have no forward-mode derivatives; set BAKEOFF_BACKEND=reference to have them"
 
 
 class ScanInputs(NamedTuple):
@@ -94,7 +90,7 @@ def scan_forward(
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
     """y_BLD; the final state; and for backward the states before each chunk and, with a gate, y before it."""
     assert NATIVE is not None
-    B, L, D = x.u_BLD.shape
+    B, _, D = x.u_BLD.shape
     N = x.A_DN.shape[1]
     y_BLD = _empty(x.u_BLD)
     final_BDN = torch.empty(B, D, N) if want_final else None

@@ -2,13 +2,16 @@
 
     s_t = bias + sum_k weight[k] x_{t-(K-1)+k} ;  y_t = s_t sigmoid(s_t)
 
-A program has a tile of ROWS tokens and CHANNELS channels, and reads it K times, shifted: from memory once, then from the
-first-level cache. Backward is two kernels: the gradient of s, with partial sums of those of weight and bias; then the
-gradient of x, which is the convolution of the other direction without activation. That moves 14 bytes a value in
-bfloat16 where one kernel would move 6, and is simple; the scan beside it takes ten times as long.
+A program has a tile of ROWS tokens and CHANNELS channels, and reads it K times, shifted: from memory once, then from
+the first-level cache. Backward is two kernels: the gradient of s, with partial sums of those of weight and bias; then
+the gradient of x, which is the convolution of the other direction without activation. That moves 14 bytes a value in
+bfloat16 where one kernel would move 6, and is simple; the scan beside it needs about ten times its time.
 
 Shapes: B batch, L tokens, D channels, K taps, X tiles of tokens of all samples.
 """
+
+# Triton's language is not Python's types.
+# pyright: reportGeneralTypeIssues=false
 
 import torch
 import triton

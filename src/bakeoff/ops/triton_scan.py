@@ -14,7 +14,7 @@ import torch
 import triton
 from torch import Tensor
 
-from bakeoff.ops import triton_kernels
+from bakeoff.ops import triton_gradients, triton_kernels
 from bakeoff.ops.kernels import ScanInputs, parameter, rows
 
 LOG2E = 1.4426950408889634
@@ -30,8 +30,8 @@ class Tile(NamedTuple):
 
 
 # Chosen from the compiled code for compute capability 9.0, and not yet on a card. One warp a program: nothing passes
-# between warps, no barriers. Forward: 184 registers, 7.7 instructions for 32 elements of the state, of which the
-# exponential's takes the special-function unit 8 cycles. Backward: 255 registers, 27 instructions.
+# between warps, and there are no barriers to wait at. Instructions for 32 elements of the state, all counted: forward 8
+# (185 registers), as many cycles as the special-function unit takes for their exponentials; backward 27 (255).
 FORWARD = Tile(1, 64, 14, 1)
 BACKWARD = Tile(1, 128, 7, 1)
 # Tokens between the states that forward keeps: memory is N / SEGMENT float32 per token and channel.
@@ -140,11 +140,10 @@ class _Launch:
         return self.A2_PD.new_zeros(self.B * self.plan.splits, self.plan.P, self.D)
 
     def combine(self, carry_VPD: Tensor, end_BPD: Tensor | None, back: bool) -> None:
-        size, block = self.plan.P * self.D, 512
-        grid = (self.B * triton.cdiv(size, block),)
-        triton_kernels.combine[grid](
-            carry_VPD, end_BPD, self.elapsed_VD, self.A2_PD, self.D, size, self.plan.splits, BACK=back, BLOCK=block
-        )
+        size, constants = self.plan.P * self.D, {"BACK": back, "BLOCK": 512}
+        grid = (self.B * triton.cdiv(size, constants["BLOCK"]),)
+        sizes = self.D, size, self.plan.splits
+        triton_kernels.combine[grid](carry_VPD, end_BPD, self.elapsed_VD, self.A2_PD, *sizes, **constants)
 
 
 def scan_forward(
@@ -196,7 +195,7 @@ def scan_backward(
             z = x.z_BLD
             strides = [_strides(t) for t in (x.dt_BLD, z, dy_BLD)]
             run.run(
-                triton_kernels.adjoint,
+                triton_gradients.adjoint,
                 FORWARD,
                 *(x.dt_BLD, run.A2_PD, run.Cp, z, x.dt_bias_D, dy_BLD, carry_VPD, *strides),
             )
@@ -209,7 +208,7 @@ def scan_backward(
         scratch = new(len(dA_VPD), SEGMENT // BACKWARD.T, plan.P, run.D)
         if run.B:
             run.run(
-                triton_kernels.backward,
+                triton_gradients.backward,
                 BACKWARD,
                 *(x.u_BLD, x.dt_BLD, run.A2_PD, run.Bp, run.Cp, x.D_D, x.z_BLD, x.dt_bias_D),
                 *(states_BSPD, scratch, ungated_BLD, dy_BLD, carry_VPD),

@@ -1,0 +1,119 @@
+"""What the compiler makes of the scan's kernels: registers, spills, shared memory, instructions. Needs no GPU.
+
+    python -m benchmarks.gpu_code [--arch 90] [--dtype bf16]
+
+Instructions are those a warp issues for 32 elements of the state (token, channel, state), counted in the machine code,
+loop by loop, at N = 64: what the innermost loops take, and all.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from bakeoff.ops import triton_gradients, triton_kernels, triton_scan
+from bakeoff.ops.triton_scan import SEGMENT, Tile
+
+N = 64
+SHARED_LIMIT = 99 * 1024  # bytes that a block can have on consumer cards
+ACTIVATIONS = ("u", "dt", "z", "y", "ungated", "dy", "du", "ddt", "dz")
+PARAMETERS = ("A2", "Bp", "Cp", "skip", "bias", "carry", "states", "scratch", "dA", "dB", "dC", "dskip", "dbias")
+SIXTEENTHS = ("D", "N", "u_b", "u_t", "dt_b", "dt_t", "z_b", "z_t", "dy_b", "dy_t")
+
+
+class Code(NamedTuple):
+    """One kernel, compiled."""
+
+    name: str
+    registers: int
+    stack_bytes: int
+    shared_bytes: int
+    inner: float
+    total: float
+
+
+def compiled(kernel: Any, tile: Tile, dtype: str, arch: int) -> tuple[Any, str]:
+    """Triton's compiled kernel and its machine code, for a block's usual arguments."""
+    names = kernel.arg_names
+    constants = {"elapsed": None, "splits": 1, "SOFTPLUS": True, "REVERSE": False, "SEGMENT": SEGMENT // tile.T}
+    constants |= {"N_BLOCK": tile.N_BLOCK, "D_BLOCK": tile.D_BLOCK, "T": tile.T}
+    types = {name: "i32" for name in names} | {name: f"*{dtype}" for name in ACTIVATIONS}
+    types |= {name: "*fp32" for name in PARAMETERS} | {name: "constexpr" for name in constants}
+    aligned = [name for name in names if types[name].startswith("*") or name in SIXTEENTHS]
+    source = ASTSource(
+        fn=kernel,
+        signature={name: types[name] for name in names},
+        constexprs={(names.index(name),): value for name, value in constants.items() if name in names},
+        attrs={(names.index(name),): [["tt.divisibility", 16]] for name in aligned},
+    )
+    options = {"num_warps": tile.warps, "enable_fp_fusion": True}
+    code = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(code.asm["cubin"])
+        file.flush()
+        tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+        command = [str(tool), "-res-usage", "-sass", file.name]
+        return code, subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def loops(code: str) -> list[tuple[int, int]]:
+    """(first, last) instruction of every loop: where a branch goes back to."""
+    branches = re.findall(r"/\*([0-9a-f]{4,5})\*/[^;]*\bBRA\b[^;]*?0x([0-9a-f]+)\s*;", code)
+    found = ((int(to, 16) // 16, int(at, 16) // 16) for at, to in branches)
+    return sorted({(to, at) for to, at in found if to < at}, key=lambda loop: loop[1] - loop[0])
+
+
+def measure(name: str, kernel: Any, tile: Tile, dtype: str, arch: int) -> Code:
+    code, text = compiled(kernel, tile, dtype, arch)
+    used = re.search(r"REG:(\d+) STACK:(\d+)", text)
+    assert used is not None
+    spans = loops(text)
+    inner = [span for span in spans if not any(a >= span[0] and b <= span[1] and (a, b) != span for a, b in spans)]
+    elements = tile.N_BLOCK * tile.D_BLOCK * tile.T / (32 * tile.warps)
+    # An inner loop runs N / N_BLOCK times a chunk; its chunk's loop, once; all but the last of a segment's chunks are
+    # made again first. The longer inner loop is the one of the gradients.
+    times = {span: 1.0 for span in inner}
+    if len(inner) == 2:
+        times[min(inner, key=lambda span: span[1] - span[0])] = 1 - tile.T / SEGMENT
+    within = sum(times[a, b] * (b - a + 1) for a, b in inner) / elements
+    around = 0.0
+    for a, b in inner:
+        holders = [span for span in spans if span[0] <= a and b <= span[1] and span != (a, b)]
+        first, last = min(holders, key=lambda span: span[1] - span[0])
+        around += times[a, b] * (last - first - (b - a)) / (elements * N / tile.N_BLOCK)
+    return Code(name, int(used[1]), int(used[2]), code.metadata.shared, within, within + around)
+
+
+def kernels(dtype: str, arch: int) -> Iterator[Code]:
+    yield measure("forward", triton_kernels.forward, triton_scan.FORWARD, dtype, arch)
+    yield measure("backward", triton_gradients.backward, triton_scan.BACKWARD, dtype, arch)
+
+
+def main() -> int:
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
+    parser.add_argument("--arch", type=int, default=90, help="compute capability, without its point")
+    parser.add_argument("--dtype", default="bf16", choices=("bf16", "fp16", "fp32"), help="of the activations")
+    options = parser.parse_args()
+    print(f"triton {triton.__version__}, compute capability {options.arch}, {options.dtype} activations")
+    print(
+        "| kernel | registers | stack bytes | shared bytes | instructions: inner loops | all |\n|---|---|---|---|---|---|"
+    )
+    fits = True
+    for one in kernels(options.dtype, options.arch):
+        cells = (one.name, one.registers, one.stack_bytes, one.shared_bytes, f"{one.inner:.1f}", f"{one.total:.1f}")
+        print("| " + " | ".join(map(str, cells)) + " |")
+        fits &= one.shared_bytes <= SHARED_LIMIT
+    return 0 if fits else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
