@@ -104,9 +104,8 @@ def main() -> int:
     parser.add_argument("--dtype", default="bf16", choices=("bf16", "fp16", "fp32"), help="of the activations")
     options = parser.parse_args()
     print(f"triton {triton.__version__}, compute capability {options.arch}, {options.dtype} activations")
-    print(
-        "| kernel | registers | stack bytes | shared bytes | instructions: inner loops | all |\n|---|---|---|---|---|---|"
-    )
+    print("| kernel | registers | stack bytes | shared bytes | instructions: inner loops | all |")
+    print("|---|---|---|---|---|---|")
     fits = True
     for one in kernels(options.dtype, options.arch):
         cells = (one.name, one.registers, one.stack_bytes, one.shared_bytes, f"{one.inner:.1f}", f"{one.total:.1f}")

@@ -1,5 +1,10 @@
 """What the Triton kernels have beside the tests of every back end: their tiles, and stretches scanned in parallel."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -84,6 +89,15 @@ def test_strides_of_a_projection_are_used(triton: str, monkeypatch: pytest.Monke
     plain = selective_scan(**inputs)  # type: ignore[arg-type]
     monkeypatch.setattr(torch.Tensor, "contiguous", lambda x: pytest.fail("copied") if x.dim() == 3 else x)
     assert torch.equal(selective_scan(**views), plain)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("arch", ["86", "90"])
+def test_compiles_for_a_card(triton: str, arch: str) -> None:
+    """Consumer and data-centre cards; shared memory within what the former have."""
+    clean = {k: v for k, v in os.environ.items() if k not in ("TRITON_INTERPRET", "BAKEOFF_BACKEND")}
+    command = [sys.executable, "-m", "benchmarks.gpu_code", "--arch", arch]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], env=clean, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @settings(max_examples=12, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -127,28 +127,29 @@ def forward(
             dts += (step[None, :],)
             dtus += ((step * x)[None, :],)
             ys += (tl.zeros([N_BLOCK, D_BLOCK], tl.float32),)
-        for n0 in range(0, N if carry is not None else 0, N_BLOCK):
-            n = n0 + tl.arange(0, N_BLOCK)
-            at, mask = n[:, None] * D + d[None, :], (d < D)[None, :]
-            a2 = tl.load(A2 + at, mask, 0.0)
-            h = tl.load(carry + at, mask, 0.0)
-            if states is not None:
-                segments = tl.cdiv(chunks, SEGMENT)
-                tl.store(
-                    states + (b * segments + c // SEGMENT) * N * D + at,
-                    h,
-                    mask & (c % SEGMENT + tl.zeros_like(at) == 0),
-                )
-            tokens = n * Q + c * T
-            sums = ()
-            for i in tl.static_range(T):
-                h = tl.exp2(dts[i] * a2) * h + dtus[i] * tl.load(Bp + tokens + i)[:, None]
-                if y is not None:
-                    sums += (ys[i] + h * tl.load(Cp + tokens + i)[:, None],)
-                else:
-                    sums += (ys[i],)
-            ys = sums
-            tl.store(carry + at, h, mask)
+        if carry is not None:
+            for n0 in range(0, N, N_BLOCK):
+                n = n0 + tl.arange(0, N_BLOCK)
+                at, mask = n[:, None] * D + d[None, :], (d < D)[None, :]
+                a2 = tl.load(A2 + at, mask, 0.0)
+                h = tl.load(carry + at, mask, 0.0)
+                if states is not None:
+                    segments = tl.cdiv(chunks, SEGMENT)
+                    tl.store(
+                        states + (b * segments + c // SEGMENT) * N * D + at,
+                        h,
+                        mask & (c % SEGMENT + tl.zeros_like(at) == 0),
+                    )
+                tokens = n * Q + c * T
+                sums = ()
+                for i in tl.static_range(T):
+                    h = tl.exp2(dts[i] * a2) * h + dtus[i] * tl.load(Bp + tokens + i)[:, None]
+                    if y is not None:
+                        sums += (ys[i] + h * tl.load(Cp + tokens + i)[:, None],)
+                    else:
+                        sums += (ys[i],)
+                ys = sums
+                tl.store(carry + at, h, mask)
         if y is not None:
             for i in tl.static_range(T):
                 row, inside = token(c * T + i, L, d, D, REVERSE)
