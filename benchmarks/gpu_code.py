@@ -19,13 +19,14 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from bakeoff.ops import triton_gradients, triton_kernels, triton_scan
+from bakeoff.ops import triton_conv, triton_gradients, triton_kernels, triton_scan
 from bakeoff.ops.triton_scan import SEGMENT, Tile
 
 N = 64
 SHARED_LIMIT = 99 * 1024  # bytes that a block can have on consumer cards
-ACTIVATIONS = ("u", "dt", "z", "y", "ungated", "dy", "du", "ddt", "dz")
+ACTIVATIONS = ("x", "u", "dt", "z", "y", "ungated", "dy", "du", "ddt", "dz")
 PARAMETERS = ("A2", "Bp", "Cp", "skip", "bias", "carry", "states", "scratch", "dA", "dB", "dC", "dskip", "dbias")
+PARAMETERS += ("weight", "dweight", "ds", "elapsed", "end")
 SIXTEENTHS = ("D", "N", "u_b", "u_t", "dt_b", "dt_t", "z_b", "z_t", "dy_b", "dy_t")
 
 
@@ -40,28 +41,36 @@ class Code(NamedTuple):
     total: float
 
 
-def compiled(kernel: Any, tile: Tile, dtype: str, arch: int) -> tuple[Any, str]:
-    """Triton's compiled kernel and its machine code, for a block's usual arguments."""
+def tiled(tile: Tile) -> dict[str, Any]:
+    """A scan kernel's constants, as in a block."""
+    constants = {"splits": 1, "SOFTPLUS": True, "REVERSE": False, "SEGMENT": SEGMENT // tile.T}
+    return constants | {"N_BLOCK": tile.N_BLOCK, "D_BLOCK": tile.D_BLOCK, "T": tile.T}
+
+
+def compiled(kernel: Any, constants: dict[str, Any], warps: int, dtype: str, arch: int) -> Any:
+    """Triton's compiled kernel; None among the constants is an absent argument."""
     names = kernel.arg_names
-    constants = {"elapsed": None, "splits": 1, "SOFTPLUS": True, "REVERSE": False, "SEGMENT": SEGMENT // tile.T}
-    constants |= {"N_BLOCK": tile.N_BLOCK, "D_BLOCK": tile.D_BLOCK, "T": tile.T}
+    constants = {name: value for name, value in constants.items() if name in names}
     types = {name: "i32" for name in names} | {name: f"*{dtype}" for name in ACTIVATIONS}
     types |= {name: "*fp32" for name in PARAMETERS} | {name: "constexpr" for name in constants}
     aligned = [name for name in names if types[name].startswith("*") or name in SIXTEENTHS]
     source = ASTSource(
         fn=kernel,
         signature={name: types[name] for name in names},
-        constexprs={(names.index(name),): value for name, value in constants.items() if name in names},
-        attrs={(names.index(name),): [["tt.divisibility", 16]] for name in aligned},
+        constexprs={(names.index(name),): value for name, value in constants.items()},
+        attrs={(names.index(name),): [["tt.divisibility", 16]] for name in aligned if name not in constants},
     )
-    options = {"num_warps": tile.warps, "enable_fp_fusion": True}
-    code = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
+    options = {"num_warps": warps, "enable_fp_fusion": True}
+    return triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
+
+
+def machine_code(code: Any) -> str:
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(code.asm["cubin"])
         file.flush()
         tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
         command = [str(tool), "-res-usage", "-sass", file.name]
-        return code, subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def loops(code: str) -> list[tuple[int, int]]:
@@ -72,7 +81,8 @@ def loops(code: str) -> list[tuple[int, int]]:
 
 
 def measure(name: str, kernel: Any, tile: Tile, dtype: str, arch: int) -> Code:
-    code, text = compiled(kernel, tile, dtype, arch)
+    code = compiled(kernel, tiled(tile) | {"elapsed": None}, tile.warps, dtype, arch)
+    text = machine_code(code)
     used = re.search(r"REG:(\d+) STACK:(\d+)", text)
     assert used is not None
     spans = loops(text)
@@ -97,6 +107,27 @@ def kernels(dtype: str, arch: int) -> Iterator[Code]:
     yield measure("backward", triton_gradients.backward, triton_scan.BACKWARD, dtype, arch)
 
 
+def others(dtype: str, arch: int) -> Iterator[tuple[str, int]]:
+    """Names and bytes of shared memory of the other kernels, and of the same with arguments absent."""
+    forward, backward = tiled(triton_scan.FORWARD), tiled(triton_scan.BACKWARD)
+    no_output = dict.fromkeys(("Cp", "skip", "z", "states", "y", "ungated"))
+    plain = dict.fromkeys(("skip", "z", "ungated", "bias", "dskip", "dz", "dbias", "elapsed")) | {"REVERSE": True}
+    conv = {"K": 4, "SILU": True, "REVERSE": False, "ROWS": triton_conv.ROWS, "CHANNELS": triton_conv.CHANNELS}
+    del forward["splits"], backward["splits"]
+    for name, kernel, constants, warps in (
+        ("plain forward", triton_kernels.forward, forward | plain, triton_scan.FORWARD.warps),
+        ("stretches alone", triton_kernels.forward, forward | no_output, triton_scan.FORWARD.warps),
+        ("elapsed", triton_kernels.forward, forward | no_output | {"carry": None}, triton_scan.FORWARD.warps),
+        ("plain backward", triton_gradients.backward, backward | plain, triton_scan.BACKWARD.warps),
+        ("adjoint", triton_gradients.adjoint, forward, triton_scan.FORWARD.warps),
+        ("combine", triton_kernels.combine, {"BACK": True, "BLOCK": 512}, 4),
+        ("convolution", triton_conv._forward, conv, triton_conv.WARPS),
+        ("its gradients", triton_conv._backward, conv, triton_conv.WARPS),
+        ("plain convolution", triton_conv._forward, conv | {"bias": None, "SILU": False}, triton_conv.WARPS),
+    ):
+        yield name, compiled(kernel, constants, warps, dtype, arch).metadata.shared
+
+
 def main() -> int:
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
@@ -111,6 +142,11 @@ def main() -> int:
         cells = (one.name, one.registers, one.stack_bytes, one.shared_bytes, f"{one.inner:.1f}", f"{one.total:.1f}")
         print("| " + " | ".join(map(str, cells)) + " |")
         fits &= one.shared_bytes <= SHARED_LIMIT
+    print("bytes of shared memory of the others:", end="")
+    for name, shared in others(options.dtype, options.arch):
+        print(f" {name} {shared};", end="")
+        fits &= shared <= SHARED_LIMIT
+    print()
     return 0 if fits else 1
 
 

@@ -4,14 +4,11 @@ The Triton kernels run under its interpreter, also where there is a GPU: `benchm
 """
 
 import importlib.util
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-
-os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported, by the first test that needs it
 
 from bakeoff.ops import dispatch
 

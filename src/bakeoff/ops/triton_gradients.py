@@ -101,7 +101,7 @@ def backward(
     for back in range(segments):
         start = first + (segments - 1 - back) * SEGMENT
         count = tl.minimum(SEGMENT, last - start)
-        before = states + (start // SEGMENT) * N * D
+        before = states + (start // SEGMENT).to(tl.int64) * N * D
         for k in range(count - 1):
             dts, dtus = (), ()
             for i in tl.static_range(T):

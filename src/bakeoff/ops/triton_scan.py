@@ -29,9 +29,10 @@ class Tile(NamedTuple):
     warps: int
 
 
-# Chosen from the compiled code for compute capability 9.0, and not yet on a card. One warp a program: nothing passes
-# between warps, and there are no barriers to wait at. Instructions for 32 elements of the state, all counted: forward 8
-# (185 registers), as many cycles as the special-function unit takes for their exponentials; backward 27 (255).
+# Chosen from the compiled code for compute capability 9.0 (`python -m benchmarks.gpu_code`), not yet on a card (there
+# `python -m benchmarks.gpu --tune` tries others). One warp a program: nothing passes between warps, and there are no
+# barriers to wait at. A warp issues, all counted, for 32 elements of the state forward 8 instructions, as many cycles
+# as the special-function unit takes for their exponentials, and backward 27.
 FORWARD = Tile(1, 64, 14, 1)
 BACKWARD = Tile(1, 128, 7, 1)
 # Tokens between the states that forward keeps: memory is N / SEGMENT float32 per token and channel.
@@ -76,7 +77,7 @@ def _by_state(x_BDN: Tensor | None, P: int) -> Tensor | None:
     if x_BDN is None:
         return None
     B, D, N = x_BDN.shape
-    x_BPD = x_BDN.new_zeros(B, P, D)
+    x_BPD = (x_BDN.new_empty if P == N else x_BDN.new_zeros)(B, P, D)
     x_BPD[:, :N].copy_(x_BDN.transpose(1, 2))
     return x_BPD
 
@@ -84,7 +85,8 @@ def _by_state(x_BDN: Tensor | None, P: int) -> Tensor | None:
 def _pack(x_BLN: Tensor, plan: _Plan, reverse: bool) -> Tensor:
     """(B, L, N) to (B, P, Q) in the scan's order."""
     B, L, N = x_BLN.shape
-    x_BPQ = x_BLN.new_zeros(B, plan.P, plan.Q, dtype=torch.float32)
+    whole = (plan.P, plan.Q) == (N, L)
+    x_BPQ = (x_BLN.new_empty if whole else x_BLN.new_zeros)((B, plan.P, plan.Q), dtype=torch.float32)
     x_BPQ[:, :N, :L].copy_((x_BLN.flip(1) if reverse else x_BLN).transpose(1, 2))
     return x_BPQ
 
