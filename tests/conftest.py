@@ -1,8 +1,11 @@
-"""Shared by all tests: one torch thread, so that tests behave alike on busy machines."""
+"""Shared by all tests: one torch thread, so that tests behave alike on busy machines; and Triton interpreted."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported, which torch may do too
 import torch
 
 from command import bakeoff

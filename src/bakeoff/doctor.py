@@ -21,6 +21,7 @@ def diagnose() -> dict[str, Any]:
             {"name": one.name, "available": one.available, "detail": one.detail} for one in dispatch.backends()
         ],
         "kernels": {name: {"backend": serving, "why": why} for name in ("selective_scan", "causal_conv")},
+        "cuda": _serving_cuda(),
     }
 
 
@@ -35,6 +36,17 @@ def _serving() -> tuple[str | None, str]:
     return name, detail + (f"; forced by BAKEOFF_BACKEND={choice}" if choice != "auto" else "")
 
 
+def _serving_cuda() -> str:
+    """What serves, or would serve, tensors on a CUDA device."""
+    choice = dispatch.forced()
+    if choice == "native":
+        return "nothing: BAKEOFF_BACKEND=native forces the kernels for CPU"
+    triton = next(one for one in dispatch.backends() if one.name == "triton")
+    if choice == "reference" or not triton.available:
+        return f"the reference (plain PyTorch), slowly: {'forced' if choice == 'reference' else triton.detail}"
+    return "the Triton kernels"
+
+
 def show_diagnosis(console: Console, found: dict[str, Any]) -> None:
     for key, value in found["environment"].items():
         console.print(f"{key:12} {value}")
@@ -45,4 +57,4 @@ def show_diagnosis(console: Console, found: dict[str, Any]) -> None:
     for name, kernel in found["kernels"].items():
         table.add_row(name, kernel["backend"] or "none", kernel["why"])
     console.print(table)
-    console.print("CUDA tensors are served by the reference (plain PyTorch); there is no GPU kernel yet.")
+    console.print(f"CUDA tensors: served by {found['cuda']}", soft_wrap=True)

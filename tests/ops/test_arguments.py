@@ -1,5 +1,7 @@
 """Bad arguments raise an error that names the argument, on every back end; and the choice of a back end."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -69,7 +71,7 @@ def test_conv_names_the_bad_argument(backend: str, name: str, value: object, err
 
 def test_the_native_back_end_serves_where_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BAKEOFF_BACKEND", raising=False)
-    native, reference = backends()
+    native, _, reference = backends()
     assert reference.available
     assert dispatch.choose(torch.zeros(1)) == ("native" if native.available else "reference")
     assert dispatch.choose(torch.zeros(1, dtype=torch.float64)) == "reference"
@@ -77,7 +79,7 @@ def test_the_native_back_end_serves_where_it_is_built(monkeypatch: pytest.Monkey
 
 def test_an_unknown_back_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BAKEOFF_BACKEND", "cuda")
-    with pytest.raises(ValueError, match=r"BAKEOFF_BACKEND.*auto, reference, native"):
+    with pytest.raises(ValueError, match=r"BAKEOFF_BACKEND.*auto, reference, native, triton"):
         dispatch.choose()
 
 
@@ -86,9 +88,28 @@ def test_a_forced_back_end_that_is_missing_says_what_to_install(monkeypatch: pyt
     monkeypatch.setattr(dispatch, "_WHY_NOT_NATIVE", f"not built; {dispatch.INSTALL_HINT}")
     with pytest.raises(RuntimeError, match=r"pip install \."):
         dispatch.choose(torch.zeros(1))
+    monkeypatch.setenv("BAKEOFF_BACKEND", "triton")
+    monkeypatch.setattr(dispatch, "_WHY_NOT_TRITON", f"Triton is not installed; {dispatch.TRITON_HINT}")
+    with pytest.raises(RuntimeError, match=r"pip install 'bakeoff\[gpu\]'"):
+        dispatch.choose(torch.zeros(1))
 
 
-def test_a_forced_back_end_that_cannot_serve_says_why(native: str) -> None:
+def test_triton_serves_the_cpu_under_its_interpreter_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BAKEOFF_BACKEND", "triton")
+    monkeypatch.setattr(dispatch, "_WHY_NOT_TRITON", "")
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    with pytest.raises(RuntimeError, match=r"CUDA devices.*TRITON_INTERPRET=1.*tensors on cpu"):
+        dispatch.choose(torch.zeros(1))
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert dispatch.choose(torch.zeros(1)) == "triton"
+
+
+def test_the_package_imports_no_triton() -> None:
+    code = "import sys, bakeoff.ops, bakeoff.cli; sys.exit('triton.language' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_forced_back_end_that_cannot_serve_says_why(compiled: str) -> None:
     inputs = {k: x.double() for k, x in scan_inputs(B, L, D, N).items()}
     with pytest.raises(RuntimeError, match="float64"):
         selective_scan(**inputs)  # type: ignore[arg-type]
@@ -103,14 +124,14 @@ def call(request: pytest.FixtureRequest) -> Callable[[torch.Tensor], torch.Tenso
     return lambda x: causal_conv(x, weight)
 
 
-def test_second_derivatives_are_refused(native: str, call: Callable[[torch.Tensor], torch.Tensor]) -> None:
+def test_second_derivatives_are_refused(compiled: str, call: Callable[[torch.Tensor], torch.Tensor]) -> None:
     x = torch.randn(B, L, D, requires_grad=True)
     (first,) = torch.autograd.grad(call(x).square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match=r"no second derivatives.*BAKEOFF_BACKEND=reference"):
         first.sum().backward()
 
 
-def test_forward_mode_is_refused(native: str, call: Callable[[torch.Tensor], torch.Tensor]) -> None:
+def test_forward_mode_is_refused(compiled: str, call: Callable[[torch.Tensor], torch.Tensor]) -> None:
     x = torch.randn(B, L, D)
     with torch.autograd.forward_ad.dual_level(), pytest.raises(RuntimeError, match="no forward-mode"):
         call(torch.autograd.forward_ad.make_dual(x, torch.ones_like(x)))

@@ -15,13 +15,13 @@ OPTIONS = [(True, True, False, True), (False, True, True, False)]
 
 
 @pytest.mark.parametrize(("optional", "softplus", "reverse", "final"), OPTIONS)
-def test_opcheck_scan(native: str, optional: bool, softplus: bool, reverse: bool, final: bool) -> None:
+def test_opcheck_scan(compiled: str, optional: bool, softplus: bool, reverse: bool, final: bool) -> None:
     x = leaves(scan_inputs(B, L, D, N, optional=optional))
     opcheck(library.selective_scan, (*x.values(), softplus, reverse, final))
 
 
 @pytest.mark.parametrize(("optional", "softplus", "reverse", "final"), OPTIONS)
-def test_opcheck_scan_backward(native: str, optional: bool, softplus: bool, reverse: bool, final: bool) -> None:
+def test_opcheck_scan_backward(compiled: str, optional: bool, softplus: bool, reverse: bool, final: bool) -> None:
     x = list(scan_inputs(B, L, D, N, optional=optional).values())
     y, end, states, ungated = library.selective_scan(*x, softplus, reverse, final)
     rest = softplus, reverse, states, ungated, torch.ones_like(y), end
@@ -29,14 +29,14 @@ def test_opcheck_scan_backward(native: str, optional: bool, softplus: bool, reve
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_opcheck_conv(native: str, bias: bool) -> None:
+def test_opcheck_conv(compiled: str, bias: bool) -> None:
     x = leaves(conv_inputs(B, L, D, K, bias=bias))
     opcheck(library.causal_conv, (*x.values(), True, False))
     plain = list(conv_inputs(B, L, D, K, bias=bias).values())
     opcheck(library.causal_conv_backward, (*plain, True, False, torch.ones(B, L, D)))
 
 
-def test_operators_agree_with_float64(native: str) -> None:
+def test_operators_agree_with_float64(compiled: str) -> None:
     inputs = scan_inputs(B, L, D, N)
     x = leaves(inputs)
     got = gradients(library.scan(*x.values(), True, True, True), x)
@@ -47,7 +47,7 @@ def test_operators_agree_with_float64(native: str) -> None:
     assert_close(got, exact_conv(inputs, reverse=True))
 
 
-def test_flops_are_counted(native: str) -> None:
+def test_flops_are_counted(compiled: str) -> None:
     scan, conv = leaves(scan_inputs(B, L, D, N)), leaves(conv_inputs(B, L, D, K))
     with FlopCounterMode(display=False) as counter:
         selective_scan(**scan)  # type: ignore[arg-type]
@@ -57,7 +57,7 @@ def test_flops_are_counted(native: str) -> None:
     assert counter.get_total_flops() == 3 * 2 * B * L * D * K
 
 
-def test_the_operators_refuse_second_derivatives(native: str) -> None:
+def test_the_operators_refuse_second_derivatives(compiled: str) -> None:
     x = leaves(scan_inputs(B, L, D, N))
     y, _ = library.scan(*x.values(), True, False, False)
     (first,) = torch.autograd.grad(y.square().sum(), x["u_BLD"], create_graph=True)
@@ -65,7 +65,7 @@ def test_the_operators_refuse_second_derivatives(native: str) -> None:
         first.sum().backward()
 
 
-def test_traces_without_a_graph_break(native: str) -> None:
+def test_traces_without_a_graph_break(compiled: str) -> None:
     """The graph holds the registered operators, each once."""
     x, weight = scan_inputs(B, L, D, N), conv_inputs(B, L, D, K)["weight_DK"]
     graphs: list[torch.fx.GraphModule] = []
@@ -83,7 +83,7 @@ def test_traces_without_a_graph_break(native: str) -> None:
     assert sum("bakeoff" in str(node.target) for node in graphs[0].graph.nodes) == 2
 
 
-def test_compiled_gradients_are_the_eager_ones(native: str) -> None:
+def test_compiled_gradients_are_the_eager_ones(compiled: str) -> None:
     inputs = scan_inputs(B, L, D, N)
     compiled = torch.compile(selective_scan, backend="aot_eager", fullgraph=True)
     x, eager = leaves(inputs), leaves(inputs)

@@ -1,12 +1,14 @@
 """Which back end serves an operation, and why.
 
-`BAKEOFF_BACKEND` is `auto` (the default) or forces `reference` (plain PyTorch) or `native` (the C++ kernels
-for CPU). `BAKEOFF_ISA` forces the instruction set of the native kernels (baseline, avx2, avx512); it is read
-once, on import.
+`BAKEOFF_BACKEND` is `auto` (the default) or forces `reference` (plain PyTorch), `native` (the C++ kernels for CPU) or
+`triton` (the kernels for GPUs; with TRITON_INTERPRET=1 they run on the CPU, slowly, for tests). `BAKEOFF_ISA` forces
+the instruction set of the native kernels (baseline, avx2, avx512); it is read once, on import.
 """
 
 import importlib
+import importlib.util
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -15,9 +17,10 @@ from torch import Tensor
 
 from bakeoff.errors import BackendMissing, BakeoffError
 
-CHOICES = ("auto", "reference", "native")
-NATIVE_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+CHOICES = ("auto", "reference", "native", "triton")
+KERNEL_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 INSTALL_HINT = "install a C++ compiler (Debian, Ubuntu: apt install g++), then bakeoff again (pip install .)"
+TRITON_HINT = "pip install 'bakeoff[gpu]'"
 
 
 def _load_native() -> tuple[ModuleType | None, str]:
@@ -36,6 +39,8 @@ def _load_native() -> tuple[ModuleType | None, str]:
 
 
 NATIVE, _WHY_NOT_NATIVE = _load_native()
+# Looked for, and not imported: that takes a second, which only those who use it should wait.
+_WHY_NOT_TRITON = "" if importlib.util.find_spec("triton") else f"Triton is not installed; {TRITON_HINT}"
 
 
 @dataclass(frozen=True)
@@ -48,13 +53,23 @@ class Backend:
 
 
 def backends() -> tuple[Backend, ...]:
-    """All back ends on this machine, the preferred one first."""
+    """All back ends on this machine, the preferred one for each device before the reference."""
     if NATIVE is None:
         native = Backend("native", False, _WHY_NOT_NATIVE)
     else:
         sets = ", ".join(NATIVE.instruction_sets())
         native = Backend("native", True, f"C++ kernels for CPU, using {NATIVE.active()} of {sets}")
-    return native, Backend("reference", True, "plain PyTorch on any device and floating dtype; slow")
+    why_not = _WHY_NOT_TRITON
+    if not why_not and not interpreted() and not torch.cuda.is_available():
+        why_not = "torch sees no CUDA device; with TRITON_INTERPRET=1 the kernels run on the CPU, slowly, for tests"
+    where = "interpreted on the CPU (TRITON_INTERPRET)" if interpreted() else "for CUDA devices"
+    triton = Backend("triton", not why_not, why_not or f"Triton kernels, {where}")
+    return native, triton, Backend("reference", True, "plain PyTorch on any device and floating dtype; slow")
+
+
+def interpreted() -> bool:
+    """Whether Triton runs its kernels without a GPU; it reads this when the kernels are first imported."""
+    return os.environ.get("TRITON_INTERPRET", "") in ("1", "true", "on", "yes")
 
 
 def forced() -> str:
@@ -70,27 +85,53 @@ def forced() -> str:
 
 
 def choose(*tensors: Tensor | None) -> str:
-    """The back end for these tensors: `native` or `reference`.
+    """The back end for these tensors: `native`, `triton` or `reference`.
 
     Raises:
-        BackendMissing: BAKEOFF_BACKEND forces the native kernels and they are missing or cannot serve.
+        BackendMissing: BAKEOFF_BACKEND forces kernels that are missing or cannot serve.
         BakeoffError: BAKEOFF_BACKEND names no back end.
     """
     choice = forced()
     if choice == "reference":
         return choice
-    obstacle = _WHY_NOT_NATIVE or _obstacle([x for x in tensors if x is not None])
+    given = [x for x in tensors if x is not None]
+    kernels = compiled(*given)
+    obstacle = _OBSTACLES[kernels](given)
     if not obstacle:
-        return "native"
-    if choice == "native":
-        raise BackendMissing(f"BAKEOFF_BACKEND forces the native kernels, but {obstacle}")
+        return kernels
+    if choice != "auto":
+        raise BackendMissing(f"BAKEOFF_BACKEND forces the {choice} kernels, but {obstacle}")
     return "reference"
 
 
-def _obstacle(tensors: list[Tensor]) -> str:
-    for x in tensors:
-        if x.device.type != "cpu":
-            return f"they run on the CPU and were given tensors on {x.device}"
-        if x.dtype not in NATIVE_DTYPES:
-            return f"they take {', '.join(str(d) for d in NATIVE_DTYPES)} and were given {x.dtype}"
-    return ""
+def compiled(*tensors: Tensor) -> str:
+    """The kernels for these tensors if any kernels serve them: `triton` on CUDA devices and where forced."""
+    choice = forced()
+    if choice in ("native", "triton"):
+        return choice
+    return "triton" if any(x.device.type == "cuda" for x in tensors) else "native"
+
+
+def _native_obstacle(tensors: list[Tensor]) -> str:
+    elsewhere = next((x.device for x in tensors if x.device.type != "cpu"), None)
+    if _WHY_NOT_NATIVE:
+        return _WHY_NOT_NATIVE
+    return f"they run on the CPU and were given tensors on {elsewhere}" if elsewhere else _dtype_obstacle(tensors)
+
+
+def _triton_obstacle(tensors: list[Tensor]) -> str:
+    served = ("cuda", "cpu") if interpreted() else ("cuda",)
+    elsewhere = next((x.device for x in tensors if x.device.type not in served), None)
+    if _WHY_NOT_TRITON:
+        return _WHY_NOT_TRITON
+    if elsewhere:
+        return f"they run on CUDA devices (with TRITON_INTERPRET=1 on the CPU) and were given tensors on {elsewhere}"
+    return _dtype_obstacle(tensors)
+
+
+def _dtype_obstacle(tensors: list[Tensor]) -> str:
+    odd = next((x.dtype for x in tensors if x.dtype not in KERNEL_DTYPES), None)
+    return f"they take {', '.join(str(d) for d in KERNEL_DTYPES)} and were given {odd}" if odd else ""
+
+
+_OBSTACLES: dict[str, Callable[[list[Tensor]], str]] = {"native": _native_obstacle, "triton": _triton_obstacle}

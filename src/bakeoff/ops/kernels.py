@@ -1,5 +1,7 @@
 """Calls of the native kernels on tensors, without autograd: allocate the results, pass addresses and strides.
 
+The Triton kernels are called through functions of the same names, in `triton_scan` and `triton_conv`.
+
 Shapes: B batch, L tokens, D channels, N states, K taps, C chunks of tokens, P padded
 states.
 """
@@ -16,12 +18,8 @@ CHUNK = 14 if NATIVE is None else NATIVE.CHUNK
 PAD = 16 if NATIVE is None else NATIVE.PAD
 
 
-NO_SECOND_DERIVATIVES = (
-    "the native kernels of {} have no second derivatives; set BAKEOFF_BACKEND=reference to have them"
-)
-NO_FORWARD_MODE = (
-    "the native kernels of {} have no forward-mode derivatives; set BAKEOFF_BACKEND=reference to have them"
-)
+NO_SECOND_DERIVATIVES = "the kernels of {} have no second derivatives; set BAKEOFF_BACKEND=reference to have them"
+NO_FORWARD_MODE = "the kernels of {} have no forward-mode derivatives; set BAKEOFF_BACKEND=reference to have them"
 
 
 class ScanInputs(NamedTuple):
@@ -38,15 +36,21 @@ class ScanInputs(NamedTuple):
     initial_BDN: Tensor | None
 
 
-def states_shape(B: int, L: int, D: int, N: int) -> tuple[int, int, int, int]:
-    """Shape (B, C, D, P) of the states kept for backward, one before each chunk of tokens."""
-    return B, -(-L // CHUNK), D, -(-N // PAD) * PAD
+def saved(x: ScanInputs) -> tuple[Tensor, Tensor | None]:
+    """What forward keeps for backward: the states (B, C, D, P) before each chunk, and with a gate y before it."""
+    (B, L, D), N = x.u_BLD.shape, x.A_DN.shape[1]
+    states_BCDP = x.A_DN.new_empty(B, -(-L // CHUNK), D, -(-N // PAD) * PAD)
+    return states_BCDP, None if x.z_BLD is None else x.A_DN.new_empty(B, L, D)
+
+
+def rows(x: Tensor) -> Tensor:
+    """A (B, L, .) tensor with contiguous last axis: x itself where it is one."""
+    return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
 
 
 def sequence(x: Tensor) -> Tensor:
     """A float32 or bfloat16 (B, L, .) tensor with contiguous last axis: x itself where it is one."""
-    x = x if x.dtype in (torch.float32, torch.bfloat16) else x.float()
-    return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
+    return rows(x if x.dtype in (torch.float32, torch.bfloat16) else x.float())
 
 
 def parameter(x: Tensor) -> Tensor:
@@ -86,12 +90,11 @@ def scan_forward(
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
     """y_BLD; the final state; and for backward the states before each chunk and, with a gate, y before it."""
     assert NATIVE is not None
-    B, L, D = x.u_BLD.shape
+    B, _, D = x.u_BLD.shape
     N = x.A_DN.shape[1]
     y_BLD = _empty(x.u_BLD)
     final_BDN = torch.empty(B, D, N) if want_final else None
-    states_BCDP = torch.empty(states_shape(B, L, D, N)) if want_saved else None
-    ungated_BLD = torch.empty(B, L, D) if want_saved and x.z_BLD is not None else None
+    states_BCDP, ungated_BLD = saved(x) if want_saved else (None, None)
     NATIVE.scan_forward(
         _scan(x, dt_softplus, reverse),
         _view(y_BLD),

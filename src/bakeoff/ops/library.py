@@ -13,8 +13,10 @@ from torch import Tensor
 from torch.library import custom_op
 from torch.utils.flop_counter import register_flop_formula
 
-from bakeoff.ops import kernels
+from bakeoff.ops import kernels, launch
 from bakeoff.ops.kernels import ScanInputs
+
+DEVICES = ("cpu", "cuda")
 
 
 def scan(*arguments: Any) -> tuple[Tensor, Tensor | None]:
@@ -35,7 +37,7 @@ def _or_none(x: Tensor) -> Tensor | None:
     return x if x.numel() else None
 
 
-@custom_op("bakeoff::selective_scan", mutates_args=(), device_types="cpu")
+@custom_op("bakeoff::selective_scan", mutates_args=(), device_types=DEVICES)
 def selective_scan(
     u: Tensor,
     dt: Tensor,
@@ -52,24 +54,25 @@ def selective_scan(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """y, the final state, and for backward the states before each chunk and y before the gate."""
     x = ScanInputs(u, dt, A, B, C, D, z, dt_bias, initial)
-    y, *rest = kernels.scan_forward(x, dt_softplus, reverse, want_final, want_saved=True)
+    y, *rest = launch.scan(u).forward(x, dt_softplus, reverse, want_final, True)
     final, states, ungated = (_or_empty(t, A) for t in rest)
     return y, final, states, ungated
 
 
 @selective_scan.register_fake
 def _(u, dt, A, B, C, D, z, dt_bias, initial, dt_softplus, reverse, want_final):
-    batch, L, channels = u.shape
+    batch, _, channels = u.shape
     N = A.shape[1]
+    states, ungated = launch.scan(u).saved(ScanInputs(u, dt, A, B, C, D, z, dt_bias, initial))
     return (
         _dense_like(u),
         A.new_empty((batch, channels, N) if want_final else 0),
-        A.new_empty(kernels.states_shape(batch, L, channels, N)),
-        A.new_empty(0 if z is None else (batch, L, channels)),
+        states,
+        _or_empty(ungated, A),
     )
 
 
-@custom_op("bakeoff::selective_scan_backward", mutates_args=(), device_types="cpu")
+@custom_op("bakeoff::selective_scan_backward", mutates_args=(), device_types=DEVICES)
 def selective_scan_backward(
     u: Tensor,
     dt: Tensor,
@@ -90,7 +93,7 @@ def selective_scan_backward(
     """The gradients of the first nine arguments."""
     x = ScanInputs(u, dt, A, B, C, D, z, dt_bias, initial)
     saved = states, _or_none(ungated)
-    grads = kernels.scan_backward(x, dt_softplus, reverse, *saved, dy, _or_none(dfinal))
+    grads = launch.scan(u).backward(x, dt_softplus, reverse, *saved, dy, _or_none(dfinal))
     return tuple(_or_empty(g, A) for g in grads)  # type: ignore[return-value]
 
 
@@ -116,9 +119,9 @@ def _scan_gradients(ctx: Any, dy: Tensor, dfinal: Tensor, *_: Any) -> tuple:
 selective_scan.register_autograd(_scan_gradients, setup_context=_save_scan)
 
 
-@custom_op("bakeoff::causal_conv", mutates_args=(), device_types="cpu")
+@custom_op("bakeoff::causal_conv", mutates_args=(), device_types=DEVICES)
 def causal_conv(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, reverse: bool) -> Tensor:
-    return kernels.conv_forward(x, weight, bias, silu, reverse)
+    return launch.conv(x).forward(x, weight, bias, silu, reverse)
 
 
 @causal_conv.register_fake
@@ -126,12 +129,12 @@ def _(x, weight, bias, silu, reverse):
     return _dense_like(x)
 
 
-@custom_op("bakeoff::causal_conv_backward", mutates_args=(), device_types="cpu")
+@custom_op("bakeoff::causal_conv_backward", mutates_args=(), device_types=DEVICES)
 def causal_conv_backward(
     x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, reverse: bool, dy: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of x, weight and bias."""
-    dx, dweight, dbias = kernels.conv_backward(x, weight, bias, silu, reverse, dy)
+    dx, dweight, dbias = launch.conv(x).backward(x, weight, bias, silu, reverse, dy)
     return dx, dweight, _or_empty(dbias, weight)
 
 

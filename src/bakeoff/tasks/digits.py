@@ -46,6 +46,13 @@ def _epoch_order(seed: int, epoch: int, count: int) -> Tensor:
     return torch.randperm(count, generator=generator("order", seed, epoch))
 
 
+def _to(device: torch.device, x: Tensor) -> Tensor:
+    """x on the device; from the CPU to a GPU through page-locked memory, so that the host does not wait."""
+    if device.type == "cuda" and x.device.type == "cpu":
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)
+
+
 @dataclass(frozen=True)
 class TrainingSet:
     """All training tokens x_NLC (float32) and labels_N (int64), on the training device."""
@@ -145,11 +152,11 @@ class DigitsTask:
     def loss(self, model: VelocityModel, data: TrainingSet, seed: int, step: int, indices_B: Tensor) -> Tensor:
         """The flow-matching loss of one step; noise, times and hidden labels are the same for all backbones."""
         g, device = generator("draws", seed, step), data.x_NLC.device
-        indices_B = indices_B.to(device)
+        indices_B = _to(device, indices_B)
         x_BLC = data.x_NLC[indices_B]
-        noise_BLC = torch.randn(x_BLC.shape, generator=g).to(device)
-        t_B = draw_times(len(x_BLC), self.protocol.training.times, g).to(device)
-        hidden_B = (torch.rand(len(x_BLC), generator=g) < self.protocol.training.label_dropout).to(device)
+        noise_BLC = _to(device, torch.randn(x_BLC.shape, generator=g))
+        t_B = _to(device, draw_times(len(x_BLC), self.protocol.training.times, g))
+        hidden_B = _to(device, torch.rand(len(x_BLC), generator=g) < self.protocol.training.label_dropout)
         labels_B = data.labels_N[indices_B].masked_fill(hidden_B, self.classes) if self.classes else None
         return flow_loss(model, x_BLC, noise_BLC, t_B, labels_B)
 
@@ -181,9 +188,9 @@ class DigitsTask:
         device = next(model.parameters()).device
         parts: list[Trajectory] = []
         for start in range(0, len(noise_BLC), chunk):
-            labels = None if labels_B is None else labels_B[start : start + chunk].to(device)
+            labels = None if labels_B is None else _to(device, labels_B[start : start + chunk])
             field = Guided(model, labels, self.classes, sampling.guidance)
-            noise = noise_BLC[start : start + chunk].to(device)
+            noise = _to(device, noise_BLC[start : start + chunk])
             parts.append(solve(field, noise, sampling.steps, sampling.solver, keep_path=keep_path))
         path = None
         if keep_path:

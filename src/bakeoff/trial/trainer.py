@@ -20,6 +20,9 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 class Trainer:
     """State of one training: weights, optimiser, average, step, losses. Data and noise are functions of the step.
 
+    Between two readings of the losses the host never waits for a GPU: draws are copied to it asynchronously, losses
+    stay on it, and the optimiser, the clipping and the gradient scaler decide there.
+
     Attributes:
         step: steps done.
         losses: (total steps,) float32 on the device, filled up to `step`.

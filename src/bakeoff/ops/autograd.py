@@ -1,4 +1,4 @@
-"""The native back end in eager mode: thin autograd functions around the kernels.
+"""The compiled back ends in eager mode: thin autograd functions around their kernels.
 
 Under torch.compile and dispatch modes (FLOP counting, fake tensors) the registered operators of `library`
 serve instead; in eager mode their boxed dispatch would cost tens of microseconds a call.
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.autograd import Function, forward_ad
 
-from bakeoff.ops import kernels, library
+from bakeoff.ops import kernels, launch, library
 from bakeoff.ops.kernels import NO_FORWARD_MODE, NO_SECOND_DERIVATIVES, ScanInputs
+from bakeoff.ops.launch import Conv, Scan
 
 
 def selective_scan(
@@ -29,36 +30,37 @@ def selective_scan(
     want_final: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """y_BLD in u's dtype, and the final state if wanted."""
+    scan = launch.scan(u_BLD)
     x = ScanInputs(
-        u_BLD=kernels.sequence(u_BLD),
-        dt_BLD=kernels.sequence(dt_BLD),
+        u_BLD=scan.sequence(u_BLD),
+        dt_BLD=scan.sequence(dt_BLD),
         A_DN=kernels.parameter(A_DN),
-        B_BLN=kernels.sequence(B_BLN),
-        C_BLN=kernels.sequence(C_BLN),
+        B_BLN=scan.sequence(B_BLN),
+        C_BLN=scan.sequence(C_BLN),
         D_D=kernels.optional(kernels.parameter, D_D),
-        z_BLD=kernels.optional(kernels.sequence, z_BLD),
+        z_BLD=kernels.optional(scan.sequence, z_BLD),
         dt_bias_D=kernels.optional(kernels.parameter, dt_bias_D),
         initial_BDN=kernels.optional(kernels.parameter, initial_BDN),
     )
     if _traced():
         y_BLD, final_BDN = library.scan(*x, dt_softplus, reverse, want_final)
     elif _differentiated(x):
-        y_BLD, final_BDN = _Scan.apply(*x, dt_softplus, reverse, want_final)
+        y_BLD, final_BDN = _Scan.apply(scan, *x, dt_softplus, reverse, want_final)
     else:
-        y_BLD, final_BDN, *_ = kernels.scan_forward(x, dt_softplus, reverse, want_final, want_saved=False)
+        y_BLD, final_BDN, *_ = scan.forward(x, dt_softplus, reverse, want_final, False)
     return y_BLD.to(u_BLD.dtype), final_BDN
 
 
 def causal_conv(x_BLD: Tensor, weight_DK: Tensor, bias_D: Tensor | None, silu: bool, reverse: bool) -> Tensor:
     """y_BLD in x's dtype."""
-    bias = kernels.optional(kernels.parameter, bias_D)
-    x = (kernels.sequence(x_BLD), kernels.parameter(weight_DK), bias)
+    conv, bias = launch.conv(x_BLD), kernels.optional(kernels.parameter, bias_D)
+    x = (conv.sequence(x_BLD), kernels.parameter(weight_DK), bias)
     if _traced():
         y_BLD = library.causal_conv(*x, silu, reverse)
     elif _differentiated(x):
-        y_BLD = _Conv.apply(*x, silu, reverse)
+        y_BLD = _Conv.apply(conv, *x, silu, reverse)
     else:
-        y_BLD = kernels.conv_forward(*x, silu, reverse)
+        y_BLD = conv.forward(*x, silu, reverse)
     return y_BLD.to(x_BLD.dtype)
 
 
@@ -74,19 +76,19 @@ def _differentiated(tensors: tuple[Tensor | None, ...]) -> bool:
 
 class _Scan(Function):
     @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor | None]:
+    def forward(ctx: Any, scan: Scan, *arguments: Any) -> tuple[Tensor, Tensor | None]:
         x, (dt_softplus, reverse, want_final) = ScanInputs(*arguments[:9]), arguments[9:]
-        y_BLD, final_BDN, *saved = kernels.scan_forward(x, dt_softplus, reverse, want_final, want_saved=True)
+        y_BLD, final_BDN, *saved = scan.forward(x, dt_softplus, reverse, want_final, True)
         ctx.save_for_backward(*x, *saved)
-        ctx.flags = dt_softplus, reverse
+        ctx.scan, ctx.flags = scan, (dt_softplus, reverse)
         ctx.set_materialize_grads(False)
         return y_BLD, final_BDN
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         if all(g is None for g in grads):
-            return (None,) * 12
-        return *_ScanBackward.apply(*grads, *ctx.flags, *ctx.saved_tensors), None, None, None
+            return (None,) * 13
+        return None, *_ScanBackward.apply(ctx.scan, *grads, *ctx.flags, *ctx.saved_tensors), None, None, None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
@@ -95,10 +97,10 @@ class _Scan(Function):
 
 class _ScanBackward(Function):
     @staticmethod
-    def forward(ctx: Any, dy_BLD: Tensor | None, dfinal_BDN: Tensor | None, *arguments: Any) -> ScanInputs:
+    def forward(ctx: Any, scan: Scan, dy_BLD: Tensor | None, dfinal_BDN: Tensor | None, *arguments: Any) -> ScanInputs:
         (dt_softplus, reverse), x, (states, ungated) = arguments[:2], ScanInputs(*arguments[2:11]), arguments[11:]
         dy_BLD = torch.zeros_like(x.u_BLD) if dy_BLD is None else dy_BLD
-        return kernels.scan_backward(x, dt_softplus, reverse, states, ungated, dy_BLD, dfinal_BDN)
+        return scan.backward(x, dt_softplus, reverse, states, ungated, dy_BLD, dfinal_BDN)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
@@ -107,14 +109,14 @@ class _ScanBackward(Function):
 
 class _Conv(Function):
     @staticmethod
-    def forward(ctx: Any, x_BLD: Tensor, weight_DK: Tensor, bias_D: Tensor | None, *flags: bool) -> Tensor:
+    def forward(ctx: Any, conv: Conv, x_BLD: Tensor, weight_DK: Tensor, bias_D: Tensor | None, *flags: bool) -> Tensor:
         ctx.save_for_backward(x_BLD, weight_DK, bias_D)
-        ctx.flags = flags
-        return kernels.conv_forward(x_BLD, weight_DK, bias_D, *flags)
+        ctx.conv, ctx.flags = conv, flags
+        return conv.forward(x_BLD, weight_DK, bias_D, *flags)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return *_ConvBackward.apply(*ctx.saved_tensors, *ctx.flags, *grads), None, None
+        return None, *_ConvBackward.apply(ctx.conv, *ctx.saved_tensors, *ctx.flags, *grads), None, None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
@@ -123,8 +125,8 @@ class _Conv(Function):
 
 class _ConvBackward(Function):
     @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor | None]:
-        return kernels.conv_backward(*arguments)
+    def forward(ctx: Any, conv: Conv, *arguments: Any) -> tuple[Tensor, Tensor, Tensor | None]:
+        return conv.backward(*arguments)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:

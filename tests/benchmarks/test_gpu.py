@@ -1,0 +1,58 @@
+"""The GPU benchmark's own path, at toy sizes under Triton's interpreter; and on a card, its correctness section."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if k not in ("TRITON_INTERPRET", "BAKEOFF_BACKEND")}
+    command = [sys.executable, "-m", "benchmarks.gpu", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=clean | environment, capture_output=True, text=True)
+
+
+def test_dry_run_names_the_sections() -> None:
+    done = run("--dry-run")
+    assert done.returncode == 0
+    assert "correctness, scan, training, blocks, mamba2" in done.stdout
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="pip install 'bakeoff[gpu]'")
+def test_toy(tmp_path: Path) -> None:
+    file = tmp_path / "gpu.json"
+    done = run("--toy", "--json", str(file), "--only", "correctness", "tune", "scan", "blocks", "mamba2")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(file.read_text())
+    assert {row["section"] for row in result["rows"]} == {"correctness", "tune", "scan", "blocks", "mamba-2"}
+    assert all(row["passed"] for row in result["rows"] if row["section"] == "correctness")
+    assert result["machine"]["device"] == "cpu" and result["machine"]["date"]
+
+
+def test_a_section_that_fails_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks import gpu
+
+    def bad(_: object) -> None:
+        raise RuntimeError("no such kernel")
+
+    def good(_: object) -> list[gpu.Row]:
+        return [gpu.Row("good", "it runs", 1.0, "ms")]
+
+    monkeypatch.setattr(gpu, "SECTIONS", {"bad": bad, "good": good})
+    failed, done = gpu.rows(gpu.Bench(gpu.TOY, torch.device("cpu")), ["bad", "good"], deadline=float("inf"))
+    assert failed.passed is False and "no such kernel" in gpu.line(failed)
+    assert done.name == "it runs"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_the_card() -> None:
+    done = run("--only", "correctness")
+    assert done.returncode == 0, done.stdout
