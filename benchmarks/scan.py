@@ -179,7 +179,7 @@ def seconds_of_probes(count: int) -> float:
 def threads(rounds: int) -> Iterator[Row]:
     """By the wall clock, in turns of a step that does not count and three that do, as in training: back to back.
 
-    Beside it what two threads can give here and now: probes in registers alone, in the same rounds.
+    Beside it what two threads can give here and now: probes in registers alone, right after.
     """
     step = train_step(selective_scan, scan_inputs(B, L, D, N))
     ms: dict[int, list[float]] = {1: [], 2: []}
@@ -192,8 +192,10 @@ def threads(rounds: int) -> Iterator[Row]:
                 start = time.perf_counter()
                 step()
                 times.append(1e3 * (time.perf_counter() - start))
-            probes[count].append(seconds_of_probes(count))
     torch.set_num_threads(1)
+    for _ in range(rounds):
+        for count, times in probes.items():
+            times.append(seconds_of_probes(count))
     one, two = (statistics.median(times) for times in ms.values())
     alone, both = (statistics.median(times) for times in probes.values())
     ceiling = f", where multiply-adds alone gain {2 * alone / both:.2f}x" if both else ""

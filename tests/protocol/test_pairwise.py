@@ -106,6 +106,42 @@ def test_unpaired_seeds_ignore_the_pairing() -> None:
     assert paired.winner == "a" and unpaired.winner is None
 
 
+def test_comparisons_that_go_round_in_a_circle_are_inconclusive() -> None:
+    """Diverged trials leave other seeds to each pair."""
+    none = None
+    a = backbone("a", (1.0, 1.01, none, none, 9.0, 9.1), passed=[True] * 6)
+    b = backbone("b", (9.0, 9.1, 1.0, 1.01, none, none), passed=[True] * 6)
+    c = backbone("c", (none, none, 9.0, 9.1, 1.0, 1.01), passed=[True] * 6)
+    verdict = judge(a, b, c)
+    assert verdict.outcome == "inconclusive" and set(outcomes(verdict).values()) == {"inconclusive"}
+    assert "different seeds" in verdict.backbones["a"].reason
+
+
+def test_losses_worlds_apart_are_told_and_not_a_crash() -> None:
+    verdict = judge(backbone("a", (1e-300, 1.0)), backbone("b", (1.0, 1e-15)))
+    assert verdict.outcome in ("winner", "inconclusive") and headline(verdict)
+    sure = judge(backbone("a", (1.0, 1.0)), backbone("b", (10.0, 11.0)), rule=Rule(evidence="seeds", confidence=0.9999))
+    assert sure.outcome == "inconclusive" and headline(sure)
+
+
+def test_a_doubtful_elimination_says_how_many_seeds_would_settle_it() -> None:
+    verdict = judge(backbone("a"), backbone("b", passed=[True, False, False]))
+    (step,) = (step for step in verdict.steps if step.criterion == "passes the bar more often")
+    seeds = int(step.flips.split()[1])
+    again = judge(
+        backbone("a", (1.0,) * seeds),
+        backbone("b", (1.0,) * seeds, passed=[i < round(seeds / 3) for i in range(seeds)]),
+    )
+    assert seeds > 3 and again.winner == "a"
+
+
+def test_memory_that_was_not_measured_decides_nothing() -> None:
+    records = [[Evidence(*list(vars(one).values())[:6], None) for one in backbone(name)] for name in ("a", "b")]
+    verdict = judge(*records)
+    (step,) = (step for step in verdict.steps if step.criterion == "lower memory")
+    assert step.outcome == "not measured" and outcomes(verdict) == {"a": "tied", "b": "tied"}
+
+
 LOSSES = st.lists(st.one_of(st.none(), st.floats(0.1, 10)), min_size=3, max_size=3)
 
 

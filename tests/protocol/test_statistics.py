@@ -89,7 +89,7 @@ def test_the_detectable_difference_is_detected_with_that_power(spread: float, se
 def test_the_number_of_seeds_that_settles_is_the_first_with_enough_power() -> None:
     one = paired_difference([0.10, 0.02, 0.09], [0.0, 0.0, 0.0])
     for margin in (0.01, 0.05, 0.2):
-        seeds = seeds_to_settle(one, margin, 0.05)
+        seeds = seeds_to_settle(one, margin, 0.05, 0.05)
         assert seeds is not None and seeds > 3
 
         def power(n: int, margin: float = margin) -> float:
@@ -98,8 +98,8 @@ def test_the_number_of_seeds_that_settles_is_the_first_with_enough_power() -> No
             return power_within(one.mean, one.spread, n, margin, 0.05)
 
         assert power(seeds) >= 0.8 and (seeds == 4 or power(seeds - 1) < 0.8)
-    assert seeds_to_settle(one, one.mean, 0.05) is None  # right on the margin: nothing settles that
-    assert seeds_to_settle(paired_difference([1.0], [0.5]), 0.1, 0.05) is None
+    assert seeds_to_settle(one, one.mean, 0.05, 0.05) is None  # right on the margin: nothing settles that
+    assert seeds_to_settle(paired_difference([1.0], [0.5]), 0.1, 0.05, 0.05) is None
 
 
 def test_one_seed_shows_nothing_and_no_spread_shows_all() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bakeoff.protocol.presets import load_protocol
 from bakeoff.protocol.seal import Code, Inputs, Seal, canonical, deviations, differences, digest
 from bakeoff.trial import runner
-from bakeoff.trial.ledger import NAME, read_ledger, record, verify
+from bakeoff.trial.ledger import NAME, read_ledger, record, sealed_files, verify, withdraw
 from bakeoff.trial.outcome import sealed_verdict
 from bakeoff.trial.rundir import RunDir
 from command import bakeoff
@@ -204,6 +204,58 @@ def test_a_damaged_ledger_is_rebuilt_and_says_so(copied: Path) -> None:
     record(opened, "resumed", [opened.environment])
     found = verify(copied)
     assert found.outcome == "whole" and any("recorded anew after damage" in note for note in found.notes)
+
+
+def test_damage_to_the_log_does_not_launder_a_changed_file(copied: Path) -> None:
+    flip(copied / "trials/mamba-s0/measurement.json", 0.1)
+    with open(copied / NAME, "ab") as file:
+        file.write(b"x")
+    opened = RunDir.open(copied)
+    record(opened, "resumed", [opened.environment])
+    assert verify(copied).changed == {"trials/mamba-s0/measurement.json": "content changed"}
+
+
+@pytest.mark.parametrize("missing", ["seal.json", "log.jsonl"])
+def test_what_was_begun_is_not_sealed_again(copied: Path, missing: str) -> None:
+    (copied / missing).unlink()
+    path = copied / "protocol.toml"
+    path.write_text(path.read_text().replace("loss_margin = 0.1", "loss_margin = 0.2"))
+    changed = load_protocol(str(path))
+    with pytest.raises(runner.BakeoffError):
+        runner.prepare(copied, changed, resume=True)
+    assert verify(copied).outcome == "changed"
+
+
+def test_the_seal_stands_in_the_first_line_and_once(copied: Path) -> None:
+    seal = copied / "seal.json"
+    seal.write_text(seal.read_text().replace('"created": "2', '"created": "3'))
+    record(RunDir.open(copied), "sealed", [seal])
+    assert "seal.json" in verify(copied).changed
+
+
+def test_a_part_that_is_made_again_is_told_and_can_be_killed_in_between(copied: Path) -> None:
+    opened = RunDir.open(copied)
+    trial = opened.trial("mamba", 0)
+    withdraw(opened, "trial mamba-s0 is run again", runner.sealed_paths(trial))
+    assert verify(copied).outcome == "incomplete" and not verify(copied).changed
+    trial.measurement_file.write_text(trial.measurement_file.read_text().replace('"wall_s": ', '"wall_s": 1'))
+    record(opened, "trial mamba-s0", sealed_files(trial.path), only_new=True)
+    found = verify(copied)
+    assert found.outcome == "whole"
+    assert "trials/mamba-s0/measurement.json: made 2 times, with different contents; the last one stands" in found.notes
+
+
+def test_an_earlier_digest_is_known_and_says_what_came_since(copied: Path) -> None:
+    earlier = read_ledger(copied).entries[-2]["hash"]
+    found = verify(copied, earlier)
+    assert found.outcome == "whole" and any("recorded since: verdict.json" in note for note in found.notes)
+
+
+def test_a_model_of_another_size_than_the_sealed_plan_says_deviates(copied: Path) -> None:
+    seal = json.loads((copied / "seal.json").read_text())
+    seal["plan"]["backbones"][0]["params"] += 1
+    (copied / "seal.json").write_text(json.dumps(seal))
+    assert any("the sealed plan says" in change for change in sealed_verdict(copied)[1].deviations)
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(), st.lists))

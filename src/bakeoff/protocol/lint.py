@@ -13,6 +13,7 @@ from bakeoff.protocol.verdict import figure
 
 FLOP_MATCH = 1.5
 ENOUGH_POWER = 0.8
+FEWEST_UNPAIRED = 5
 
 Level = Literal["ok", "warning", "error"]
 
@@ -98,6 +99,11 @@ def _outcomes(rule: Rule, seeds: int, backbones: int) -> list[Finding]:
         ]
     found = []
     level = (1 - rule.confidence) / 3
+    if rule.pairing == "unpaired" and seeds < FEWEST_UNPAIRED:
+        text = (
+            f"unpaired intervals on {seeds} seeds do not keep their confidence where trials diverge or spreads differ"
+        )
+        found.append(Finding("outcomes", "warning", f"{text}; pair the seeds, or give {FEWEST_UNPAIRED} or more"))
     if 0.25**seeds > level:
         # every seed of one passes, none of the other's: the clearest case there is
         needed = math.ceil(math.log(level) / math.log(0.25))
@@ -129,8 +135,8 @@ def _power(rule: Rule, seeds: int, backbones: int) -> list[Finding]:
         return []
     level, margin, sigma = (1 - rule.confidence) / pairs, math.log1p(rule.loss_margin), rule.sigma
     equal = power_within(0.0, sigma, seeds, margin, level)
-    better, any_difference = (detectable(sigma, seeds, bound, level / 2) for bound in (margin, 0.0))
-    twice = power_above(2 * margin, sigma, seeds, margin, level / 2)
+    better, any_difference = (detectable(sigma, seeds, bound, level / 6) for bound in (margin, 0.0))
+    twice = power_above(2 * margin, sigma, seeds, margin, level / 6)  # a third of the level, two-sided
     stated = f"with a spread of {sigma:g} (rule.sigma), {seeds} seeds and {pairs} {'pair' if pairs == 1 else 'pairs'}"
     found = [
         Finding(
@@ -155,8 +161,15 @@ def _power(rule: Rule, seeds: int, backbones: int) -> list[Finding]:
 
 def _bar(bar: Judge, real: Sequence[RealDraws]) -> list[Finding]:
     """Would real data pass? Distances fall with the number of samples, so the nearest measured sizes speak."""
+    if bar.classes > bar.samples:
+        message = f"judge.classes = {bar.classes}: {bar.samples} samples cannot show so many digits"
+        return [Finding("quality bar", "error", message)]
     if not real:
         return []
+    fewest = min(one.samples for one in real)
+    if bar.samples < fewest:
+        message = f"{bar.samples} samples are fewer than the judge was calibrated for ({fewest}): whether real digits"
+        return [Finding("quality bar", "warning", f"{message} pass the bar is not known")]
     larger = [one for one in real if one.samples >= bar.samples]
     smaller = [one for one in real if one.samples <= bar.samples]
     best = min(larger, key=lambda one: one.samples) if larger else max(real, key=lambda one: one.samples)

@@ -9,6 +9,7 @@ from bakeoff.protocol.schema import Judge
 
 # What was measured is never negative, nor so large that sums of it overflow; a file from a stranger may claim it.
 Amount = Annotated[float, Field(ge=0, le=1e15)]
+Loss = Annotated[float, Field(gt=0, le=1e15)]
 Slope = Annotated[float, Field(ge=-1e15, le=1e15)]
 Count = Annotated[int, Field(ge=0, le=2**60)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -54,7 +55,7 @@ class Measurement(Record):
     status: Literal["completed", "diverged"]
     diverged_at_step: Count | None = None
     steps: Count
-    loss: Amount | None = None  # mean over the images of the last epoch
+    loss: Loss | None = None  # mean over the images of the last epoch
     loss_slope_per_epoch: Slope | None = None  # least squares over the last fifth of training
     loss_slope_stderr: Amount | None = None
     still_moving: bool | None = None  # the slope is negative by more than two standard errors

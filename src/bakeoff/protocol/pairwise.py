@@ -9,8 +9,9 @@ p-values of losses are Holm-adjusted across pairs. The one that is left wins, if
 often than every eliminated one (Boschloo's exact test). What is neither shown to be better nor to be equal is
 inconclusive, with the number of seeds that would settle it: "not significant" is no tie.
 
-Two roads lead to a winner among backbones that are in truth alike: passing the bar more often (in either direction),
-and a lower loss in the tie-break. Each of the three tests gets a third of the level, so that they share it.
+Two roads lead to a winner by quality among backbones that are in truth alike: passing the bar more often (a test in
+each direction), and a lower loss (beyond the margin, or at all in the tie-break: who is shown to be beyond it is also
+shown to be lower). Each of the three tests gets a third of the level, so that together they keep it.
 """
 
 import math
@@ -21,14 +22,18 @@ from bakeoff.protocol.measurement import Evidence
 from bakeoff.protocol.schema import Rule
 from bakeoff.protocol.statistics import (
     MOST_SEEDS,
+    MOST_TRIED,
     Difference,
     holm,
     p_passes_more,
     paired_difference,
+    seeds_to_pass_more,
     seeds_to_settle,
     unpaired_difference,
 )
 from bakeoff.protocol.verdict import Comparison, Step, Verdict, change, percent
+
+LARGEST_LOG = 700.0
 
 
 def find_winner(rule: Rule, passing: list[str], verdict: Verdict) -> str | None:
@@ -39,6 +44,11 @@ def find_winner(rule: Rule, passing: list[str], verdict: Verdict) -> str | None:
         contest.by_speed()
     if len(contest.left) > 1:
         contest.explain_undecided()
+        return None
+    if not contest.left:  # a circle: diverged trials leave other seeds to each pair
+        for name in passing:
+            verdict.backbones[name].outcome = "inconclusive"
+            verdict.backbones[name].reason = "the comparisons contradict each other: they rest on different seeds"
         return None
     (winner,) = contest.left
     eliminated = [name for name in verdict.backbones if name not in passing]
@@ -63,12 +73,14 @@ def compare(rule: Rule, log_losses: Mapping[str, Mapping[int, float]]) -> list[C
     found = []
     for i, ((first, second), one) in enumerate(zip(pairs, differences, strict=True)):
         outcome = "inconclusive"
-        if beyond[i] <= level:
+        if beyond[i] <= _shared_level(rule):
             outcome = "first" if one.mean < 0 else "second"
         elif within[i] <= level:
             outcome = "equivalent"
         interval = one.interval(rule.confidence) if one.freedom else None
-        settled_by = seeds_to_settle(one, margin, level / len(pairs)) if outcome == "inconclusive" else None
+        settled_by = None
+        if outcome == "inconclusive":
+            settled_by = seeds_to_settle(one, margin, _shared_level(rule) / len(pairs), level / len(pairs))
         found.append(
             Comparison(first, second, one, interval, outcome, beyond[i], within[i], nonzero[i], settled_by),
         )
@@ -97,8 +109,8 @@ def _loss_step(rule: Rule, one: Comparison) -> Step:
     names, margin = {"first": one.first, "second": one.second}, math.log1p(rule.loss_margin)
     observed = "not known over two seeds"
     if one.interval is not None:
-        low, high = (100 * math.expm1(end) for end in one.interval)
-        mean = 100 * math.expm1(one.difference.mean)
+        low, high = (percent_of(end) for end in one.interval)
+        mean = percent_of(one.difference.mean)
         observed = f"{mean:+.2f} % ({low:+.2f} to {high:+.2f}, n = {one.difference.seeds}"
         r = one.difference.correlation
         observed += f", r = {r:.2f})" if r is not None else ")"
@@ -115,8 +127,13 @@ def _loss_step(rule: Rule, one: Comparison) -> Step:
 
 def _interval_flip(rule: Rule, one: Comparison) -> str:
     margin = math.log1p(rule.loss_margin)
-    moved = 100 * math.expm1(abs(abs(one.difference.mean) - margin))
+    moved = percent_of(abs(abs(one.difference.mean) - margin))
     return f"a ratio of losses {moved:.2f} % {'wider' if one.outcome == 'equivalent' else 'narrower'}, or more spread"
+
+
+def percent_of(log_ratio: float) -> float:
+    """A ratio's change in percent from its logarithm; endless where it is beyond all numbers."""
+    return 100 * math.expm1(log_ratio) if log_ratio < LARGEST_LOG else math.inf
 
 
 def _settles(one: Comparison) -> str:
@@ -138,7 +155,7 @@ class _Contest:
         for one in self.pairs.values():
             if one.outcome in ("first", "second"):
                 better, worse = (one.first, one.second) if one.outcome == "first" else (one.second, one.first)
-                gap = 100 * math.expm1(abs(one.difference.mean))
+                gap = percent_of(abs(one.difference.mean))
                 self._lost(
                     worse, f"loss {gap:.1f} % above {better}'s, by more than the margin (p = {one.p_beyond:.2g})"
                 )
@@ -165,9 +182,16 @@ class _Contest:
                     flips=f"a step time {percent(distance)} {'lower' if slower else 'higher'}",
                 )
             )
-            if slower and self.pairs[frozenset((fastest, name))].outcome == "equivalent":
-                longer = 100 * (times[name] / times[fastest] - 1)
-                self._lost(name, f"quality-equivalent, but a step takes {longer:.1f} % longer than {fastest}'s")
+            faster = [
+                other
+                for other in times
+                if times[name] > times[other] * (1 + self.rule.speed_margin)
+                and self.pairs[frozenset((other, name))].outcome == "equivalent"
+            ]
+            if faster:
+                other = min(faster, key=lambda name: times[name])
+                longer = 100 * (times[name] / times[other] - 1)
+                self._lost(name, f"quality-equivalent, but a step takes {longer:.1f} % longer than {other}'s")
         level = [name for name in self.left if times[name] <= threshold]
         self._break_ties(level, "better loss", lambda a, b: self.pairs[frozenset((a, b))])
         level = [name for name in level if name in self.left]
@@ -180,13 +204,17 @@ class _Contest:
             if self.pairs[frozenset((a, b))].outcome != "equivalent":
                 continue
             one = compared(a, b)
+            if not one.difference.freedom:
+                flips = f"what {criterion} speaks of, measured for both over two seeds"
+                self.steps.append(Step(criterion, f"{a} against {b}", None, None, "not measured", None, flips))
+                continue
             shown, p = one.p_nonzero <= level, one.p_nonzero
             lower, higher = (one.first, one.second) if one.difference.mean < 0 else (one.second, one.first)
             self.steps.append(
                 Step(
                     criterion,
                     f"{one.first} against {one.second}",
-                    observed=f"{100 * math.expm1(one.difference.mean):+.2f} % (p = {p:.2g})",
+                    observed=f"{percent_of(one.difference.mean):+.2f} % (p = {p:.2g})",
                     threshold=f"p at most {level:.2g}",
                     outcome=f"{lower} leads" if shown else "not shown",
                     distance=None,
@@ -232,6 +260,8 @@ def _doubt_elimination(rule: Rule, winner: str, name: str, verdict: Verdict) -> 
     passed, of, other_passed, of_other = mine.seeds_passed, len(mine.seeds), other.seeds_passed, len(other.seeds)
     p, level = p_passes_more(passed, of, other_passed, of_other), _shared_level(rule)
     shown = p <= level
+    seeds = None if shown else seeds_to_pass_more(passed / of, other_passed / of_other, of, level)
+    needed = f"about {seeds} seeds" if seeds else f"more than {MOST_TRIED} seeds"
     verdict.steps.append(
         Step(
             "passes the bar more often",
@@ -240,12 +270,13 @@ def _doubt_elimination(rule: Rule, winner: str, name: str, verdict: Verdict) -> 
             threshold=f"p at most {level:.2g}",
             outcome="shown" if shown else "not shown",
             distance=None,
-            flips="a seed that comes out otherwise" if shown else "more seeds with the same shares",
+            flips="a seed that comes out otherwise" if shown else f"{needed} with the same shares",
         )
     )
     if shown:
         return None
     return (
         f"ahead, but that {name} fails the bar more often is not shown "
-        f"({passed} of {of} seeds pass against {other_passed} of {of_other}, p = {p:.3f}, needed {level:.2g})"
+        f"({passed} of {of} seeds pass against {other_passed} of {of_other}, p = {p:.3f}, needed {level:.2g}; with the "
+        f"same shares it would take {needed})"
     )

@@ -193,11 +193,11 @@ class Rule(Section):
         default=0.95, gt=0.5, lt=1, description="of intervals; 1 - confidence is the level of tests"
     )
     sigma: float = Field(
-        default=0.01,
+        default=0.008,
         gt=0,
         le=1,
-        description="expected spread over seeds of the difference of two backbones' log losses; the plan states the "
-        "power that follows, no decision reads it",
+        description="expected spread over seeds of the difference of two backbones' log losses (mnist-quick: 0.004 to "
+        "0.008); the plan states the power that follows, no decision reads it",
     )
     loss_margin: float = Field(default=0.10, ge=0, le=1, description="within this of the best loss: quality-equivalent")
     speed_margin: float = Field(default=0.05, ge=0, le=1, description="the fastest must lead by more than this")

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 FORMAT = 1
 SHOWN = 12
+LONGEST = 80  # characters of a value that are shown
 
 
 class Code(BaseModel):
@@ -83,7 +84,7 @@ def differences(sealed: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Keys whose values differ, at most a dozen of them spelled out."""
     before, after = dict(_flat(sealed)), dict(_flat(now))
     found = [
-        f"{key} was {_text(before, key)}, is {_text(after, key)}"
+        f"{key} was {_text(before, key)[:LONGEST]}, is {_text(after, key)[:LONGEST]}"
         for key in before | after
         if _text(before, key) != _text(after, key)
     ]
@@ -110,4 +111,4 @@ def _text(flat: Mapping[str, Any], key: str) -> str:
     value = flat[key]
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return json.dumps(value, default=str)[:80]
+    return json.dumps(value, default=str)

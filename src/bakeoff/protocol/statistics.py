@@ -13,6 +13,7 @@ import numpy as np
 from scipy import special
 
 MOST_SEEDS = 1000
+MOST_TRIED = 40  # for shares of passes, whose test is slow at many
 ENOUGH_POWER = 0.8
 
 
@@ -159,10 +160,22 @@ def detectable(spread: float, seeds: int, bound: float, level: float, power: flo
     return high
 
 
-def seeds_to_settle(difference: Difference, margin: float, level: float) -> int | None:
+def seeds_to_pass_more(share: float, other: float, seeds: int, level: float) -> int | None:
+    """How many seeds would show at `level`, at these shares of passes, that the first passes more often.
+
+    None if it would take more than are tried.
+    """
+    if share <= other:
+        return None
+    tried = range(seeds + 1, MOST_TRIED + 1)
+    return next((n for n in tried if p_passes_more(round(n * share), n, round(n * other), n) <= level), None)
+
+
+def seeds_to_settle(difference: Difference, margin: float, beyond: float, within: float) -> int | None:
     """How many seeds would show what the observed mean and spread suggest, with a power of 0.8; None beyond 1000.
 
-    "Better by more than the margin" if the mean lies beyond it, else "equivalent within it".
+    "Better by more than the margin", two-sided at the level `beyond`, if the mean lies beyond it; else "equivalent
+    within it", at the level `within`. Reckoned as for paired seeds; unpaired ones need about one seed less.
     """
     if not difference.freedom:
         return None
@@ -170,8 +183,8 @@ def seeds_to_settle(difference: Difference, margin: float, level: float) -> int 
     def enough(seeds: int) -> bool:
         mean, spread = abs(difference.mean), difference.spread
         if mean > margin:
-            return power_above(mean, spread, seeds, margin, level / 2) >= ENOUGH_POWER
-        return power_within(mean, spread, seeds, margin, level) >= ENOUGH_POWER
+            return power_above(mean, spread, seeds, margin, beyond / 2) >= ENOUGH_POWER
+        return power_within(mean, spread, seeds, margin, within) >= ENOUGH_POWER
 
     low, high = difference.seeds, MOST_SEEDS
     if not enough(high):

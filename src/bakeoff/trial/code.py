@@ -1,5 +1,6 @@
 """Which code runs: the package's version and, where it is a checkout, its commit."""
 
+import os
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -15,13 +16,14 @@ def running_code() -> Code:
     """The commit only if git tracks this very file: a package installed below someone's checkout is not part of it."""
     if _git("ls-files", "--error-unmatch", "trial/code.py") is None:
         return Code(version=__version__)
-    changes = _git("status", "--porcelain", "--", ".")
+    changes = _git("status", "--porcelain", "--", ":/")
     return Code(version=__version__, commit=_git("rev-parse", "HEAD"), dirty=None if changes is None else bool(changes))
 
 
 def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", *arguments], cwd=SOURCE, capture_output=True, text=True, timeout=10)
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        done = subprocess.run(["git", *arguments], cwd=SOURCE, env=plain, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -13,13 +13,16 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bakeoff import __version__
 from bakeoff.errors import BakeoffError, printable
 from bakeoff.protocol.seal import canonical
+from bakeoff.trial.code import running_code
 from bakeoff.trial.rundir import RunDir, write_atomic
 
 NAME = "log.jsonl"
 LARGEST = 64 << 20
+WITHDRAWN = ""  # in place of a digest: about to be made again
+MADE_AGAIN = ("environment.json", "verdict.json", "samples.png")  # by every run that goes on
+FIRST = ("protocol.toml", "seal.json")  # recorded in the first line, once
 OUTSIDE = ("judgements.jsonl", "report")  # made after the seal; they have their own place
 BLOCK = 1 << 20
 
@@ -43,8 +46,19 @@ class Ledger:
 
     @property
     def files(self) -> dict[str, str]:
-        """Path in the run directory to SHA-256, as last recorded."""
-        return {path: sha256 for entry in self.entries for path, sha256 in entry["files"].items()}
+        """Path in the run directory to SHA-256, as last recorded; what was withdrawn is left out."""
+        last = {path: sha256 for entry in self.entries for path, sha256 in entry["files"].items()}
+        return {path: sha256 for path, sha256 in last.items() if sha256 != WITHDRAWN}
+
+    @property
+    def recorded_again(self) -> dict[str, int]:
+        """How many different contents a file was recorded with, where it is more than one."""
+        seen: dict[str, set[str]] = {}
+        for entry in self.entries:
+            for path, sha256 in entry["files"].items():
+                if sha256 != WITHDRAWN:
+                    seen.setdefault(path, set()).add(sha256)
+        return {path: len(digests) for path, digests in seen.items() if len(digests) > 1}
 
 
 def read_ledger(run: Path) -> Ledger:
@@ -71,7 +85,8 @@ def read_ledger(run: Path) -> Ledger:
 def record(run: RunDir, event: str, paths: Iterable[Path], *, only_new: bool = False) -> str:
     """Append a line with the digests of these files, where any of them is new or has changed; returns the last hash.
 
-    A damaged ledger is cut back to what holds, says so in its next line, and records every file anew that it lost.
+    A damaged ledger is cut back to what holds, says so in its next line, and records the files that it lost; those
+    that still stand in it keep their digests.
 
     Args:
         only_new: leave out files that stand in the ledger already, changed or not.
@@ -80,21 +95,34 @@ def record(run: RunDir, event: str, paths: Iterable[Path], *, only_new: bool = F
     known = ledger.files
     if ledger.damage is not None and (run.path / NAME).exists():
         event = f"{event} (the rest recorded anew after damage: {ledger.damage})"
-        paths = [*paths, *sealed_files(run.path)]
-    elif only_new:
+        there = [(path, path.relative_to(run.path).as_posix()) for path in sealed_files(run.path)]
+        paths = [*paths, *(path for path, name in there if name not in known or name in MADE_AGAIN)]
+    if only_new:
         paths = [path for path in paths if path.relative_to(run.path).as_posix() not in known]
     for path in paths:
         if path.is_file() and not path.is_symlink():
             name = path.relative_to(run.path).as_posix()
             if known.get(name) != (sha256 := file_digest(path)):
                 files[name] = sha256
-    if not files and ledger.digest is not None:
-        return ledger.digest
+    if files or ledger.damage is not None or ledger.digest is None:
+        return _append(run, ledger, event, files)
+    return ledger.digest
+
+
+def withdraw(run: RunDir, event: str, paths: Iterable[Path]) -> None:
+    """Say that these files are about to be made again; what of them is recorded no longer holds."""
+    ledger = read_ledger(run.path)
+    names = [path.relative_to(run.path).as_posix() for path in paths]
+    if ledger.damage is None and (known := [name for name in names if name in ledger.files]):
+        _append(run, ledger, event, {name: WITHDRAWN for name in known})
+
+
+def _append(run: RunDir, ledger: Ledger, event: str, files: dict[str, str]) -> str:
     entry = {
         "n": len(ledger.entries) + 1,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "event": event,
-        "version": __version__,
+        "code": str(running_code()),
         "files": files,
         "previous": ledger.digest or "",
     }
@@ -143,24 +171,50 @@ def verify(run: Path, digest: str | None = None) -> Verification:
     found = Verification(ledger.digest, files=len(ledger.files))
     if ledger.damage is not None:
         found.changed[NAME] = ledger.damage.removeprefix(f"{NAME}: ")
-    elif digest is not None and digest.lower() != ledger.digest:
-        found.changed[NAME] = f"its digest is {ledger.digest}, expected {digest}"
+    elif digest is not None:
+        _compare(digest.lower(), ledger, found)
+    for name in FIRST:
+        if not ledger.entries or name not in ledger.entries[0]["files"] or name in ledger.recorded_again:
+            found.changed[name] = "not recorded in the first line of the log, or recorded again"
     for name, sha256 in ledger.files.items():
         problem = _problem(run, name, sha256)
         if problem is not None:
             found.changed[name] = problem
     found.notes += [entry["event"] for entry in ledger.entries if "(" in entry["event"]]
+    for name, times in ledger.recorded_again.items():
+        if name not in MADE_AGAIN:
+            found.notes.append(f"{name}: made {times} times, with different contents; the last one stands")
+    codes = list(dict.fromkeys(entry["code"] for entry in ledger.entries))
+    if len(codes) > 1:
+        found.notes.append(f"parts were made by different code: {', '.join(codes)}")
     if ledger.damage is None:
         _check_completeness(run, ledger, found)
+    if found.missing:  # a run in progress, or one that was killed, may have written these and not recorded them yet
+        for name in MADE_AGAIN:
+            if found.changed.pop(name, None) == "content changed":
+                found.notes.append(f"{name}: written after the last line of the log")
     return found
+
+
+def _compare(digest: str, ledger: Ledger, found: Verification) -> None:
+    """With the digest that was kept elsewhere; a run that went on after it says what it recorded since."""
+    if digest == ledger.digest:
+        return
+    hashes = [entry["hash"] for entry in ledger.entries]
+    if digest not in hashes:
+        found.changed[NAME] = f"its digest is {ledger.digest}, expected {digest}"
+        return
+    since = ledger.entries[hashes.index(digest) + 1 :]
+    files = ", ".join(dict.fromkeys(name for entry in since for name in entry["files"]))
+    found.notes.append(f"the digest given is that of line {hashes.index(digest) + 1}; recorded since: {files}")
 
 
 def changed_files(run: Path, paths: Iterable[Path]) -> dict[str, str]:
     """Which of these files are there and are not what the ledger recorded, with what is wrong."""
     ledger = read_ledger(run)
-    if ledger.damage is not None:
-        return {NAME: ledger.damage.removeprefix(f"{NAME}: ")}
     known, found = ledger.files, {}
+    if ledger.damage is not None:
+        found[NAME] = ledger.damage.removeprefix(f"{NAME}: ")
     for path in paths:
         name = path.relative_to(run).as_posix()
         if name in known and path.exists() and (problem := _problem(run, name, known[name])) is not None:
@@ -232,10 +286,10 @@ def _checked(line: bytes, previous: str, number: int) -> dict[str, Any] | None:
         entry = json.loads(line)
         whole = (
             isinstance(entry, dict)
-            and entry.keys() == {"n", "time", "event", "version", "files", "previous", "hash"}
+            and entry.keys() == {"n", "time", "event", "code", "files", "previous", "hash"}
             and canonical(entry).encode() == line
             and (entry["n"], entry["previous"], entry["hash"]) == (number, previous, _hash(entry))
-            and all(_is_text(text) for text in (entry["event"], entry["time"], entry["version"]))
+            and all(_is_text(text) for text in (entry["event"], entry["time"], entry["code"]))
             and all(_is_text(text) for item in entry["files"].items() for text in item)
         )
     except (ValueError, AttributeError, TypeError, RecursionError):

@@ -17,7 +17,7 @@ from bakeoff.protocol.table import criteria_table
 from bakeoff.protocol.verdict import Verdict, headline
 from bakeoff.tasks.digits import inputs
 from bakeoff.trial.code import running_code
-from bakeoff.trial.ledger import changed_files
+from bakeoff.trial.ledger import MADE_AGAIN, changed_files, sealed_files
 from bakeoff.trial.rundir import RunDir, read_json
 from bakeoff.trial.untrusted import refuse_links
 
@@ -74,9 +74,22 @@ def open_sealed(path: Path) -> tuple[RunDir, Seal | None, list[str]]:
     except BakeoffError as error:
         changes = [str(error)]
     run = RunDir(path, parse_protocol(seal.protocol, f"{path / 'seal.json'}"))
-    read = [path / "protocol.toml", run.seal, run.speed, run.floor, *(trial.measurement_file for trial in run.trials())]
+    read = [one for one in sealed_files(path) if one.name not in MADE_AGAIN]
     changes += [f"{name}: {problem}" for name, problem in changed_files(path, read).items()]
+    changes += _other_models(run, seal)
     return run, seal, changes
+
+
+def _other_models(run: RunDir, seal: Seal) -> list[str]:
+    """Trials whose model has not the size that the sealed plan gives it: other code or another plug-in built it."""
+    backbones = seal.plan.get("backbones")
+    rows = [one for one in backbones if isinstance(one, dict)] if isinstance(backbones, list) else []
+    planned = {str(one.get("name")): one.get("params") for one in rows}
+    return [
+        f"{one.backbone}-s{one.seed}: its model has {one.params:,} parameters, the sealed plan says {expected:,}"
+        for one in measurements(run)
+        if isinstance(expected := planned.get(one.backbone), int) and expected != one.params
+    ]
 
 
 def read_seal(path: Path) -> Seal:
@@ -110,7 +123,7 @@ def verdict_of(run: RunDir) -> Verdict:
     for one in (verdict, verdict.so_far):
         if one is not None:
             one.loss_floor = floor
-    if floor is not None:
+    if floor:
         verdict.notes.extend(
             f"{name}: its loss is {result.loss / floor:.2f} times the memoriser's floor: it has learned the training "
             "images by heart, or its loss is not the one described"
@@ -121,6 +134,12 @@ def verdict_of(run: RunDir) -> Verdict:
         if verdict.outcome != "incomplete":
             verdict = _without_speed_pass(verdict)
         verdict.notes.append("speed is that of the trials' own last steps: the exclusive speed pass has not run")
+    for what, values in (
+        ("devices", {one.device for one in measurements(run)}),
+        ("numbers of threads", {str(one.threads) for one in measurements(run)}),
+    ):
+        if len(values) > 1:
+            verdict.notes.append(f"trials ran on different {what}: {', '.join(sorted(values))}")
     for measurement in measurements(run):
         name = f"{measurement.backbone}-s{measurement.seed}"
         verdict.notes.extend(f"{name}: {note}" for note in measurement.notes)

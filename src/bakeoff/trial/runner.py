@@ -28,16 +28,15 @@ from bakeoff.trial import worker
 from bakeoff.trial.code import running_code
 from bakeoff.trial.disk import require_room_for
 from bakeoff.trial.grids import grid, png, side_by_side
-from bakeoff.trial.ledger import changed_files, record, sealed_files
+from bakeoff.trial.ledger import MADE_AGAIN, NAME, changed_files, read_ledger, record, sealed_files, withdraw
 from bakeoff.trial.meters import environment
 from bakeoff.trial.outcome import read_seal, sealed_verdict, verdict_json, verdict_of
 from bakeoff.trial.plan import Plan, lint_plan, make_plan, plan_json, refuse_errors
 from bakeoff.trial.recovery import tidy
-from bakeoff.trial.rundir import RunDir, make_folder, read_json, write_atomic, write_json
+from bakeoff.trial.rundir import RunDir, TrialDir, make_folder, read_json, write_atomic, write_json
 from bakeoff.trial.samples import read_samples
 
 LEFTOVER = ".protocol.toml.tmp"  # of a run that was killed before its first file was whole
-MADE_AGAIN = ("environment.json", "verdict.json", "samples.png")  # a kill between writing and recording is no change
 LOCK_WAIT_S = 10.0  # for the last trial of a killed run to notice
 
 Listener = Callable[[str, dict[str, Any]], None]
@@ -81,11 +80,13 @@ def prepare(path: Path, protocol: Protocol, *, resume: bool) -> RunDir:
         if not resume and (path / "trials").exists():
             raise BakeoffError(f"{path}: holds a run of this protocol already; add --resume to go on with it.")
         plan = make_plan(protocol)
+        refuse_errors(lint_plan(plan))
         require_room_for(run, plan)
-        if not run.seal.is_file():  # it was killed right after writing the protocol
+        begun = (run.path / NAME).exists() or (run.path / "trials").exists()
+        if not run.seal.is_file() and not begun:  # it was killed right after writing the protocol
             write_seal(run, plan)
-        else:
-            refuse_deviations(run)
+        refuse_deviations(run)
+        record_seal(run)
         return run
     if path.is_dir() and any(entry.name != LEFTOVER for entry in path.iterdir()):
         raise BakeoffError(f"{path}: is not empty and not a run directory; choose another --out.")
@@ -113,7 +114,13 @@ def write_seal(run: RunDir, plan: Plan) -> None:
         plan=plan_json(plan, None),
     )
     write_json(run.seal, seal)
-    record(run, "sealed", [run.path / "protocol.toml", run.seal])
+    record_seal(run)
+
+
+def record_seal(run: RunDir) -> None:
+    """The first line of the ledger; a kill may have come before it."""
+    if not (run.path / NAME).exists():
+        record(run, "sealed", [run.path / "protocol.toml", run.seal])
 
 
 def refuse_deviations(run: RunDir) -> None:
@@ -136,18 +143,29 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
         BakeoffError: a trial's process refused its input.
     """
     with _terminable(), _alone(run) as lock:
+        finished = _finished(run)
         damage = changed_files(run.path, (path for path in sealed_files(run.path) if path.name not in MADE_AGAIN))
         for name, problem in damage.items():
-            told = f"{name} is not what was recorded ({problem}); delete its trial's folder to have it run again"
-            listen(name, {"event": "damaged", "message": told})
+            remedy = (
+                "delete its trial's folder to have it run again" if name.startswith("trials/") else "verify says so"
+            )
+            listen(name, {"event": "damaged", "message": f"{name} is not what was recorded ({problem}); {remedy}."})
         tidy(run, lambda name, message: listen(name, {"event": "damaged", "message": message}))
-        if damage or not _finished(run):
-            _note_environment(run, options, listen, damage)
+        if finished and not damage and _finished(run):
+            for trial in run.trials():
+                listen(trial.name, {"event": "already done"})
+            return sealed_verdict(run.path)[1]
+        known = read_ledger(run.path).files
+        unknown = [one.name for one in run.trials() if one.done and f"trials/{one.name}/measurement.json" not in known]
+        if len(unknown) > 1:  # a kill leaves at most one
+            damage[NAME] = f"{len(unknown)} finished trials are not in it"
+        _note_environment(run, options, listen, damage)
         for trial in run.trials():
             if trial.done:
                 listen(trial.name, {"event": "already done"})
                 record(run, f"trial {trial.name}", sealed_files(trial.path), only_new=True)
                 continue
+            withdraw(run, f"trial {trial.name} is run again", sealed_paths(trial))
             _spawn(run, trial.name, ["--trial", trial.backbone, str(trial.seed)], options, listen, lock)
             listen(trial.name, {"event": "measured", "measurement": trial.measurement()})
             write_overview(run)
@@ -157,6 +175,7 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
         write_overview(run)  # a kill may have come between the last trial and its picture
         if not (run.speed.is_file() and run.floor.is_file()):
             listen("speed", {"event": "speed pass"})
+            withdraw(run, "the speed pass is made again", [run.speed, run.floor])
             _spawn(run, "speed", [], options, listen, lock)
             record(run, "speed pass", [run.speed, run.floor])
         record(run, "speed pass", [run.speed, run.floor], only_new=True)
@@ -164,6 +183,11 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
         write_json(run.verdict, verdict_json(run, verdict))
         record(run, "verdict", [run.verdict, run.overview])
     return verdict
+
+
+def sealed_paths(trial: TrialDir) -> list[Path]:
+    """What a finished trial leaves, whether it is there or not."""
+    return [trial.metrics, trial.model, trial.samples, trial.grid, trial.measurement_file]
 
 
 def _finished(run: RunDir) -> bool:
@@ -200,7 +224,8 @@ def _note_environment(run: RunDir, options: Options, listen: Listener, damage: M
     earlier = before.get("resumed_on")
     resumed_on = [*(earlier if isinstance(earlier, list) else []), changed]
     write_json(run.environment, before | {"resumed_on": resumed_on})
-    record(run, f"resumed (changed meanwhile: {', '.join(damage)})" if damage else "resumed", [run.environment])
+    changes = ", ".join(f"{name}: {problem}" for name, problem in damage.items())
+    record(run, f"resumed (meanwhile {changes})" if damage else "resumed", [run.environment])
     if changed:
         listen("", {"event": "environment changed", "changed": changed})
 
@@ -233,6 +258,7 @@ def _spawn(run: RunDir, name: str, arguments: list[str], options: Options, liste
     # -P: a file of the user's that is named like a module must not be imported in its place
     command = [sys.executable, "-P", "-m", worker.__name__, str(run.path), *arguments, "--parent", str(os.getpid())]
     command += ["--device", options.device, "--threads", str(options.threads)]
+    command += ["--protocol", run.protocol.digest()]
     command += ["--checkpoint-every", str(options.checkpoint_every_s), "--launched", repr(time.time())]
     if options.allow_plugins:
         command.append("--allow-plugins")

@@ -251,6 +251,7 @@ def main() -> int:
     parser.add_argument("--checkpoint-every", type=float, default=30.0)
     parser.add_argument("--allow-plugins", action="store_true")
     parser.add_argument("--launched", type=float, default=time.time())
+    parser.add_argument("--protocol", default=None, help="digest that the protocol must have")
     parser.add_argument("--parent", type=int, default=os.getppid())
     options = parser.parse_args()
     if options.threads:
@@ -259,6 +260,8 @@ def main() -> int:
         allow_plugins()
     try:
         run = RunDir.open(options.run)
+        if options.protocol not in (None, run.protocol.digest()):
+            raise BakeoffError(f"{run.path / 'protocol.toml'}: was changed while the run was going on; restore it.")
         if options.trial:
             backbone, seed = options.trial
             return run_trial(run, run.trial(backbone, int(seed)), options)
