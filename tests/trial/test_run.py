@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command import COMMAND, bakeoff
 from PIL import Image
+
+from command import COMMAND, bakeoff
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ONE = 'backbones=[{name="hybrid", mixers=["mamba", "attention", "mlp"]}]'
