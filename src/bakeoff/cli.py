@@ -182,9 +182,10 @@ def run(
     from bakeoff.protocol.presets import load_protocol
 
     resolved = load_protocol(protocol, set_)
-    from bakeoff.terminal import Show, show_headline, show_verdict
+    from bakeoff.terminal import Show, show_headline, show_verdict, show_warnings
     from bakeoff.trial import runner
     from bakeoff.trial.ledger import read_ledger
+    from bakeoff.trial.outcome import read_seal
 
     _permit(allow_plugins)
     options = runner.Options(_device(device), threads, data_dir, checkpoint_every, allow_plugins)
@@ -196,6 +197,8 @@ def run(
     show = Show(console, progress)
     try:
         directory = runner.prepare(out or runner.default_out(resolved), resolved, resume=resume)
+        if progress != "none":
+            show_warnings(console, read_seal(directory.path))
         verdict = runner.execute(directory, options, show)
     except (runner.TrialFailed, runner.Interrupted, KeyboardInterrupt, OSError) as error:
         again = ["bakeoff", *(part for part in sys.argv[1:] if part != "--resume"), "--resume"]

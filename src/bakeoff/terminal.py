@@ -97,9 +97,14 @@ def show_seal(console: Console, path: "Path", seal: "Seal", ledger: str | None) 
     for name, sha256 in {**seal.inputs.data, "judge": seal.inputs.judge, "codec": seal.inputs.codec}.items():
         console.print(f"  {name}  {sha256}")
     console.print(f"  ledger    {ledger}")
-    for one in seal.plan["lint"]:
+    show_warnings(console, seal)
+
+
+def show_warnings(console: Console, seal: "Seal") -> None:
+    """What the sealed lint has against the plan."""
+    for one in seal.plan.get("lint", []):
         if one["level"] != "ok":
-            console.print(f"[bold]{one['level']}[/]: {one['check']}: {escape(one['message'])}")
+            console.print(f"{one['level']}: {one['check']}: {one['message']}", markup=False)
 
 
 def show_verification(console: Console, path: "Path", found: "Verification") -> None:

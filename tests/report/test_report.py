@@ -93,6 +93,9 @@ def test_a_strangers_text_stays_text(smoke: Path, tmp_path: Path) -> None:
         path.write_text(path.read_text().replace(before, evil))
     environment = run / "environment.json"
     environment.write_text(environment.read_text().replace('"processor": "', f'"processor": "{evil}'))
+    seal = run / "seal.json"
+    seal.write_text(re.sub(r'"lint": \[', '"lint": [3, {"level": 1}, ', seal.read_text()))
+    environment.write_text(environment.read_text().replace('"resumed_on": []', '"resumed_on": [[], 3]'))
     (run / "trials" / "<img src=x onerror=alert(1)>").write_text("")
     write_report(run)
     assert "<script>alert" not in page(run) and "<img src=x" not in page(run)

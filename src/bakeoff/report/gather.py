@@ -47,7 +47,8 @@ def gather(path: Path) -> dict[str, Any]:
         "verdict": verdict,
         "shown": shown,
         "verification": verify(path),
-        "seal": _seal(path),
+        "seal": (seal := _seal(path)),
+        "lint": _records(seal.plan.get("lint") if seal else None, "check", "level", "message"),
         "measured": measured,
         "main": [_row(name.name, run.protocol, measured, speed, shown) for name in run.protocol.backbones],
         "curves": {name.name: _losses(run, name.name) for name in run.protocol.backbones},
@@ -56,7 +57,8 @@ def gather(path: Path) -> dict[str, Any]:
         "grids": _grids(run),
         "scrubber": _scrubber(run),
         "calibration": calibration().get(run.protocol.judge.samples, {}),
-        "environment": read_json(run.environment) if run.environment.is_file() else {},
+        "environment": (environment := read_json(run.environment) if run.environment.is_file() else {}),
+        "resumed_on": _records(environment.get("resumed_on")),
         "limitations": _limitations(run, measured, shown.indicative),
         "files": _files(path),
     }
@@ -67,6 +69,11 @@ def _seal(path: Path) -> Any:
         return read_seal(path)
     except BakeoffError:
         return None
+
+
+def _records(value: Any, *keys: str) -> list[dict[str, Any]]:
+    """A list of objects with these keys; what a stranger wrote instead is left out."""
+    return [one for one in value if isinstance(one, dict) and one.keys() >= {*keys}] if isinstance(value, list) else []
 
 
 def _row(name: str, protocol: Protocol, measured: Mapping[str, Measurement], speed: Mapping, verdict: Any) -> dict:
