@@ -76,8 +76,10 @@ def run_conv(inputs: Tensors, **options: object) -> dict[str, Tensor]:
     return gradients((causal_conv(**x, **options),), x)  # type: ignore[arg-type]
 
 
-def exact_conv(inputs: Tensors, *, silu: bool = True, reverse: bool = False) -> dict[str, Tensor]:
-    x = leaves(inputs, torch.float64)
+def exact_conv(
+    inputs: Tensors, *, silu: bool = True, reverse: bool = False, dtype: torch.dtype = torch.float64
+) -> dict[str, Tensor]:
+    x = leaves(inputs, dtype)
     return gradients((reference.causal_conv(*x.values(), silu, reverse),), x)  # type: ignore[arg-type]
 
 
