@@ -129,7 +129,7 @@ def strike(process: subprocess.Popen[str], whom: str) -> bool:
     if hit and whom == "the worker":
         assert process.returncode == 1 and "SIGKILL" in errors and "--resume" in errors, errors
     if hit and whom in ("SIGTERM", "SIGINT"):
-        # by itself; before it had begun to listen; or in exec() of a text, which CPython makes a death by SIGINT at exit
+        # by itself; before it had begun to listen; or in exec() of a text, which CPython makes death by SIGINT
         assert process.returncode in (1, -signal.Signals[whom], -signal.SIGINT), errors
     return hit
 
