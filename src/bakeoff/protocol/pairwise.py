@@ -2,8 +2,8 @@
 
 A backbone falls behind only by what is shown:
   by loss    another's is lower by more than the margin (t-tests on differences of log losses);
-  by speed   its loss is equal to the fastest's, shown by two one-sided tests at the margin, and its step is slower by
-             more than the speed margin;
+  by speed   its loss is equal to a faster one's, shown by two one-sided tests at the margin, and its step is slower
+             by more than the speed margin;
   by the tie-break, at equal loss and speed: another's loss, then memory, is lower at all.
 p-values of losses are Holm-adjusted across pairs. The one that is left wins, if it also passes the quality bar more
 often than every eliminated one (Boschloo's exact test). What is neither shown to be better nor to be equal is
@@ -31,7 +31,7 @@ from bakeoff.protocol.statistics import (
     seeds_to_settle,
     unpaired_difference,
 )
-from bakeoff.protocol.verdict import Comparison, Step, Verdict, change, percent
+from bakeoff.protocol.verdict import Comparison, Step, Verdict, speed_step
 
 LARGEST_LOG = 700.0
 
@@ -170,18 +170,7 @@ class _Contest:
         fastest = min(times, key=lambda name: times[name])
         threshold = times[fastest] * (1 + self.rule.speed_margin)
         for name in [name for name in self.left if name != fastest]:
-            slower, distance = times[name] > threshold, change(times[name], threshold)
-            self.steps.append(
-                Step(
-                    "speed margin",
-                    name,
-                    observed=times[name],
-                    threshold=threshold,
-                    outcome=f"slower than {fastest}" if slower else f"speed-equivalent to {fastest}",
-                    distance=distance,
-                    flips=f"a step time {percent(distance)} {'lower' if slower else 'higher'}",
-                )
-            )
+            self.steps.append(speed_step(name, times[name], fastest, times[fastest], self.rule.speed_margin))
             faster = [
                 other
                 for other in times

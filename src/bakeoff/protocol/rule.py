@@ -15,7 +15,7 @@ from statistics import fmean
 from bakeoff.protocol import pairwise
 from bakeoff.protocol.measurement import Check, Evidence
 from bakeoff.protocol.schema import Rule
-from bakeoff.protocol.verdict import Result, Step, Verdict, change, figure, percent, summarise
+from bakeoff.protocol.verdict import Result, Step, Verdict, change, figure, percent, speed_step, summarise
 
 
 def decide(rule: Rule, evidence: Sequence[Evidence], planned: Mapping[str, Sequence[int]]) -> Verdict:
@@ -164,20 +164,8 @@ def _by_speed(rule: Rule, names: list[str], results: dict[str, Result], steps: l
     for name in names:
         if name == fastest:
             continue
-        distance = change(times[name], threshold)
-        slower = name not in tied
-        steps.append(
-            Step(
-                "speed margin",
-                name,
-                observed=times[name],
-                threshold=threshold,
-                outcome=f"slower than {fastest}" if slower else f"speed-equivalent to {fastest}",
-                distance=distance,
-                flips=f"a step time {percent(distance)} {'lower' if slower else 'higher'}",
-            )
-        )
-        if slower:
+        steps.append(speed_step(name, times[name], fastest, times[fastest], rule.speed_margin))
+        if name not in tied:
             lead = 100 * (times[name] / times[fastest] - 1)
             results[name].outcome = "lost"
             results[name].reason = f"quality-equivalent, but a step takes {lead:.1f} % longer than {fastest}'s"

@@ -102,6 +102,21 @@ def summarise(seeds: list[Evidence], confidence: float) -> Result:
     )
 
 
+def speed_step(name: str, time_ms: float, fastest: str, fastest_ms: float, margin: float) -> Step:
+    """A step time beside the fastest's and the margin."""
+    threshold = fastest_ms * (1 + margin)
+    slower, distance = time_ms > threshold, change(time_ms, threshold)
+    return Step(
+        "speed margin",
+        name,
+        observed=time_ms,
+        threshold=threshold,
+        outcome=f"slower than {fastest}" if slower else f"speed-equivalent to {fastest}",
+        distance=distance,
+        flips=f"a step time {percent(distance)} {'lower' if slower else 'higher'}",
+    )
+
+
 def headline(verdict: Verdict) -> str:
     """The verdict in one sentence."""
     if verdict.outcome == "deviated":

@@ -24,7 +24,6 @@ WITHDRAWN = ""  # in place of a digest: about to be made again
 MADE_AGAIN = ("environment.json", "verdict.json", "samples.png")  # by every run that goes on
 FIRST = ("protocol.toml", "seal.json")  # recorded in the first line, once
 OUTSIDE = ("judgements.jsonl", "report")  # made after the seal; they have their own place
-BLOCK = 1 << 20
 
 
 @dataclass
@@ -244,7 +243,9 @@ def _check_completeness(run: Path, ledger: Ledger, found: Verification) -> None:
         if f"trials/{name}/measurement.json" not in ledger.files:
             found.missing.append(name)
     found.missing += [
-        part for part, name in (("speed pass", "speed.json"), ("verdict", "verdict.json")) if name not in ledger.files
+        part
+        for part, name in (("speed pass", "speed.json"), ("loss floor", "floor.json"), ("verdict", "verdict.json"))
+        if name not in ledger.files
     ]
     if not found.missing:
         for path in sealed_files(run):

@@ -1,0 +1,30 @@
+"""The command line. Everything slow is imported inside the commands, so that --help answers at once."""
+
+import signal
+import sys
+
+import typer
+
+from bakeoff.cli import runs, verdicts, views  # noqa: F401  their order is that of --help
+from bakeoff.cli.base import BAD_INPUT, CTRL_C, FAILED, app
+from bakeoff.errors import BakeoffError, printable
+from bakeoff.trial import process
+
+
+def main() -> None:
+    """Exit codes: 0 done, 2 bad input (a message, no traceback), 3 not as sealed or contradictory, 1 anything else."""
+    process.settle()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops a command as Ctrl-C does, from its start
+    try:
+        app()
+    except BakeoffError as error:
+        typer.echo(printable(f"bakeoff: {error}"), err=True)
+        sys.exit(BAD_INPUT)
+    except OSError as error:
+        typer.echo(f"bakeoff: {error}; nothing that was whole before is lost.", err=True)
+        sys.exit(FAILED)
+    except SystemExit as done:
+        if done.code == CTRL_C:
+            typer.echo("bakeoff: stopped", err=True)
+            sys.exit(FAILED)
+        raise

@@ -1,0 +1,103 @@
+"""The application: what all commands share, their options, exit codes and output."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bakeoff.errors import BakeoffError
+
+FAILED, BAD_INPUT, CHANGED = 1, 2, 3
+CONTRADICTED = 3  # with --strict: as for what was sealed, the input can be read and does not hold
+CTRL_C = 130  # what typer exits with
+
+app = typer.Typer(
+    name="bakeoff",
+    help="Choose a sequence backbone before you spend the GPUs: train the candidates under identical "
+    "conditions, with matched parameters and a rule fixed beforehand, and read a verdict you can check.",
+    epilog="Start with: bakeoff plan mnist-quick, then bakeoff run mnist-quick",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ProtocolArgument = Annotated[
+    str, typer.Argument(metavar="PROTOCOL", help="A preset (see: bakeoff ls) or the path of a TOML file.")
+]
+SetOption = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override one key of the protocol, e.g. training.lr=3e-4, backbones.0.repeats=4, "
+        "training.epochs=none (removes it). Repeatable.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder with your own MNIST files (IDX; raw, .gz or .xz). Default: the shipped ones."),
+]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ... or auto: cuda where there is one.")]
+PluginsOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-plugins", help="Let the protocol load mixers from your modules; their code runs on this machine."
+    ),
+]
+ThreadsOption = Annotated[int, typer.Option(min=0, max=1024, help="CPU threads; 0 leaves the choice to torch.")]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from bakeoff import __version__
+
+        typer.echo(f"bakeoff {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def device_of(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise BakeoffError(f"--device {name}: no such device; allowed: auto, cpu, cuda, cuda:N.") from None
+    count = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise BakeoffError(f"--device {name}: this machine and this build of torch have {count} CUDA devices.")
+    if device.type not in ("cpu", "cuda"):
+        raise BakeoffError(f"--device {name}: not supported; allowed: auto, cpu, cuda, cuda:N.")
+    return name
+
+
+def permit(allowed: bool) -> None:
+    if allowed:
+        from bakeoff.models.registry import allow_plugins
+
+        allow_plugins()
+
+
+def new_console() -> Any:
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    typer.echo(json.dumps(value, indent=1, allow_nan=False))

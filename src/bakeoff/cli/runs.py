@@ -1,0 +1,148 @@
+"""Commands that make a run: plan, seal, run."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bakeoff.cli.base import (
+    CHANGED,
+    FAILED,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    PluginsOption,
+    ProtocolArgument,
+    SetOption,
+    ThreadsOption,
+    app,
+    device_of,
+    new_console,
+    permit,
+    print_json,
+)
+from bakeoff.errors import printable
+
+
+@app.command()
+def plan(
+    protocol: ProtocolArgument,
+    set_: SetOption = [],  # noqa: B006
+    allow_plugins: PluginsOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show matched widths, costs and time.
+
+    Counts are those of the instantiated models; nothing is trained.
+    """
+    from bakeoff.protocol.presets import load_protocol
+
+    resolved = load_protocol(protocol, set_)
+    permit(allow_plugins)
+    from bakeoff.trial.plan import estimate, lint_plan, make_plan, plan_json, refuse_errors
+
+    planned = make_plan(resolved)
+    estimated, findings = estimate(planned), lint_plan(planned)
+    if as_json:
+        print_json(plan_json(planned, estimated))
+    else:
+        from bakeoff.terminal import show_lint, show_plan
+
+        show_plan(new_console(), planned, estimated)
+        show_lint(new_console(), findings)
+    refuse_errors(findings)
+
+
+@app.command()
+def seal(
+    protocol: ProtocolArgument,
+    out: Annotated[Path | None, typer.Option(help="Run directory; default: runs/NAME.")] = None,
+    set_: SetOption = [],  # noqa: B006
+    allow_plugins: PluginsOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fix everything that decides, before the first step.
+
+    Writes the resolved protocol, its digest, the digests of data, judge and codec, the code's version and the time
+    into a run directory; nothing is trained. `bakeoff run` with the same arguments then begins there; it seals by
+    itself where this was not done.
+    """
+    from bakeoff.protocol.presets import load_protocol
+
+    resolved = load_protocol(protocol, set_)
+    from bakeoff.trial import runner
+    from bakeoff.trial.ledger import read_ledger
+    from bakeoff.trial.outcome import read_seal
+
+    permit(allow_plugins)
+    directory = runner.prepare(out or runner.default_out(resolved), resolved, resume=False)
+    sealed, ledger = read_seal(directory.path), read_ledger(directory.path)
+    if as_json:
+        print_json(sealed.model_dump(mode="json") | {"ledger": ledger.digest, "lint": sealed.plan["lint"]})
+    else:
+        from bakeoff.terminal import show_seal
+
+        show_seal(new_console(), directory.path, sealed, ledger.digest)
+
+
+@app.command()
+def run(
+    protocol: ProtocolArgument,
+    out: Annotated[Path | None, typer.Option(help="Run directory; default: runs/NAME.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")] = False,
+    set_: SetOption = [],  # noqa: B006
+    progress: Annotated[
+        Literal["auto", "bar", "text", "none"],
+        typer.Option(help="auto: a bar on a terminal, lines of text elsewhere."),
+    ] = "auto",
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 0,
+    data_dir: DataOption = None,
+    allow_plugins: PluginsOption = False,
+    checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds between a trial's checkpoints.")] = 30.0,
+) -> None:
+    """Train, measure, judge, give the verdict.
+
+    Every backbone with every seed, one process per trial, seed by seed; then the speed pass.
+    """
+    from bakeoff.protocol.presets import load_protocol
+
+    resolved = load_protocol(protocol, set_)
+    from bakeoff.terminal import Show, show_headline, show_verdict, show_warnings
+    from bakeoff.trial import runner
+    from bakeoff.trial.ledger import read_ledger
+    from bakeoff.trial.outcome import read_seal
+
+    permit(allow_plugins)
+    options = runner.Options(device_of(device), threads, data_dir, checkpoint_every, allow_plugins)
+    if data_dir is not None:
+        from bakeoff.data import load_mnist
+
+        load_mnist("train", data_dir)  # refuse bad files before anything is written
+    console = new_console()
+    show = Show(console, progress)
+    try:
+        directory = runner.prepare(out or runner.default_out(resolved), resolved, resume=resume)
+        if progress != "none":
+            show_warnings(console, read_seal(directory.path))
+        verdict = runner.execute(directory, options, show)
+    except (runner.TrialFailed, runner.Interrupted, KeyboardInterrupt, OSError) as error:
+        again = ["bakeoff", *(part for part in sys.argv[1:] if part != "--resume"), "--resume"]
+        stopped = isinstance(error, (runner.Interrupted, KeyboardInterrupt))
+        happened = "Stopped. Nothing is lost" if stopped else f"bakeoff: {error}\nThe last checkpoint is whole"
+        typer.echo(printable(f"{happened}; go on with: {shlex.join(again)}"), err=True)
+        raise typer.Exit(FAILED) from None
+    finally:
+        show.close()
+    if progress == "none":
+        show_headline(console, verdict)
+    else:
+        show_verdict(console, verdict)
+        console.print(f"samples, same noise in the same place: {directory.overview}", markup=False)
+        console.print(
+            f"digest of the run: {read_ledger(directory.path).digest} (keep it elsewhere; see bakeoff verify)"
+        )
+    if verdict.outcome == "deviated":
+        raise typer.Exit(CHANGED)

@@ -1,0 +1,140 @@
+"""Commands that look at one thing: a trained model, a mixer, the runs that are there, this machine."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bakeoff.cli.base import (
+    FAILED,
+    DeviceOption,
+    JsonOption,
+    PluginsOption,
+    app,
+    device_of,
+    new_console,
+    permit,
+    print_json,
+)
+from bakeoff.errors import BakeoffError
+
+
+@app.command()
+def sample(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A trial's model.safetensors, or any state_dict of such a model (safetensors, .pt).")
+    ],
+    protocol: Annotated[
+        str | None, typer.Option(help="For weights without a header: the preset or TOML file they were trained by.")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="For weights without a header: which backbone they are.")] = None,
+    label: Annotated[int | None, typer.Option(min=0, max=9, help="Digit to draw; default: 0 to 9 in turn.")] = None,
+    count: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = 64,
+    steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Solver steps; default: the protocol's.")] = None,
+    solver: Annotated[
+        Literal["euler", "midpoint", "heun"] | None, typer.Option(help="Default: the protocol's.")
+    ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(min=0, max=20, help="Classifier-free guidance weight; default: the protocol's."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the noise.")] = 0,
+    out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("grid.png"),
+    device: DeviceOption = "auto",
+    allow_plugins: PluginsOption = False,
+) -> None:
+    """Draw samples from a trained model."""
+    from bakeoff.protocol.presets import load_protocol
+    from bakeoff.trial.checkpoint import load_model
+    from bakeoff.trial.grids import grid, png
+    from bakeoff.trial.rundir import write_atomic
+
+    permit(allow_plugins)
+    loaded = load_model(checkpoint, None if protocol is None else load_protocol(protocol), backbone)
+    if label is not None and not loaded.task.classes:
+        raise BakeoffError(f"--label {label}: this model is unconditional; leave --label out.")
+    changes = {"steps": steps, "solver": solver, "guidance": guidance}
+    sampling = loaded.protocol.sampling.model_copy(update={k: v for k, v in changes.items() if v is not None})
+    if sampling.guidance != 1.0 and not loaded.protocol.training.label_dropout:
+        raise BakeoffError(
+            f"--guidance {sampling.guidance:g}: this model was trained without label dropout; only 1 works."
+        )
+    model = loaded.model.to(device_of(device))
+    noise, labels = loaded.task.starting_noise(count, seed), loaded.task.sample_labels(count, label)
+    trajectory = loaded.task.sample(model, noise, labels, sampling)
+    try:
+        write_atomic(out, png(grid(loaded.task.images(trajectory.x).numpy())))
+    except OSError as error:
+        raise BakeoffError(f"--out {out}: cannot be written ({error.strerror}).") from error
+    typer.echo(f"{out}: {count} samples, {sampling.steps} {sampling.solver} steps, {trajectory.nfe} evaluations each")
+
+
+@app.command("check-plugin")
+def check_plugin(
+    name: Annotated[str, typer.Argument(help="package.module:Class, or a name that --plugin modules register.")],
+    plugin: Annotated[
+        list[str], typer.Option(metavar="MODULE", help="Module to import first, which registers the name. Repeatable.")
+    ] = [],  # noqa: B006
+    option: Annotated[
+        list[str], typer.Option(metavar="KEY=VALUE", help="Option for the constructor. Repeatable.")
+    ] = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Test whether a mixer keeps the contract.
+
+    Shapes, gradients, determinism, initialisation, independence of samples, costs. Naming it here allows its code to
+    be loaded. Exit code 0 if all checks hold, 1 if one does not.
+    """
+    from bakeoff.protocol.presets import parse_options
+
+    options = parse_options(option)
+    permit(True)
+    from bakeoff.models.contract import check_mixer
+    from bakeoff.models.registry import load_plugins, mixer_class
+
+    load_plugins(plugin)
+    checks = check_mixer(mixer_class(name), options)
+    if as_json:
+        print_json({"mixer": name, "checks": [vars(check) for check in checks]})
+    else:
+        from bakeoff.terminal import show_checks
+
+        show_checks(new_console(), name, checks)
+    if not all(check.passed for check in checks):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def ls(
+    directory: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="Folder to look for runs in; default: runs.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List presets, and runs below a folder."""
+    from bakeoff.listing import list_presets, list_runs, show_listing
+
+    if directory is not None and not directory.is_dir():
+        problem = "is not a folder" if directory.exists() else "no such folder"
+        raise BakeoffError(f"{directory}: {problem}; give the folder to look for runs in.")
+    directory = directory or Path("runs")
+    presets, runs = list_presets(), list_runs(directory)
+    if as_json:
+        print_json({"presets": presets, "runs": runs})
+    else:
+        show_listing(new_console(), presets, runs, directory)
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Show versions, devices and kernels.
+
+    Which back end serves each operation, and why.
+    """
+    from bakeoff.doctor import diagnose, show_diagnosis
+
+    found = diagnose()
+    if as_json:
+        print_json(found)
+    else:
+        show_diagnosis(new_console(), found)
