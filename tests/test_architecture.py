@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "bakeoff"
 FLOORS = [  # a room may import from rooms below its own floor, and from itself
     {"__main__"},
     {"cli"},
-    {"report"},
+    {"report", "studio"},
     {"terminal", "listing", "doctor", "auditing"},
     {"trial"},
     {"tasks"},

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from bakeoff.cli import runs, verdicts, views  # noqa: F401  their order is that of --help
+from bakeoff.cli import making, reading, showing, tools  # noqa: F401  their order is that of --help
 from bakeoff.cli.base import BAD_INPUT, CTRL_C, FAILED, app
 from bakeoff.errors import BakeoffError, printable
 from bakeoff.trial import process

@@ -3,7 +3,7 @@
 from bakeoff.flow.floor import Floor, memoriser_floor
 from bakeoff.flow.objective import draw_times, flow_loss
 from bakeoff.flow.path import interpolate, target_velocity
-from bakeoff.flow.solver import Guided, Trajectory, solve
+from bakeoff.flow.solver import Guided, Trajectory, solve, states
 
 __all__ = [
     "Floor",
@@ -14,5 +14,6 @@ __all__ = [
     "interpolate",
     "memoriser_floor",
     "solve",
+    "states",
     "target_velocity",
 ]

@@ -1,6 +1,6 @@
 """Solvers of dx/dt = v(x, t) from t = 0 to 1, with a true count of network evaluations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 Solver = Literal["euler", "midpoint", "heun"]
 Field = Callable[[Tensor, Tensor], Tensor]
+EVALUATIONS: dict[Solver, int] = {"euler": 1, "midpoint": 2, "heun": 2}  # of the field, a step
 
 
 @dataclass(frozen=True)
@@ -55,19 +56,15 @@ class Guided:
 
 
 @torch.no_grad()
-def solve(field: Field, noise_BLC: Tensor, steps: int, solver: Solver, *, keep_path: bool = False) -> Trajectory:
-    """Integrate from noise at t = 0 to data at t = 1 in equal steps t_k = k / steps.
+def states(field: Field, noise_BLC: Tensor, steps: int, solver: Solver) -> Iterator[Tensor]:
+    """x after 0, 1, ..., `steps` equal steps t_k = k / steps from noise at t = 0 to data at t = 1, each as it is made.
 
-    `euler` costs one evaluation of the field a step, `midpoint` and `heun` two. A `Guided` field counts its
-    own evaluations of the network; any other field counts one a call.
+    `euler` costs one evaluation of the field a step, `midpoint` and `heun` two.
     """
-    x, h, calls = noise_BLC, 1.0 / steps, 0
-    before = field.evaluations if isinstance(field, Guided) else 0
-    path = [x] if keep_path else None
+    x, h = noise_BLC, 1.0 / steps
+    yield x
 
     def v(x: Tensor, t: float) -> Tensor:
-        nonlocal calls
-        calls += 1
         return field(x, torch.full((len(x),), t, device=x.device))
 
     for k in range(steps):
@@ -78,6 +75,18 @@ def solve(field: Field, noise_BLC: Tensor, steps: int, solver: Solver, *, keep_p
         elif solver == "heun":
             slope = 0.5 * (slope + v(x + h * slope, t + h))
         x = x + h * slope
-        if path is not None:
+        yield x
+
+
+def solve(field: Field, noise_BLC: Tensor, steps: int, solver: Solver, *, keep_path: bool = False) -> Trajectory:
+    """Integrate from noise at t = 0 to data at t = 1 (`states`).
+
+    A `Guided` field counts its own evaluations of the network; any other field counts one a call.
+    """
+    before = field.evaluations if isinstance(field, Guided) else 0
+    x, path = noise_BLC, []
+    for x in states(field, noise_BLC, steps, solver):
+        if keep_path:
             path.append(x)
-    return Trajectory(x, field.evaluations - before if isinstance(field, Guided) else calls, path)
+    nfe = field.evaluations - before if isinstance(field, Guided) else steps * EVALUATIONS[solver]
+    return Trajectory(x, nfe, path if keep_path else None)

@@ -1,6 +1,7 @@
 """The report's figures, by matplotlib. Colours keep apart for the colour-blind (Okabe and Ito 2008)."""
 
 import io
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -169,11 +170,6 @@ def _plain(name: str) -> str:
     return name.replace("$", r"\$")
 
 
-def finite(values: Sequence[float | str]) -> list[float]:
-    """Losses as numbers, up to the first that is none."""
-    kept = []
-    for value in values:
-        if isinstance(value, str) or not math.isfinite(value):
-            break
-        kept.append(float(value))
-    return kept
+def finite(values: Sequence[float]) -> list[float]:
+    """Losses up to the first that is no number."""
+    return list(itertools.takewhile(math.isfinite, values))

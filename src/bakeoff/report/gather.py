@@ -1,8 +1,5 @@
 """All that the report shows, read from a run directory into plain values; nothing is decided here."""
 
-import base64
-import io
-import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,14 +16,15 @@ from bakeoff.protocol.verdict import headline
 from bakeoff.report.figures import Bar, Point, finite
 from bakeoff.tasks import build_task
 from bakeoff.trial.checkpoint import load_model
+from bakeoff.trial.grids import data_uri
 from bakeoff.trial.ledger import verify
+from bakeoff.trial.losses import read_losses
 from bakeoff.trial.outcome import measurements, read_seal, sealed_verdict
-from bakeoff.trial.replay import replay
+from bakeoff.trial.replay import Replay
 from bakeoff.trial.rundir import RunDir, read_json
 
 SHOWN_SEED = 0  # of the noise that the scrubber begins with
 FRAMES_OF = 10  # samples a backbone in the scrubber: every digit once
-LARGEST_LOG = 256 << 20
 
 
 def gather(path: Path) -> dict[str, Any]:
@@ -110,17 +108,7 @@ def _mean(values: list[float]) -> float | None:
 
 def _losses(run: RunDir, backbone: str) -> list[list[float]]:
     """Every step's loss of every seed, as far as its log can be read."""
-    found = []
-    for seed in run.protocol.seeds:
-        path, losses = run.trial(backbone, seed).metrics, []
-        if path.is_file() and path.stat().st_size < LARGEST_LOG:
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                try:
-                    losses += json.loads(line)["losses"]
-                except (ValueError, KeyError, TypeError):
-                    break
-        found.append(finite(losses))
-    return found
+    return [finite(read_losses(run.trial(backbone, seed).metrics)) for seed in run.protocol.seeds]
 
 
 def _points(verdict: Any) -> dict[str, Point]:
@@ -160,17 +148,12 @@ def _scrubber(run: RunDir) -> dict[str, Any]:
     for backbone in protocol.backbones:
         path = run.trial(backbone.name, protocol.seeds[0]).model
         if path.is_file():
-            frames_SBHW = replay(load_model(path), noise_BLC, labels_B, protocol.sampling).frames_SBHW
+            replay = Replay(load_model(path), noise_BLC, labels_B, protocol.sampling)
+            frames_SBHW = np.stack([replay.images(x_BLC) for x_BLC in replay])
             steps, count, height, width = frames_SBHW.shape
             sheet = 255 - frames_SBHW.transpose(1, 2, 0, 3).reshape(count * height, steps * width)
             sheets[backbone.name] = data_uri(Image.fromarray(np.ascontiguousarray(sheet)))
     return {"sheets": sheets, "steps": protocol.sampling.steps, "count": FRAMES_OF, "labelled": labels_B is not None}
-
-
-def data_uri(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _limitations(run: RunDir, measured: Mapping[str, Measurement], indicative: bool) -> list[str]:

@@ -4,7 +4,7 @@ Shapes: B batch, L tokens, C values a token.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from bakeoff.data import as_images, load_mnist, mnist
-from bakeoff.flow import Guided, Trajectory, draw_times, flow_loss, solve
+from bakeoff.flow import Guided, Trajectory, draw_times, flow_loss, solve, states
 from bakeoff.judge import Quality, assess, calibration, load_judge
 from bakeoff.judge import fingerprint as judge_fingerprint
 from bakeoff.models import codec
@@ -173,6 +173,14 @@ class DigitsTask:
         if not self.classes:
             return None
         return torch.arange(count) % self.classes if label is None else torch.full((count,), label)
+
+    def flow(
+        self, model: VelocityModel, noise_BLC: Tensor, labels_B: Tensor | None, sampling: Sampling
+    ) -> tuple[Guided, Iterator[Tensor]]:
+        """The field that drives these samples on the model's device, and their tokens after 0, 1, ... solver steps."""
+        device = next(model.parameters()).device
+        field = Guided(model, None if labels_B is None else _to(device, labels_B), self.classes, sampling.guidance)
+        return field, states(field, _to(device, noise_BLC), sampling.steps, sampling.solver)
 
     def sample(
         self,

@@ -1,5 +1,6 @@
 """Sample grids as pictures: uncurated, in the order of the shared noise."""
 
+import base64
 import io
 from collections.abc import Sequence
 
@@ -43,3 +44,8 @@ def png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def data_uri(picture: Image.Image) -> str:
+    """For a page that asks nobody for anything."""
+    return "data:image/png;base64," + base64.b64encode(png(picture)).decode()

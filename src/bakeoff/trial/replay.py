@@ -1,7 +1,6 @@
 """The flow replayed: what every solver step makes of one noise, from a trained model."""
 
 import time
-from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -10,17 +9,31 @@ from bakeoff.protocol.schema import Sampling
 from bakeoff.trial.checkpoint import Loaded
 
 
-class Replay(NamedTuple):
-    """frames_SBHW: uint8 images after 0, 1, ..., S steps; evaluations of the network a sample; seconds it took."""
+class Replay:
+    """An iterator over tokens x_BLC after 0, 1, ..., S solver steps; `images` makes pictures of them.
 
-    frames_SBHW: np.ndarray
-    nfe: int
-    seconds: float
+    Attributes:
+        seconds: that the network took so far.
+    """
 
+    def __init__(self, loaded: Loaded, noise_BLC: Tensor, labels_B: Tensor | None, sampling: Sampling) -> None:
+        self._task, self.seconds = loaded.task, 0.0
+        self._field, self._states = loaded.task.flow(loaded.model, noise_BLC, labels_B, sampling)
 
-def replay(loaded: Loaded, noise_BLC: Tensor, labels_B: Tensor | None, sampling: Sampling) -> Replay:
-    """All steps from the noise to the images, each decoded as it stands."""
-    started = time.perf_counter()
-    trajectory = loaded.task.sample(loaded.model, noise_BLC, labels_B, sampling, keep_path=True)
-    frames = [loaded.task.images(x_BLC).numpy() for x_BLC in trajectory.path or []]
-    return Replay(np.stack(frames), trajectory.nfe, time.perf_counter() - started)
+    @property
+    def nfe(self) -> int:
+        """Evaluations of the network a sample so far; guidance counts each of its two."""
+        return self._field.evaluations
+
+    def __iter__(self) -> "Replay":
+        return self
+
+    def __next__(self) -> Tensor:
+        started = time.perf_counter()
+        x_BLC = next(self._states)
+        self.seconds += time.perf_counter() - started
+        return x_BLC
+
+    def images(self, x_BLC: Tensor) -> np.ndarray:
+        """uint8 images (B, H, W) of tokens, finished or on their way."""
+        return self._task.images(x_BLC).numpy()

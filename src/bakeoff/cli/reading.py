@@ -1,6 +1,5 @@
-"""Commands that read figures and judge them: verdict, verify, report, audit."""
+"""Commands that read figures and judge them: verdict, verify, audit."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,11 +9,9 @@ from bakeoff.cli.base import (
     CONTRADICTED,
     FAILED,
     JsonOption,
-    PluginsOption,
     RunArgument,
     app,
     new_console,
-    permit,
     print_json,
 )
 
@@ -62,26 +59,6 @@ def verify(
         show_verification(new_console(), directory, found)
     if found.outcome != "whole":
         raise typer.Exit(CHANGED if found.changed else FAILED)
-
-
-@app.command()
-def report(
-    directory: RunArgument,
-    published: Annotated[
-        Path | None, typer.Option(metavar="TABLE", help="Published figures (TOML, see bakeoff audit) to stand beside.")
-    ] = None,
-    allow_plugins: PluginsOption = False,
-) -> None:
-    """Write a page to read, offline, in one file.
-
-    report/report.html, the same as report.md, and the figures as SVG and PDF, below the run directory.
-    """
-    from bakeoff.protocol.published import load_table
-    from bakeoff.report import write_report
-
-    permit(allow_plugins)
-    page = write_report(directory, None if published is None else load_table(str(published)))
-    typer.echo(f"{page} ({page.stat().st_size / 2**20:.1f} MiB); figures and report.md beside it")
 
 
 @app.command()

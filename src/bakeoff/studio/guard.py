@@ -1,0 +1,111 @@
+"""Who may speak to the studio: Host, Origin and token are checked before anything else, for every request.
+
+A page of a stranger cannot read this server: its requests carry its own Origin, and a name that it has pointed at this
+machine (DNS rebinding) is not among the hosts that are served.
+"""
+
+import asyncio
+import hmac
+import ipaddress
+import socket
+from urllib.parse import urlencode
+
+from starlette.datastructures import Headers, QueryParams
+from starlette.requests import HTTPConnection
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+COOKIE = "bakeoff_token"
+PATIENCE_S = 30  # for a client that takes nothing of what it asked for
+HEADERS = {
+    b"content-security-policy": b"default-src 'self'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
+    b"base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    b"x-content-type-options": b"nosniff",
+    b"x-frame-options": b"DENY",
+    b"referrer-policy": b"no-referrer",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"cache-control": b"no-store",
+}
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Guard:
+    """ASGI middleware.
+
+    Args:
+        host: that the server listens on. Beyond loopback the machine's own names and any address may be asked for (an
+            address cannot be rebound), and a token is needed.
+        token: None on loopback. It comes once as ?token=, and then as a cookie, or as `Authorization: Bearer`.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, token: str | None) -> None:
+        self.app, self.token, self.open = app, token, not is_loopback(host)
+        self.names = {"localhost", "127.0.0.1", "::1", host.lower()}
+        if self.open:
+            self.names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            answer = self._refusal(scope)
+            await (answer or self.app)(scope, receive, _protected(send))
+        elif scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if not self._serves(host):
+            return _refused(421, f"Host {host[:80]!r} is not served here; allowed: {', '.join(sorted(self.names))}.")
+        if origin is not None and origin != f"{scope['scheme']}://{host}":
+            return _refused(403, f"Origin {origin[:80]!r} may not ask; allowed: the studio's own pages.")
+        followed = headers.get("sec-fetch-mode") == "navigate" and scope["method"] == "GET"  # a link, by a person
+        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not followed:
+            return _refused(403, "Asked for by another site; allowed: the studio's own pages.")
+        return self._stranger(scope, headers)
+
+    def _serves(self, host: str) -> bool:
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        name = name.strip("[]").lower()
+        if name in self.names:
+            return True
+        try:
+            return self.open and bool(ipaddress.ip_address(name))
+        except ValueError:
+            return False
+
+    def _stranger(self, scope: Scope, headers: Headers) -> Response | None:
+        if self.token is None:
+            return None
+        query = QueryParams(scope["query_string"])
+        if self._is_token(query.get("token")):
+            rest = urlencode([(key, value) for key, value in query.multi_items() if key != "token"])
+            answer = RedirectResponse("/" + scope["path"].lstrip("/") + ("?" + rest if rest else ""), 303)
+            answer.set_cookie(COOKIE, self.token, httponly=True, samesite="strict")
+            return answer
+        cookie = HTTPConnection(scope).cookies.get(COOKIE)
+        bearer = headers.get("authorization", "").removeprefix("Bearer ")
+        if self._is_token(cookie) or self._is_token(bearer):
+            return None
+        return _refused(401, "A token is needed; open the address that `bakeoff studio` printed.")
+
+    def _is_token(self, given: str | None) -> bool:
+        return given is not None and self.token is not None and hmac.compare_digest(given.encode(), self.token.encode())
+
+
+def _refused(status: int, reason: str) -> Response:
+    return JSONResponse({"error": reason}, status)
+
+
+def _protected(send: Send) -> Send:
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", []), *HEADERS.items()]
+        await asyncio.wait_for(send(message), PATIENCE_S)
+
+    return sent
