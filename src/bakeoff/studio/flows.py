@@ -14,7 +14,6 @@ from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
@@ -22,7 +21,7 @@ from bakeoff.errors import BakeoffError
 from bakeoff.flow.solver import Solver
 from bakeoff.protocol.schema import DIGIT_CLASSES, Sampling
 from bakeoff.trial.checkpoint import Loaded, load_model
-from bakeoff.trial.grids import data_uri
+from bakeoff.trial.grids import data_uri, tiled
 from bakeoff.trial.replay import Replay
 from bakeoff.trial.rundir import RunDir
 
@@ -118,7 +117,7 @@ class Flows:
             while (x := await self._compute(lambda replay=replay: next(replay, None))) is not None:
                 x_BLC = x
             assert x_BLC is not None  # there is always the noise itself
-            image = await self._compute(lambda replay=replay, x=x_BLC: _sheet(replay.images(x)))
+            image = await self._compute(lambda replay=replay, x=x_BLC: data_uri(tiled(replay.images(x), COLUMNS)))
             yield (
                 "strip",
                 {
@@ -177,12 +176,6 @@ def _check(run: RunDir, loaded: Loaded, name: str) -> None:
     """A checkpoint says itself what it is; in a run directory it has to be what its place says."""
     if loaded.backbone.name != name or loaded.protocol.codec != run.protocol.codec:
         raise BakeoffError(f"the weights that lie here are of another model ({loaded.backbone.name})")
-
-
-def _sheet(images_BHW: np.ndarray) -> str:
-    count, height, width = images_BHW.shape
-    tiles = (255 - images_BHW).reshape(count // COLUMNS, COLUMNS, height, width)
-    return data_uri(Image.fromarray(tiles.swapaxes(1, 2).reshape(count // COLUMNS * height, COLUMNS * width)))
 
 
 def _pixels(images_BHW: np.ndarray) -> str:

@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import wraps
 from html import escape
 from pathlib import Path
 from string import Template
@@ -21,9 +20,11 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from bakeoff.errors import BakeoffError
+from bakeoff.studio.answers import Busy, answering, failure, http_error
 from bakeoff.studio.describe import describe
 from bakeoff.studio.flows import Event, Flows, Query
 from bakeoff.studio.guard import Guard
+from bakeoff.studio.judging import Judging
 from bakeoff.trial.rundir import RunDir
 from bakeoff.trial.watch import Watch
 
@@ -32,12 +33,6 @@ STATIC = HERE / "static"
 PAGES = {"/": "flow.html", "/judge": "judge.html", "/live": "live.html"}
 STREAMS = 64  # at once
 LOOK_EVERY_S, SIGN_OF_LIFE_S = 1.0, 15.0
-
-Handler = Callable[[Request], Awaitable[Response]]
-
-
-class Busy(BakeoffError):
-    """More than this server does at once."""
 
 
 class Studio:
@@ -49,18 +44,19 @@ class Studio:
 
     def app(self, host: str = "127.0.0.1", token: str | None = None) -> Starlette:
         routes = [
-            *(Route(at, _answering(self.page)) for at in PAGES),
-            Route("/api/run", _answering(self.run)),
-            Route("/api/noise", _answering(self.noise)),
-            Route("/api/flow", _answering(self.flow)),
-            Route("/api/strip", _answering(self.strip)),
-            Route("/api/live", _answering(self.live)),
+            *(Route(at, answering(self.page)) for at in PAGES),
+            Route("/api/run", answering(self.run)),
+            Route("/api/noise", answering(self.noise)),
+            Route("/api/flow", answering(self.flow)),
+            Route("/api/strip", answering(self.strip)),
+            Route("/api/live", answering(self.live)),
+            *Judging(self._open).routes(),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
         return Starlette(
             routes=routes,
             middleware=[Middleware(Guard, host=host, token=token)],
-            exception_handlers={HTTPException: _http_error, Exception: _failure},
+            exception_handlers={HTTPException: http_error, Exception: failure},
             lifespan=self._lifespan,
         )
 
@@ -152,27 +148,3 @@ def _query(request: Request) -> Query:
         name = ".".join(map(str, first["loc"])) or "query"
         allowed = "" if first["type"] != "extra_forbidden" else f"; allowed: {', '.join(Query.model_fields)}"
         raise HTTPException(400, f"{name[:80]} = {str(first['input'])[:80]!r}: {first['msg']}{allowed}.") from None
-
-
-def _answering(handler: Handler) -> Handler:
-    """What a user can mend is said in JSON."""
-
-    @wraps(handler)
-    async def answer(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except Busy as error:
-            return JSONResponse({"error": str(error)}, 503, headers={"retry-after": "5"})
-        except (BakeoffError, OSError) as error:
-            return JSONResponse({"error": str(error)}, 400)
-
-    return answer
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
-
-
-async def _failure(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": f"The studio failed: {type(error).__name__}. Its terminal says more."}, 500)

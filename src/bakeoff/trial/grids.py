@@ -27,6 +27,16 @@ def grid(images_BHW: np.ndarray, columns: int = COLUMNS, scale: int = SCALE) -> 
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
 
 
+def tiled(images_BHW: np.ndarray, columns: int) -> Image.Image:
+    """uint8 images (B, H, W) edge to edge, dark on light, for a page that lays them out; the last row may end early."""
+    count, height, width = images_BHW.shape
+    rows = -(-count // columns)
+    tiles = np.full((rows * columns, height, width), 255, np.uint8)
+    tiles[:count] = 255 - images_BHW
+    sheet = tiles.reshape(rows, columns, height, width).swapaxes(1, 2).reshape(rows * height, columns * width)
+    return Image.fromarray(sheet)
+
+
 def side_by_side(grids: Sequence[tuple[str, Image.Image]]) -> Image.Image:
     """Captioned grids in one row; equal places share their noise."""
     width = sum(picture.width for _, picture in grids) + MARGIN * (len(grids) + 1)
