@@ -39,9 +39,7 @@ class Quality:
 def assess(judge: Judge, images_B1HW: Tensor) -> Quality:
     """Judge a set of at least two images, (B, 1, 28, 28) in [-1, 1]; values outside are clamped."""
     features_BF, probabilities_BK = judge.look(images_B1HW)
-    is_digit_B = 1 - probabilities_BK[:, NOT_A_DIGIT]
-    confidence_B, digit_B = probabilities_BK[:, :NOT_A_DIGIT].max(-1)
-    recognised_B = (is_digit_B > 0.5) & (confidence_B > CONFIDENT * is_digit_B)
+    recognised_B, digit_B = recognise(probabilities_BK)
     count = len(images_B1HW)
     shares = torch.bincount(digit_B[recognised_B], minlength=NOT_A_DIGIT).double() / count
     return Quality(
@@ -52,6 +50,13 @@ def assess(judge: Judge, images_B1HW: Tensor) -> Quality:
         sharpness=sharpness(images_B1HW) / judge.real_sharpness,
         class_shares=tuple(shares.tolist()),
     )
+
+
+def recognise(probabilities_BK: Tensor) -> tuple[Tensor, Tensor]:
+    """Which images are recognised (B, bool), and as which digit (B), from the judge's class probabilities (B, K)."""
+    is_digit_B = 1 - probabilities_BK[:, NOT_A_DIGIT]
+    confidence_B, digit_B = probabilities_BK[:, :NOT_A_DIGIT].max(-1)
+    return (is_digit_B > 0.5) & (confidence_B > CONFIDENT * is_digit_B), digit_B
 
 
 def moments(features_BF: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,5 @@
 """Runs a plan: one process per trial, seed by seed, then the speed pass, then the verdict."""
 
-import fcntl
 import json
 import os
 import signal
@@ -29,6 +28,7 @@ from bakeoff.trial.code import running_code
 from bakeoff.trial.disk import require_room_for
 from bakeoff.trial.grids import grid, png, side_by_side
 from bakeoff.trial.ledger import MADE_AGAIN, NAME, changed_files, read_ledger, record, sealed_files, withdraw
+from bakeoff.trial.locks import held
 from bakeoff.trial.meters import environment
 from bakeoff.trial.outcome import read_seal, sealed_verdict, verdict_json, verdict_of
 from bakeoff.trial.plan import Plan, lint_plan, make_plan, plan_json, refuse_errors
@@ -37,7 +37,6 @@ from bakeoff.trial.rundir import RunDir, TrialDir, make_folder, read_json, write
 from bakeoff.trial.samples import read_samples
 
 LEFTOVER = ".protocol.toml.tmp"  # of a run that was killed before its first file was whole
-LOCK_WAIT_S = 10.0  # for the last trial of a killed run to notice
 
 Listener = Callable[[str, dict[str, Any]], None]
 
@@ -237,20 +236,9 @@ def _alone(run: RunDir) -> Iterator[int]:
     Raises:
         BakeoffError: another process works there, still after ten seconds.
     """
-    # a link there must not be followed, nor a pipe waited for
-    with open(os.open(run.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)) as file:
-        deadline = time.monotonic() + LOCK_WAIT_S
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise BakeoffError(
-                        f"{run.path}: another run is working in this directory; wait for it, or stop it."
-                    ) from None
-                time.sleep(0.1)
-        yield file.fileno()
+    busy = f"{run.path}: another run is working in this directory; wait for it, or stop it."
+    with held(run.path / ".lock", busy) as lock:
+        yield lock
 
 
 def _spawn(run: RunDir, name: str, arguments: list[str], options: Options, listen: Listener, lock: int) -> None:
