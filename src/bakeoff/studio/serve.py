@@ -28,7 +28,7 @@ def serve(
     Args:
         port: 0 takes any that is free.
         token: drawn at random where one is needed and none is given.
-        ready: called with the address to open, once connections are accepted.
+        ready: called with the address to open, once it is served.
 
     Raises:
         BakeoffError: the address cannot be listened on.
@@ -42,11 +42,24 @@ def serve(
         Studio(run, device).app(host, token),
         log_level="warning",
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
-    ready(url)
-    uvicorn.Server(config).run(sockets=[listening])
+    _Server(config, lambda: ready(url)).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Says when it has begun to serve; from then on Ctrl-C ends it in good order."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
 
 
 def _listen(host: str, port: int) -> socket.socket:

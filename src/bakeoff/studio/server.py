@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
@@ -42,7 +41,7 @@ class Studio:
         self.path, self.flows, self.watch = path, Flows(device), Watch(path)
         self.streams = 0
 
-    def app(self, host: str = "127.0.0.1", token: str | None = None) -> Starlette:
+    def app(self, host: str = "127.0.0.1", token: str | None = None) -> Guard:
         routes = [
             *(Route(at, answering(self.page)) for at in PAGES),
             Route("/api/run", answering(self.run)),
@@ -53,12 +52,8 @@ class Studio:
             *Judging(self._open).routes(),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
-        return Starlette(
-            routes=routes,
-            middleware=[Middleware(Guard, host=host, token=token)],
-            exception_handlers={HTTPException: http_error, Exception: failure},
-            lifespan=self._lifespan,
-        )
+        handlers = {HTTPException: http_error, Exception: failure}
+        return Guard(Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan), host, token)
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
