@@ -40,8 +40,7 @@ function row(trial, index) {
   const meter = make("div", { className: "bar", ariaHidden: "true" });
   meter.style.setProperty("--share", String(trial.steps ? Math.min(trial.step / trial.steps, 1) : 0));
   meter.style.setProperty("--colour", colour(index));
-  return make("tr", { className: trial.status }, make("th", { scope: "row" }, swatch(index), trial.backbone),
-    make("td", { className: "n" }, String(trial.seed)),
+  return make("tr", { className: trial.status }, make("th", { scope: "row" }, swatch(index), `${trial.backbone} `, make("span", { className: "seed" }, `seed ${trial.seed}`)),
     make("td", {}, make("span", { className: `chip ${trial.status}` }, WORDS[/** @type {"done"} */ (trial.status)] ?? trial.status)),
     make("td", { className: "n" }, `${trial.step} of ${trial.steps}`, meter),
     make("td", { className: "n" }, trial.loss === null ? "–" : figure(trial.loss)));

@@ -24,7 +24,7 @@ export class Pane {
     this.why = make("p", { className: "why", hidden: true });
     const size = backbone.params === null ? "" : `${(backbone.params / 1000).toFixed(0)} k parameters`;
     this.element = make("article", { className: "pane" },
-      make("h3", {}, swatch(index), make("span", {}, backbone.name)),
+      make("h3", { className: "named" }, swatch(index), make("span", {}, backbone.name)),
       make("div", { className: "sheet" }, this.canvas, this.why),
       make("div", {}, this.film, this.track), this.note, make("p", { className: "size" }, size));
     this.element.style.setProperty("--colour", colour(index));

@@ -15,7 +15,8 @@ export class Strips {
     this.rows = new Map(backbones.map(({ name }, index) => {
       const canvas = make("canvas", { width: 1, height: 1, role: "img", ariaLabel: "" });
       const cost = make("span", { className: "cost" });
-      const element = make("figure", { className: "strip", hidden: true }, make("figcaption", {}, swatch(index), make("span", {}, name), cost), canvas);
+      const caption = make("figcaption", {}, make("span", { className: "named" }, swatch(index), make("span", {}, name)), cost);
+      const element = make("figure", { className: "strip" }, caption, canvas);
       return [name, { element, canvas, cost, images: /** @type {Uint8Array[]} */ ([]) }];
     }));
     place.append(...[...this.rows.values()].map((row) => row.element));
@@ -35,7 +36,7 @@ export class Strips {
     row.images = await cut(picture(data.image), data.count, data.columns, this.side);
     row.cost.textContent = `${counted(data.nfe, "evaluation")} a sample · ${duration(data.ms)}`;
     row.canvas.setAttribute("aria-label", `${data.count} samples ${subject} under ${data.backbone}`);
-    row.element.hidden = false;
+    row.canvas.hidden = false;
     row.element.classList.add("fresh");
     this.fresh?.add(data.backbone);
     this.#draw(row);
@@ -46,7 +47,10 @@ export class Strips {
     this.place.classList.remove("old");
     for (const [name, row] of this.rows) {
       row.element.classList.remove("fresh");
-      row.element.hidden = !this.fresh?.has(name);
+      if (this.fresh?.has(name)) continue;
+      row.images = [];
+      row.canvas.hidden = true;
+      row.cost.textContent = "not trained yet";
     }
   }
 
