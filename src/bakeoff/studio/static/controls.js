@@ -43,7 +43,8 @@ export class Controls {
     const url = new URL(location.href);
     for (const [name, key] of Object.entries(NAMES)) {
       const value = this.choice[/** @type {keyof Choice} */ (key)];
-      if (value !== null) url.searchParams.set(name, String(value));
+      const fixed = exported && key !== "label" && key !== "noise";
+      if (value !== null && !fixed) url.searchParams.set(name, String(value));
     }
     history.replaceState(null, "", url);
   }

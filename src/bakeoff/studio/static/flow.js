@@ -128,7 +128,7 @@ class Page {
     document.title = `${name} · flow · bakeoff studio`;
     the("title").textContent = `One noise, ${counted(backbones.length, "backbone")}`;
     the("about").textContent = [name, description].filter(Boolean).join(" · ");
-    the("headline").hidden = !headline;
+    the("headline").hidden = !headline || deviations.length > 0; // it would say the same
     the("headline").textContent = headline ?? "";
     the("deviations").hidden = !deviations.length;
     the("deviations").querySelector("ul").append(...deviations.map((/** @type {string} */ text) => make("li", {}, text)));

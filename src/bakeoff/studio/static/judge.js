@@ -6,7 +6,7 @@
 
 import { shortcuts } from "./keys.js";
 import { ask, complain, make, picture, the } from "./page.js";
-import { unveil } from "./reveal.js";
+import { unveil } from "./judge-reveal.js";
 
 /** @typedef {"clean"|"noise"|"unsure"} Vote */
 
@@ -37,7 +37,7 @@ class Judging {
     history.replaceState(null, "", `#${data.session}`);
     const open = this.#open();
     if (open.length) this.show(this.items.indexOf(open[0]));
-    else this.review();
+    else this.reveal(); // the last vote was cast before the page was left
   }
 
   #open() {
@@ -101,7 +101,6 @@ class Judging {
       const button = make("button", { type: "button", className: "sheetlet" },
         make("img", { src: item.image, alt: "" }), make("span", { className: `chip ${vote}` }, WORDS[vote]));
       button.setAttribute("aria-label", `Set ${index + 1}: ${WORDS[vote]}. Change`);
-      button.disabled = this.held === null; // the server has all of them
       button.addEventListener("click", () => this.show(index));
       return make("li", {}, button);
     });
@@ -179,7 +178,7 @@ const atSet = (action) => () => the("set").hidden || action();
 const unsure = atSet(() => judging.cast("unsure"));
 const back = () => {
   if (!the("set").hidden) judging.show(judging.at - 1);
-  else if (!the("review").hidden && judging.held !== null) judging.show(judging.items.length - 1);
+  else if (!the("review").hidden) judging.show(judging.items.length - 1);
 };
 shortcuts({
   c: atSet(() => judging.cast("clean")),

@@ -1,11 +1,12 @@
 // @ts-check
 /** The live page: a run under way, as its directory tells it. */
 
-import { curves, figure } from "./chart.js";
+import { curves, figure } from "./live-chart.js";
 import { colour, complain, counted, make, swatch, the } from "./page.js";
 
 const WORDS = { waiting: "waiting", training: "training", done: "done", diverged: "diverged" };
 const DASHED_FROM = 4; // further backbones are told apart by their dashes too
+const AGAIN_MS = 3000;
 
 /** @type {any} */
 let state = null;
@@ -15,11 +16,11 @@ function show(now) {
   state = now;
   complain();
   const names = [...new Set(now.trials.map((/** @type {any} */ trial) => trial.backbone))];
-  the("headline").textContent = now.verdict ?? (now.finished ? "The run is finished" : "The run is under way");
+  the("headline").textContent = now.verdict || (now.done === now.planned ? "All trials are done" : "The run is under way");
   document.title = `${now.done} of ${now.planned} · live · bakeoff studio`;
   the("done").textContent = `${now.done} of ${counted(now.planned, "trial")} done`;
   the("overall").value = worked(now);
-  the("left").textContent = now.finished ? "" : time(now.seconds_left);
+  the("left").textContent = now.done === now.planned ? "" : time(now.seconds_left);
   the("verdict-hint").hidden = !now.verdict;
   the("parts").replaceChildren(...Object.entries(now.parts).map(([name, done]) =>
     make("li", { className: done ? "done" : "" }, make("span", { ariaHidden: "true" }, done ? "✓" : "○"), `${name}: ${done ? "done" : "to come"}`)));
@@ -42,7 +43,7 @@ function row(trial, index) {
   meter.style.setProperty("--colour", colour(index));
   return make("tr", { className: trial.status }, make("th", { scope: "row" }, swatch(index), `${trial.backbone} `, make("span", { className: "seed" }, `seed ${trial.seed}`)),
     make("td", {}, make("span", { className: `chip ${trial.status}` }, WORDS[/** @type {"done"} */ (trial.status)] ?? trial.status)),
-    make("td", { className: "n" }, `${trial.step} of ${trial.steps}`, meter),
+    make("td", { className: "n" }, String(trial.step), make("span", { className: "whole" }, ` of ${trial.steps}`), meter),
     make("td", { className: "n" }, trial.loss === null ? "–" : figure(trial.loss)));
 }
 
@@ -74,16 +75,25 @@ function link(text, how) {
   the("link").dataset.how = how;
 }
 
-const source = new EventSource("api/live");
-source.addEventListener("open", () => link("Watching", "on"));
-source.addEventListener("error", () => link("Reconnecting …", "off"));
-source.addEventListener("state", (event) => {
-  const now = JSON.parse(event.data);
-  link(now.finished ? "Finished" : "Watching", now.finished ? "over" : "on");
-  show(now);
-  if (now.finished) source.close();
-});
-source.addEventListener("problem", (event) => complain(JSON.parse(event.data).error));
+function watch() {
+  const source = new EventSource("api/live");
+  source.addEventListener("open", () => link("Watching", "on"));
+  source.addEventListener("error", () => {
+    link("Reconnecting …", "off");
+    // the browser tries again by itself after a lost line, but not after a refusal
+    if (source.readyState === EventSource.CLOSED) setTimeout(watch, AGAIN_MS);
+  });
+  source.addEventListener("problem", (event) => complain(JSON.parse(event.data).error));
+  source.addEventListener("state", (event) => {
+    const now = JSON.parse(event.data);
+    show(now);
+    if (!now.finished) return;
+    link("Finished", "over");
+    source.close();
+  });
+}
+
+watch();
 let width = 0;
 new ResizeObserver(() => {
   if (the("chart").clientWidth !== width) draw();

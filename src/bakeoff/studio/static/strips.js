@@ -14,7 +14,7 @@ export class Strips {
     this.side = side;
     this.rows = new Map(backbones.map(({ name }, index) => {
       const canvas = make("canvas", { width: 1, height: 1, role: "img", ariaLabel: "" });
-      const cost = make("span", { className: "cost" });
+      const cost = make("span", { className: "cost" }, "\u00a0");
       const caption = make("figcaption", {}, make("span", { className: "named" }, swatch(index), make("span", {}, name)), cost);
       const element = make("figure", { className: "strip" }, caption, canvas);
       return [name, { element, canvas, cost, images: /** @type {Uint8Array[]} */ ([]) }];
@@ -26,6 +26,7 @@ export class Strips {
   /** What is shown belongs to an earlier choice. */
   fade() {
     this.place.classList.add("old");
+    for (const row of this.rows.values()) row.cost.textContent = "\u00a0";
     this.fresh = new Set();
   }
 

@@ -28,13 +28,13 @@ function row(one, index) {
   bar.style.setProperty("--share", String(one.share ?? 0));
   const cells = [one.clean, one.noise, one.unsure].map((count) => make("td", { className: "n" }, String(count)));
   return make("tr", {}, make("th", { scope: "row" }, swatch(index), one.name), ...cells,
-    make("td", { className: "n" }, one.share === null ? "–" : percent(one.share)), make("td", {}, bar));
+    make("td", { className: "n" }, one.share === null ? "–" : percent(one.share)), make("td", { className: "drawn" }, bar));
 }
 
 /** @param {{judge: {agree: number|null, alpha: number|null, votes: number}, people: {alpha: number|null, people: number}}} of */
 function agreement({ judge, people }) {
   /** @param {number|null} alpha */
-  const named = (alpha) => (alpha === null ? "" : `Krippendorff's alpha ${alpha.toFixed(2)}`);
+  const named = (alpha) => (alpha === null ? "" : `Krippendorff's alpha ${alpha.toFixed(2).replace("-", "−")}`);
   const withJudge = judge.agree === null ? "no vote that says clean or noise yet"
     : [`${percent(judge.agree)} of ${judge.votes} votes`, named(judge.alpha)].filter(Boolean).join("; ");
   const among = named(people.alpha) ? `${named(people.alpha)}, ${people.people} people`
