@@ -1,0 +1,89 @@
+// @ts-check
+/** One pane a backbone: the sample at the present step large, the way there as a film below, the cost when it is done. */
+
+import { counted, duration, make, swatch, colour } from "./page.js";
+import { paint, pixels, tile } from "./draw.js";
+
+const GAP = 2; // film pixels between images
+
+export class Pane {
+  /** @param {{name: string, params: number|null}} backbone @param {number} index @param {number} side
+   * @param {(step: number) => void} onSeek */
+  constructor(backbone, index, side, onSeek) {
+    this.name = backbone.name;
+    this.side = side;
+    this.steps = 1;
+    /** @type {Uint8Array[]} */
+    this.frames = [];
+    this.newest = -1;
+    this.missing = "";
+    this.canvas = make("canvas", { width: side, height: side, role: "img" });
+    this.film = make("canvas", { width: 1, height: 1, className: "film", ariaHidden: "true" });
+    this.track = make("div", { className: "track" });
+    this.note = make("p", { className: "cost" }, "\u00a0");
+    this.why = make("p", { className: "why", hidden: true });
+    const size = backbone.params === null ? "" : `${(backbone.params / 1000).toFixed(0)} k parameters`;
+    this.element = make("article", { className: "pane" },
+      make("h3", { className: "named" }, swatch(index), make("span", {}, backbone.name)),
+      make("div", { className: "sheet" }, this.canvas, this.why),
+      make("div", {}, this.film, this.track), this.note, make("p", { className: "size" }, size));
+    this.element.style.setProperty("--colour", colour(index));
+    this.film.addEventListener("click", (/** @type {MouseEvent} */ event) => {
+      const picks = this.#picks();
+      onSeek(picks[Math.min(Math.floor((event.offsetX / this.film.clientWidth) * picks.length), picks.length - 1)]);
+    });
+  }
+
+  /** @param {number} steps the old picture stays until the first new one comes */
+  begin(steps) {
+    this.steps = steps;
+    this.frames = [];
+    this.newest = -1;
+    this.note.textContent = "\u00a0";
+    this.lack("");
+  }
+
+  /** @param {string} why there is nothing to show, or nothing */
+  lack(why) {
+    this.missing = why;
+    this.why.hidden = !why;
+    this.why.replaceChildren(...(why ? [make("strong", {}, "Not trained yet"), make("span", {}, why)] : []));
+    this.element.classList.toggle("lacking", why !== "");
+    this.canvas.hidden = this.film.hidden = this.track.hidden = why !== "";
+  }
+
+  /** @param {number} step @param {string} image base64 */
+  take(step, image) {
+    this.frames[step] = pixels(image);
+    this.newest = Math.max(this.newest, step);
+  }
+
+  /** @param {{nfe: number, ms: number}} cost */
+  done({ nfe, ms }) {
+    this.note.textContent = `${counted(nfe, "evaluation")} · ${duration(ms)}`;
+  }
+
+  /** @param {number} step @param {string} subject what is drawn, for those who cannot see it */
+  show(step, subject) {
+    if (this.missing || !this.frames[step]) return;
+    paint(this.canvas, this.frames[step], this.side);
+    this.canvas.setAttribute("aria-label", `${subject} under ${this.name} at step ${step} of ${this.steps}`);
+    this.#film(step);
+  }
+
+  /** The steps the film has room for, the first and the last among them. */
+  #picks() {
+    const room = Math.floor((this.element.clientWidth + GAP) / (this.side + GAP));
+    const count = Math.max(2, Math.min(this.steps + 1, room));
+    return Array.from({ length: count }, (_, i) => Math.round((i * this.steps) / (count - 1)));
+  }
+
+  /** @param {number} step */
+  #film(step) {
+    const picks = this.#picks();
+    tile(this.film, picks.map((pick) => this.frames[pick]), this.side, picks.length, GAP);
+    const near = picks.reduce((best, pick, i) => (Math.abs(pick - step) < Math.abs(picks[best] - step) ? i : best), 0);
+    this.track.style.setProperty("--columns", String(picks.length));
+    this.track.style.setProperty("--near", String(near / picks.length));
+  }
+}
