@@ -151,9 +151,10 @@ def _seed_table(verdict: Verdict) -> Table:
         table.add_column(column, justify="left" if column in ("trial", "bar") else "right")
     for name, result in verdict.backbones.items():
         for seed in result.seeds:
-            mark = "pass" if seed.passed else "fail" if seed.completed else "diverged"
             figures = [_figure(check.observed) for check in seed.checks] or ["-"] * len(checks)
-            table.add_row(f"{name}-s{seed.seed}", mark, *figures, _figure(seed.loss), _figure(seed.peak_memory_mb))
+            table.add_row(
+                f"{name}-s{seed.seed}", seed.standing, *figures, _figure(seed.loss), _figure(seed.peak_memory_mb)
+            )
     return table
 
 

@@ -161,6 +161,11 @@ def _power(rule: Rule, seeds: int, backbones: int) -> list[Finding]:
 
 def _bar(bar: Judge, real: Sequence[RealDraws]) -> list[Finding]:
     """Would real data pass? Distances fall with the number of samples, so the nearest measured sizes speak."""
+    if bar.measure == "human":
+        message = (
+            f"the verdict waits for {bar.votes} votes a trial (judge.measure, judge.votes): `bakeoff studio`, /judge"
+        )
+        return [Finding("quality bar", "warning", message)]
     if bar.classes > bar.samples:
         message = f"judge.classes = {bar.classes}: {bar.samples} samples cannot show so many digits"
         return [Finding("quality bar", "error", message)]

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bakeoff.protocol.people import Tally
 from bakeoff.protocol.schema import Judge
 
 # What was measured is never negative, nor so large that sums of it overflow; a file from a stranger may claim it.
@@ -119,6 +120,7 @@ class Evidence:
         loss: None for a diverged trial.
         step_time_ms: of the backbone, from the exclusive speed pass where there is one.
         peak_memory_mb: the unit must be the same for all, nothing else matters.
+        waits_for: what has to come before the rule may read the record; None if nothing has to.
     """
 
     backbone: str
@@ -128,10 +130,18 @@ class Evidence:
     loss: float | None
     step_time_ms: float | None
     peak_memory_mb: float | None
+    waits_for: str | None = None
 
     @property
     def passed(self) -> bool:
         return self.completed and bool(self.checks) and all(check.passed for check in self.checks)
+
+    @property
+    def standing(self) -> str:
+        """At the bar, in a word."""
+        if not self.completed:
+            return "diverged"
+        return "waits" if self.waits_for else "pass" if self.passed else "fail"
 
 
 def check_bar(bar: Judge, quality: QualityFigures) -> tuple[Check, ...]:
@@ -144,16 +154,41 @@ def check_bar(bar: Judge, quality: QualityFigures) -> tuple[Check, ...]:
     )
 
 
-def evidence_of(measurement: Measurement, bar: Judge, step_time_ms: float | None) -> Evidence:
-    """The rule's reading of a trial, with the speed that the speed pass (or the trial itself) measured."""
+def check_votes(bar: Judge, votes: Tally) -> tuple[Check, ...]:
+    """The quality bar where people decide."""
+    share = votes.share or 0.0
+    return (
+        Check("votes", votes.total, bar.votes, votes.total >= bar.votes),
+        Check("share clean", share, bar.clean, share >= bar.clean),
+    )
+
+
+def evidence_of(
+    measurement: Measurement, bar: Judge, step_time_ms: float | None, votes: Tally | None = None
+) -> Evidence:
+    """The rule's reading of a trial, with the speed that the speed pass (or the trial itself) measured.
+
+    Args:
+        votes: what people said of its samples; read where the bar is theirs.
+    """
+    completed, waits_for, checks = measurement.status == "completed", None, ()
+    if bar.measure == "human" and completed:
+        votes = votes or Tally()
+        checks = check_votes(bar, votes)
+        if votes.total < bar.votes:
+            trial = f"{measurement.backbone}-s{measurement.seed}"
+            waits_for = f"human judgements of {trial} ({votes.total} of {bar.votes} votes)"
+    elif measurement.quality is not None:
+        checks = check_bar(bar, measurement.quality)
     memory = measurement.memory
     peak = None if memory is None else memory.cuda_allocated_mib or memory.process_mib
     return Evidence(
         backbone=measurement.backbone,
         seed=measurement.seed,
-        completed=measurement.status == "completed",
-        checks=() if measurement.quality is None else check_bar(bar, measurement.quality),
-        loss=measurement.loss if measurement.status == "completed" else None,
+        completed=completed,
+        checks=checks,
+        loss=measurement.loss if completed else None,
         step_time_ms=step_time_ms,
         peak_memory_mb=peak,
+        waits_for=waits_for,
     )

@@ -23,13 +23,13 @@ def decide(rule: Rule, evidence: Sequence[Evidence], planned: Mapping[str, Seque
 
     Args:
         evidence: one record a finished trial.
-        planned: the frozen seed list of every backbone; while trials are missing the outcome is
-            "incomplete", and `so_far` holds the rule's answer on the seeds that all backbones have finished.
+        planned: the frozen seed list of every backbone; while trials are missing, or wait for human judgements, the
+            outcome is "incomplete", and `so_far` holds the rule's answer on the seeds that all backbones have finished.
     """
     by_trial = {(record.backbone, record.seed): record for record in evidence}
-    missing = [f"{name}-s{seed}" for name, seeds in planned.items() for seed in seeds if (name, seed) not in by_trial]
-    if missing:
-        return _incomplete(rule, by_trial, planned, missing)
+    ready = {trial: record for trial, record in by_trial.items() if record.waits_for is None}
+    if any((name, seed) not in ready for name, seeds in planned.items() for seed in seeds):
+        return _incomplete(rule, by_trial, ready, planned)
     results = {
         name: summarise([by_trial[name, seed] for seed in seeds], rule.confidence) for name, seeds in planned.items()
     }
@@ -222,28 +222,34 @@ def _why_won(passing: list[str], equal: list[str], steps: list[Step]) -> str:
 def _incomplete(
     rule: Rule,
     by_trial: Mapping[tuple[str, int], Evidence],
+    ready: Mapping[tuple[str, int], Evidence],
     planned: Mapping[str, Sequence[int]],
-    missing: list[str],
 ) -> Verdict:
     shared = set.intersection(*(set(seeds) for seeds in planned.values()))
-    finished = [seed for seed in shared if all((name, seed) in by_trial for name in planned)]
+    finished = [seed for seed in shared if all((name, seed) in ready for name in planned)]
     so_far = None
     if finished:
         seeds = [seed for seed in next(iter(planned.values())) if seed in finished]
         simple = rule if len(seeds) > 1 else rule.model_copy(update={"evidence": "point"})
-        so_far = decide(simple, list(by_trial.values()), {name: seeds for name in planned})
+        so_far = decide(simple, list(ready.values()), {name: seeds for name in planned})
         so_far.indicative = True
         so_far.notes = [f"indicative: seeds {', '.join(map(str, seeds))} only"]
     results = {
         name: summarise([by_trial[name, seed] for seed in seeds if (name, seed) in by_trial], rule.confidence)
         for name, seeds in planned.items()
     }
-    for name, result in results.items():
-        lacking = [trial for trial in missing if trial.rpartition("-s")[0] == name]
-        result.reason = f"not finished: {', '.join(lacking)}" if lacking else "the other backbones are not finished"
-    steps = [
-        Step("complete", trial, "missing", "finished", "incomplete", None, "finishing this trial") for trial in missing
-    ]
+    missing, steps = [], []
+    for name, seeds in planned.items():
+        lacking = []
+        for seed in seeds:
+            if (name, seed) not in ready:
+                waits_for = by_trial[name, seed].waits_for if (name, seed) in by_trial else None
+                lacking.append(part := waits_for or f"{name}-s{seed}")
+                flips = "the votes that are missing" if waits_for else "finishing this trial"
+                steps.append(Step("complete", part, "missing", "finished", "incomplete", None, flips))
+        missing += lacking
+        reason = f"not finished: {', '.join(lacking)}" if lacking else "the other backbones are not finished"
+        results[name].reason = reason
     return Verdict("incomplete", None, True, results, steps, missing=missing, so_far=so_far)
 
 

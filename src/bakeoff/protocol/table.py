@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping
 
-from bakeoff.protocol.verdict import Verdict, figure
+from bakeoff.protocol.verdict import Result, Verdict, figure
 
 
 def criteria_table(verdict: Verdict) -> dict[str, dict[str, str]]:
     """The study's table, criterion x backbone, in words."""
     results = verdict.backbones
-    bars = {name: f"{result.seeds_passed} of {len(result.seeds)} seeds pass" for name, result in results.items()}
     return {
-        "Quality bar": bars,
+        "Quality bar": {name: _bar(result) for name, result in results.items()},
         "Loss": _ranked({name: result.loss for name, result in results.items()}, "best", "worst"),
         "Loss over floor": {name: _over_floor(result.loss, verdict.loss_floor) for name, result in results.items()},
         "Speed": _ranked({name: result.step_time_ms for name, result in results.items()}, "fastest", "slowest"),
@@ -18,6 +17,12 @@ def criteria_table(verdict: Verdict) -> dict[str, dict[str, str]]:
         "Loss, interval": {name: _interval(result.loss_interval) for name, result in results.items()},
         "Decision": {name: f"{result.outcome}: {result.reason}" for name, result in results.items()},
     }
+
+
+def _bar(result: Result) -> str:
+    waiting = sum(seed.waits_for is not None for seed in result.seeds)
+    waits = f", {waiting} {'waits' if waiting == 1 else 'wait'} for votes" if waiting else ""
+    return f"{result.seeds_passed} of {len(result.seeds)} seeds pass{waits}"
 
 
 def _over_floor(loss: float | None, floor: float | None) -> str:

@@ -127,6 +127,9 @@ def headline(verdict: Verdict) -> str:
     if verdict.outcome == "all_eliminated":
         return "all eliminated: no backbone passes the quality bar in half of its seeds."
     if verdict.outcome == "incomplete":
+        waiting = sum(seed.waits_for is not None for one in verdict.backbones.values() for seed in one.seeds)
+        if waiting == len(verdict.missing):
+            return f"incomplete: {waiting} {'trial waits' if waiting == 1 else 'trials wait'} for human judgements."
         return f"incomplete: {len(verdict.missing)} parts of the run are missing."
     return "inconclusive: " + "; ".join(
         f"{name}: {result.reason}" for name, result in verdict.backbones.items() if result.reason

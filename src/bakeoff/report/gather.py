@@ -20,6 +20,7 @@ from bakeoff.trial.grids import data_uri
 from bakeoff.trial.ledger import verify
 from bakeoff.trial.losses import read_losses
 from bakeoff.trial.outcome import measurements, read_seal, sealed_verdict
+from bakeoff.trial.people import judgements
 from bakeoff.trial.replay import Replay
 from bakeoff.trial.rundir import RunDir, read_json
 
@@ -55,6 +56,7 @@ def gather(path: Path) -> dict[str, Any]:
         "grids": _grids(run),
         "scrubber": _scrubber(run),
         "calibration": calibration().get(run.protocol.judge.samples, {}),
+        "people": _people(run),
         "environment": (environment := read_json(run.environment) if run.environment.is_file() else {}),
         "resumed_on": _records(environment.get("resumed_on")),
         "limitations": _limitations(run, measured, shown.indicative),
@@ -156,13 +158,32 @@ def _scrubber(run: RunDir) -> dict[str, Any]:
     return {"sheets": sheets, "steps": protocol.sampling.steps, "count": FRAMES_OF, "labelled": labels_B is not None}
 
 
+def _people(run: RunDir) -> dict[str, Any]:
+    """What people said, and how far they and the judge agree; a record that cannot be read says why."""
+    try:
+        found = judgements(run)
+    except BakeoffError as error:
+        return {"votes": 0, "notes": [str(error)]}
+    return {
+        "votes": len(found.votes),
+        "who": found.people,
+        "sessions": found.sessions,
+        "backbones": found.backbones,
+        "agreement": found.agreement,
+        "notes": found.notes,
+    }
+
+
 def _limitations(run: RunDir, measured: Mapping[str, Measurement], indicative: bool) -> list[str]:
     """What a reader should not conclude from this run."""
     protocol, seeds = run.protocol, len(run.protocol.seeds)
+    quality = f"Quality is what one frozen judge sees in {protocol.judge.samples} samples a seed."
+    if protocol.judge.measure == "human":
+        quality = "Quality is what the people who judged saw in a few sets of samples a seed."
     found = [
         f"One data set (MNIST, {protocol.task.train_images:,} images), one size ({protocol.budget.params:,} "
         f"parameters), one recipe for all, not tuned for any of them.",
-        f"Quality is what one frozen judge sees in {protocol.judge.samples} samples a seed.",
+        quality,
         "Speed and memory are those of the machine named below.",
     ]
     if indicative:

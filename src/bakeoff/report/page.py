@@ -58,14 +58,11 @@ def write_report(run: Path, table: Table | None = None) -> Path:
             for key, name in (("pareto", "quality-against-speed"), ("curves", "loss-curves"), ("speed", "step-time"))
         },
         "bars_passed": {
-            f"{name}-s{seed.seed}": "pass" if seed.passed else "fail" if seed.completed else "diverged"
-            for name, one in page["shown"].backbones.items()
-            for seed in one.seeds
+            f"{name}-s{seed.seed}": seed.standing for name, one in page["shown"].backbones.items() for seed in one.seeds
         },
         "toml": dump_protocol(page["protocol"]),
         "command": command(page["environment"]),
         "published": None if table is None else _published(table),
-        "people": None,
         "css": Markup(_template("report.css")),
         "script": Markup(_template("report.js")),
     }

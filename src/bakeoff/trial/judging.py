@@ -6,16 +6,14 @@ from there: threads, processes and restarts see one and the same session.
 """
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, get_args
 
 import numpy as np
 
-from bakeoff.data.mnist import as_images
 from bakeoff.errors import BakeoffError
-from bakeoff.judge import load_judge, recognise
 from bakeoff.protocol.blind import (
     LONGEST_NAME,
     SEEDS,
@@ -30,17 +28,19 @@ from bakeoff.protocol.blind import (
 from bakeoff.protocol.people import (
     VOTES,
     Agreement,
-    Judgement,
     SampleSet,
     Tally,
     Vote,
-    between_people,
-    tally,
-    with_judge,
 )
+from bakeoff.trial.people import Judgements, agreement, by_backbone, images_of, judgements, judgements_of
 from bakeoff.trial.rundir import RunDir
-from bakeoff.trial.samples import count_of, read_samples
+from bakeoff.trial.samples import count_of
 from bakeoff.trial.votelog import Book, Secret, forget, hide, now, read_record, secret_of, session_of, writing
+
+__all__ = [
+    "SAMPLES", "SETS", "VOTES", "Item", "Judgements", "Reveal", "RevealedItem", "Session", "StillOpen", "begin", "cast",
+    "judgements", "resume", "reveal",
+]  # fmt: skip
 
 SETS = 2  # of one trial in a session
 SAMPLES = 16  # of a set
@@ -80,7 +80,7 @@ class Session:
         Raises:
             BakeoffError: samples that cannot be read.
         """
-        images = _images(self._run, self._sets.values())
+        images = images_of(self._run, self._sets.values())
         return [Item(item, images[self._sets[item]]) for item in self.shown]
 
 
@@ -109,38 +109,6 @@ class Reveal:
     commitment: str
     salt: str
     mapping: str
-
-
-@dataclass
-class Judgements:
-    """All that people said of a run in sessions that hold; a person's first vote on a set counts, later ones do not.
-
-    Attributes:
-        sessions: how many count.
-        notes: what was left out, and why.
-    """
-
-    votes: list[Judgement]
-    sessions: int
-    notes: list[str]
-    _run: RunDir = field(repr=False)
-
-    @property
-    def people(self) -> list[str]:
-        return list(dict.fromkeys(one.who for one in self.votes))
-
-    @property
-    def backbones(self) -> dict[str, Tally]:
-        """In the protocol's order, those without votes included."""
-        return _by_backbone(self._run, self.votes)
-
-    def of_trial(self, backbone: str, seed: int) -> Tally:
-        return tally(one.vote for one in self.votes if (one.seen.backbone, one.seen.seed) == (backbone, seed))
-
-    @cached_property
-    def agreement(self) -> Agreement:
-        """Trials whose samples cannot be read are left out of the agreement with the judge."""
-        return _agreement(self._run, self.votes, self.votes)
 
 
 def begin(run: RunDir, who: str) -> Session:
@@ -252,44 +220,18 @@ def reveal(run: RunDir, session_id: str) -> Reveal:
                 _close(run, book, record, secret_of(run, record)[0])
     forget(run, session_id)
     assert record.revealed is not None
-    votes, everybody = _judgements_of(record), judgements(run)
+    votes, everybody = judgements_of(record), judgements(run)
     return Reveal(
         items=[
             RevealedItem(item, record.votes[item], record.sets[item].backbone, record.sets[item].seed)
             for item in record.begun.shown
         ],
-        backbones=_by_backbone(run, votes),
-        agreement=_agreement(run, votes, everybody.votes),
+        backbones=by_backbone(run, votes),
+        agreement=agreement(run, votes, everybody.votes),
         commitment=record.begun.commitment,
         salt=record.revealed.salt,
         mapping=record.revealed.mapping,
     )
-
-
-def judgements(run: RunDir) -> Judgements:
-    """All finished sessions of the record that hold.
-
-    Raises:
-        BakeoffError: the record is no file, or too large.
-    """
-    sessions = read_record(run)
-    votes, notes = dict[tuple[str, SampleSet], Judgement](), sessions.notes()
-    count, planned = 0, {(trial.backbone, trial.seed) for trial in run.trials()}
-    for record in sessions.finished:
-        name = f"session {record.begun.session[:8]} of {record.begun.who}"
-        if any(
-            (one.backbone, one.seed) not in planned or not 0 < one.size <= count_of(run.protocol) - one.first
-            for one in record.sets.values()
-        ):
-            notes.append(f"{name} left out: it is of trials or samples that this run does not have")
-            continue
-        count, again = count + 1, 0
-        for one in _judgements_of(record):
-            again += (one.who, one.seen) in votes
-            votes.setdefault((one.who, one.seen), one)
-        if again:
-            notes.append(f"{name}: {again} votes left out, on sets that an earlier reveal had named")
-    return Judgements(list(votes.values()), count, notes, run)
 
 
 def _session(run: RunDir, record: Record, sets: Mapping[str, SampleSet]) -> Session:
@@ -307,49 +249,3 @@ def _close(run: RunDir, book: Book, record: Record, secret: Secret) -> None:
     begun = record.begun
     book.append(Revealed(session=begun.session, who=begun.who, time=now(), salt=secret.salt, mapping=secret.mapping))
     forget(run, begun.session)
-
-
-def _judgements_of(record: Record) -> list[Judgement]:
-    return [Judgement(record.begun.who, record.sets[item], record.votes[item]) for item in record.begun.shown]
-
-
-def _by_backbone(run: RunDir, votes: Iterable[Judgement]) -> dict[str, Tally]:
-    votes = list(votes)
-    names = [backbone.name for backbone in run.protocol.backbones]
-    return {name: tally(one.vote for one in votes if one.seen.backbone == name) for name in names}
-
-
-def _agreement(run: RunDir, votes: list[Judgement], everybody: list[Judgement]) -> Agreement:
-    words = judge_words(run, (one.seen for one in votes))
-    return Agreement(with_judge(votes, words), between_people(everybody))
-
-
-def judge_words(run: RunDir, sets: Iterable[SampleSet]) -> dict[SampleSet, str]:
-    """The automatic judge's word on each set: "clean" if at least the protocol's share of its samples is recognised.
-
-    Trials whose samples cannot be read are left out.
-    """
-    by_trial: dict[tuple[str, int], list[SampleSet]] = {}
-    for one in dict.fromkeys(sets):
-        by_trial.setdefault((one.backbone, one.seed), []).append(one)
-    words = {}
-    for of_trial in by_trial.values():
-        try:
-            images = _images(run, of_trial)
-        except BakeoffError:
-            continue
-        for one in of_trial:
-            _, probabilities_BK = load_judge().look(as_images(images[one]))
-            share = recognise(probabilities_BK)[0].double().mean().item()
-            words[one] = "clean" if share >= run.protocol.judge.recognised else "noise"
-    return words
-
-
-def _images(run: RunDir, sets: Iterable[SampleSet]) -> dict[SampleSet, np.ndarray]:
-    """uint8 images of each set; each trial's file is read once."""
-    sets = list(sets)
-    whole = {
-        (backbone, seed): read_samples(run.trial(backbone, seed).samples, run.protocol)
-        for backbone, seed in {(one.backbone, one.seed) for one in sets}
-    }
-    return {one: whole[one.backbone, one.seed][one.first : one.first + one.size] for one in sets}

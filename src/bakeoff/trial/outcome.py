@@ -18,6 +18,7 @@ from bakeoff.protocol.verdict import Verdict, headline
 from bakeoff.tasks.digits import inputs
 from bakeoff.trial.code import running_code
 from bakeoff.trial.ledger import MADE_AGAIN, changed_files, sealed_files
+from bakeoff.trial.people import Judgements, judgements
 from bakeoff.trial.rundir import RunDir, read_json
 from bakeoff.trial.untrusted import refuse_links
 
@@ -112,10 +113,12 @@ def read_seal(path: Path) -> Seal:
 def verdict_of(run: RunDir) -> Verdict:
     """The rule applied to what the run directory holds; "incomplete" until all of it is there."""
     speeds, bar = step_times(run), run.protocol.judge
+    people = judgements(run) if bar.measure == "human" else None
 
     def evidence(measurement: Measurement) -> Evidence:
         training = measurement.step_time_ms.median if measurement.step_time_ms else None
-        return evidence_of(measurement, bar, speeds.get(measurement.backbone, training))
+        votes = people and people.of_trial(measurement.backbone, measurement.seed)
+        return evidence_of(measurement, bar, speeds.get(measurement.backbone, training), votes)
 
     planned = {backbone.name: run.protocol.seeds for backbone in run.protocol.backbones}
     verdict = decide(run.protocol.rule, [evidence(one) for one in measurements(run)], planned)
@@ -134,6 +137,8 @@ def verdict_of(run: RunDir) -> Verdict:
         if verdict.outcome != "incomplete":
             verdict = _without_speed_pass(verdict)
         verdict.notes.append("speed is that of the trials' own last steps: the exclusive speed pass has not run")
+    if people is not None:
+        verdict.notes.extend(_of_people(verdict, people))
     for what, values in (
         ("devices", {one.device for one in measurements(run)}),
         ("numbers of threads", {str(one.threads) for one in measurements(run)}),
@@ -144,6 +149,17 @@ def verdict_of(run: RunDir) -> Verdict:
         name = f"{measurement.backbone}-s{measurement.seed}"
         verdict.notes.extend(f"{name}: {note}" for note in measurement.notes)
     return verdict
+
+
+def _of_people(verdict: Verdict, people: Judgements) -> list[str]:
+    """What a reader should know where people decide."""
+    waits = any(seed.waits_for for one in verdict.backbones.values() for seed in one.seeds)
+    remedy = "; votes are missing: `bakeoff studio DIR`, page /judge" if waits else ""
+    return [
+        f"the protocol names human judgement as the measure of quality: {len(people.votes)} votes of "
+        f"{len(people.people)} people so far, in judgements.jsonl, which is not sealed{remedy}",
+        *people.notes,
+    ]
 
 
 def _without_speed_pass(so_far: Verdict) -> Verdict:

@@ -153,7 +153,8 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
         if finished and not damage and _finished(run):
             for trial in run.trials():
                 listen(trial.name, {"event": "already done"})
-            return sealed_verdict(run.path)[1]
+            # people may have judged since
+            return _conclude(run) if run.protocol.judge.measure == "human" else sealed_verdict(run.path)[1]
         known = read_ledger(run.path).files
         unknown = [one.name for one in run.trials() if one.done and f"trials/{one.name}/measurement.json" not in known]
         if len(unknown) > 1:  # a kill leaves at most one
@@ -178,9 +179,13 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
             _spawn(run, "speed", [], options, listen, lock)
             record(run, "speed pass", [run.speed, run.floor])
         record(run, "speed pass", [run.speed, run.floor], only_new=True)
-        _, verdict = sealed_verdict(run.path)
-        write_json(run.verdict, verdict_json(run, verdict))
-        record(run, "verdict", [run.verdict, run.overview])
+        return _conclude(run)
+
+
+def _conclude(run: RunDir) -> Verdict:
+    _, verdict = sealed_verdict(run.path)
+    write_json(run.verdict, verdict_json(run, verdict))
+    record(run, "verdict", [run.verdict, run.overview])
     return verdict
 
 
