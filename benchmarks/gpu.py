@@ -60,7 +60,8 @@ def rows(bench: Bench, names: list[str], deadline: float) -> Iterator[Row]:
 
 
 def line(row: Row) -> str:
-    value = "" if row.value is None else f"{row.value:.3g} {row.unit}".strip()
+    number = "" if row.value is None else f"{row.value:{'d' if isinstance(row.value, int) else '.3g'}}"
+    value = f"{number} {row.unit}".strip() if number else ""
     verdict = {None: "", True: "reached", False: "MISSED"}[row.passed]
     cells = (row.section, row.name, value, row.bar, verdict, row.detail.replace("|", "/"))
     return "| " + " | ".join(cells) + " |"
