@@ -15,7 +15,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from bakeoff.models.mixers import Mamba
 from bakeoff.ops import backends, dispatch, reference, selective_scan
+from benchmarks.row import Row
 from benchmarks.timing import keep_freed_memory, medians_ms, peak_extra_mb
 
 B, L, D, N = 8, 196, 256, 64
@@ -31,18 +32,6 @@ D_MODEL = 128
 # Instructions on the multiply-add ports per vector of states and token: forward 9 (the product dt A, five for
 # exp2, two for h, one for y), backward 16 (eight to make a and h again, eight for the gradients).
 FORWARD_OPS, BACKWARD_OPS = 9, 16
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table. `value` is what `bar` speaks of; `passed` is None where there is no bar."""
-
-    name: str
-    value: float | None
-    unit: str
-    bar: str = ""
-    passed: bool | None = None
-    detail: str = ""
 
 
 def scan_inputs(B: int, L: int, D: int, N: int) -> list[Tensor]:

@@ -22,16 +22,17 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 def test_dry_run_names_the_sections() -> None:
     done = run("--dry-run")
     assert done.returncode == 0
-    assert "correctness, scan, training, blocks, mamba2" in done.stdout
+    assert "correctness, scan, training, waiting, sampling, blocks, captured, mamba2" in done.stdout
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="pip install 'bakeoff[gpu]'")
 def test_toy(tmp_path: Path) -> None:
     file = tmp_path / "gpu.json"
-    done = run("--toy", "--json", str(file), "--only", "correctness", "tune", "scan", "blocks", "mamba2")
+    names = ["correctness", "tune", "scan", "waiting", "blocks", "mamba2"]
+    done = run("--toy", "--json", str(file), "--only", *names)
     assert done.returncode == 0, done.stderr
     result = json.loads(file.read_text())
-    assert {row["section"] for row in result["rows"]} == {"correctness", "tune", "scan", "blocks", "mamba-2"}
+    assert {row["section"] for row in result["rows"]} == set(names)
     assert all(row["passed"] for row in result["rows"] if row["section"] == "correctness")
     assert result["machine"]["device"] == "cpu" and result["machine"]["date"]
 
@@ -44,15 +45,25 @@ def test_a_section_that_fails_does_not_stop_the_others(monkeypatch: pytest.Monke
         raise RuntimeError("no such kernel")
 
     def good(_: object) -> list[gpu.Row]:
-        return [gpu.Row("good", "it runs", 1.0, "ms")]
+        return [gpu.Row("it runs", 1.0, "ms")]
 
     monkeypatch.setattr(gpu, "SECTIONS", {"bad": bad, "good": good})
     failed, done = gpu.rows(gpu.Bench(gpu.TOY, torch.device("cpu")), ["bad", "good"], deadline=float("inf"))
     assert failed.passed is False and "no such kernel" in gpu.line(failed)
-    assert done.name == "it runs"
+    assert (done.section, done.name) == ("good", "it runs")
+
+
+def test_the_crossover_is_where_mamba_is_faster_and_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks.gpu_sections import crossover
+
+    assert crossover({49: 1.5, 196: 1.1, 784: 0.9, 3136: 0.4}) == 784
+    assert crossover({49: 0.9, 196: 1.1, 784: 0.9}) == 784
+    assert crossover({49: 0.9, 196: 0.8}) == 49
+    assert crossover({49: 0.9, 196: 1.0}) is None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_on_the_card() -> None:
-    done = run("--only", "correctness")
+    done = run("--only", "correctness", "waiting")
     assert done.returncode == 0, done.stdout

@@ -12,7 +12,7 @@ from bakeoff.tasks import build_task
 from bakeoff.tasks.digits import TrainingSet
 from bakeoff.trial.meters import spread, trend
 from bakeoff.trial.plan import make_plan
-from bakeoff.trial.trainer import Trainer
+from bakeoff.trial.trainer import OPTIMISER_ON_DEVICE, Trainer
 from bakeoff.trial.worker import account
 
 SMALL = ["task.train_images=200", "training.batch=64", "training.steps=20"]
@@ -151,3 +151,5 @@ def test_unexplained_wall_clock_is_said() -> None:
     assert "60.0 s" in note and "10.0 s" in note
     asynchronous = {"forward and backward": 0.5, "reading losses": 4.5, "rest": 5.0}
     assert account(step, 50, asynchronous, 10.0, "cuda") == ()
+    optimising = {"forward and backward": 0.5, "reading losses": 7.0, OPTIMISER_ON_DEVICE: 2.5}
+    assert account(step, 50, optimising, 7.5, "cuda") == ()

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -102,21 +103,27 @@ def run(
     data_dir: DataOption = None,
     allow_plugins: PluginsOption = False,
     checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds between a trial's checkpoints.")] = 30.0,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="Begin no trial that, judging by the finished ones, would not end within so many."),
+    ] = None,
 ) -> None:
     """Train, measure, judge, give the verdict.
 
     Every backbone with every seed, one process per trial, seed by seed; then the speed pass.
     """
+    deadline = None if minutes is None else time.monotonic() + 60 * minutes
     from bakeoff.protocol.presets import load_protocol
 
     resolved = load_protocol(protocol, set_)
     from bakeoff.terminal import Show, show_headline, show_verdict, show_warnings
     from bakeoff.trial import runner
+    from bakeoff.trial.deadline import OutOfTime
     from bakeoff.trial.ledger import read_ledger
     from bakeoff.trial.outcome import read_seal
 
     permit(allow_plugins)
-    options = runner.Options(device_of(device), threads, data_dir, checkpoint_every, allow_plugins)
+    options = runner.Options(device_of(device), threads, data_dir, checkpoint_every, allow_plugins, deadline)
     if data_dir is not None:
         from bakeoff.data import load_mnist
 
@@ -128,10 +135,11 @@ def run(
         if progress != "none":
             show_warnings(console, read_seal(directory.path))
         verdict = runner.execute(directory, options, show)
-    except (runner.TrialFailed, runner.Interrupted, KeyboardInterrupt, OSError) as error:
+    except (runner.TrialFailed, runner.Interrupted, OutOfTime, KeyboardInterrupt, OSError) as error:
         again = ["bakeoff", *(part for part in sys.argv[1:] if part != "--resume"), "--resume"]
-        stopped = isinstance(error, (runner.Interrupted, KeyboardInterrupt))
-        happened = "Stopped. Nothing is lost" if stopped else f"bakeoff: {error}\nThe last checkpoint is whole"
+        stopped = isinstance(error, (runner.Interrupted, OutOfTime, KeyboardInterrupt))
+        why = f"Out of time: {error}" if isinstance(error, OutOfTime) else "Stopped"
+        happened = f"{why}. Nothing is lost" if stopped else f"bakeoff: {error}\nThe last checkpoint is whole"
         typer.echo(printable(f"{happened}; go on with: {shlex.join(again)}"), err=True)
         raise typer.Exit(FAILED) from None
     finally:

@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from bakeoff.data import as_images, load_mnist, mnist
-from bakeoff.flow import Guided, Trajectory, draw_times, flow_loss, solve, states
+from bakeoff.flow import CapturedSolves, Guided, Trajectory, draw_times, flow_loss, solve, states
 from bakeoff.judge import Quality, assess, calibration, load_judge
 from bakeoff.judge import fingerprint as judge_fingerprint
 from bakeoff.models import codec
@@ -77,6 +77,8 @@ def real_draws() -> list[RealDraws]:
 
 class DigitsTask:
     """MNIST under one protocol. Everything random is a function of the seed and the step alone."""
+
+    solves = CapturedSolves()  # of all tasks of this process
 
     def __init__(self, protocol: Protocol) -> None:
         self.protocol = protocol
@@ -156,8 +158,10 @@ class DigitsTask:
         x_BLC = data.x_NLC[indices_B]
         noise_BLC = _to(device, torch.randn(x_BLC.shape, generator=g))
         t_B = _to(device, draw_times(len(x_BLC), self.protocol.training.times, g))
-        hidden_B = _to(device, torch.rand(len(x_BLC), generator=g) < self.protocol.training.label_dropout)
-        labels_B = data.labels_N[indices_B].masked_fill(hidden_B, self.classes) if self.classes else None
+        labels_B = None
+        if self.classes:
+            hidden_B = _to(device, torch.rand(len(x_BLC), generator=g) < self.protocol.training.label_dropout)
+            labels_B = data.labels_N[indices_B].masked_fill(hidden_B, self.classes)
         return flow_loss(model, x_BLC, noise_BLC, t_B, labels_B)
 
     # ---- sampling and judging
@@ -192,14 +196,21 @@ class DigitsTask:
         keep_path: bool = False,
         chunk: int = 256,
     ) -> Trajectory:
-        """Integrate the noise to tokens on the model's device, at most `chunk` samples at a time."""
+        """Integrate the noise to tokens on the model's device, at most `chunk` samples at a time.
+
+        On a CUDA device a chunk of a shape that was solved before is one launch of a graph; see `flow.captured`.
+        """
         device = next(model.parameters()).device
+
+        def work(noise_BLC: Tensor, labels_B: Tensor | None) -> Trajectory:
+            field = Guided(model, labels_B, self.classes, sampling.guidance)
+            return solve(field, noise_BLC, sampling.steps, sampling.solver, keep_path=keep_path)
+
         parts: list[Trajectory] = []
         for start in range(0, len(noise_BLC), chunk):
             labels = None if labels_B is None else _to(device, labels_B[start : start + chunk])
-            field = Guided(model, labels, self.classes, sampling.guidance)
             noise = _to(device, noise_BLC[start : start + chunk])
-            parts.append(solve(field, noise, sampling.steps, sampling.solver, keep_path=keep_path))
+            parts.append(self.solves(model, (sampling, keep_path), work, noise, labels))
         path = None
         if keep_path:
             path = [torch.cat(states) for states in zip(*(part.path or [] for part in parts), strict=True)]

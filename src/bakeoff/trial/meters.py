@@ -40,7 +40,7 @@ class StepClock:
     """Milliseconds of single steps: CUDA events on a GPU, so that the step never waits; a clock elsewhere."""
 
     def __init__(self, device: torch.device) -> None:
-        self.cuda = device.type == "cuda"
+        self.device, self.cuda = device, device.type == "cuda"
         self._open: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
         self._milliseconds: list[float] = []
 
@@ -48,9 +48,10 @@ class StepClock:
     def __call__(self) -> Iterator[None]:
         if self.cuda:
             start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-            start.record()
+            stream = torch.cuda.current_stream(self.device)
+            start.record(stream)
             yield
-            end.record()
+            end.record(stream)
             self._open.append((start, end))
         else:
             started = time.perf_counter()
@@ -112,6 +113,7 @@ def environment(device: torch.device) -> dict:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": _version("numpy"),
+        "triton": _version("triton"),
         "system": platform.platform(),
         "processor": processor_name(),
         "cores": os.cpu_count(),

@@ -25,6 +25,7 @@ from bakeoff.protocol.verdict import Verdict
 from bakeoff.tasks.digits import inputs
 from bakeoff.trial import worker
 from bakeoff.trial.code import running_code
+from bakeoff.trial.deadline import SPEED_PASS_S, expected_s, require_time
 from bakeoff.trial.disk import require_room_for
 from bakeoff.trial.grids import grid, png, side_by_side
 from bakeoff.trial.ledger import MADE_AGAIN, NAME, changed_files, read_ledger, record, sealed_files, withdraw
@@ -58,6 +59,7 @@ class Options:
     data_dir: Path | None = None
     checkpoint_every_s: float = 30.0
     allow_plugins: bool = False
+    deadline: float | None = None  # of time.monotonic(): begin nothing that would end later
 
 
 def prepare(path: Path, protocol: Protocol, *, resume: bool) -> RunDir:
@@ -139,6 +141,7 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
 
     Raises:
         Interrupted: SIGINT or SIGTERM; the running trial has saved a checkpoint.
+        OutOfTime: the deadline; what was begun is done.
         BakeoffError: a trial's process refused its input.
     """
     with _terminable(), _alone(run) as lock:
@@ -165,6 +168,7 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
                 listen(trial.name, {"event": "already done"})
                 record(run, f"trial {trial.name}", sealed_files(trial.path), only_new=True)
                 continue
+            require_time(run, options.deadline, trial.name, expected_s(run, trial, options.device))
             withdraw(run, f"trial {trial.name} is run again", sealed_paths(trial))
             _spawn(run, trial.name, ["--trial", trial.backbone, str(trial.seed)], options, listen, lock)
             listen(trial.name, {"event": "measured", "measurement": trial.measurement()})
@@ -174,6 +178,7 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
                 listen("", {"event": "so far", "verdict": verdict_of(run)})
         write_overview(run)  # a kill may have come between the last trial and its picture
         if not (run.speed.is_file() and run.floor.is_file()):
+            require_time(run, options.deadline, "the speed pass", SPEED_PASS_S)
             listen("speed", {"event": "speed pass"})
             withdraw(run, "the speed pass is made again", [run.speed, run.floor])
             _spawn(run, "speed", [], options, listen, lock)

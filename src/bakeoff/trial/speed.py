@@ -13,9 +13,9 @@ from bakeoff.trial.checkpoint import load_model
 from bakeoff.trial.meters import StepClock, load_average, spread
 from bakeoff.trial.plan import make_plan
 from bakeoff.trial.rundir import RunDir
-from bakeoff.trial.trainer import Trainer
+from bakeoff.trial.trainer import REPORT_STEPS, Trainer
 
-WARM_UP = 2
+WARM_UP = 2  # of the sampler: the first call compiles its kernels, the second may capture it
 MOST_ROUNDS, FEWEST_ROUNDS = 100, 5
 SECONDS = 30.0
 SAMPLING_ROUNDS = 3
@@ -44,16 +44,17 @@ def measure_speed(
         trained = run.trial(name, seed).model
         if trained.is_file():
             trainer.model.load_state_dict(load_model(trained).model.state_dict())
-    load_before, clock = load_average(), StepClock(device)
+    load_before, clocks = load_average(), {name: StepClock(device) for name in trainers}
     times: dict[str, list[float]] = {name: [] for name in trainers}
     started, rounds = time.monotonic(), 0
     while rounds < MOST_ROUNDS + WARM_UP and (rounds < FEWEST_ROUNDS + WARM_UP or time.monotonic() - started < SECONDS):
         for name, trainer in trainers.items():
-            trainer.time_step(clock)
-            taken = clock.drain()
-            if rounds >= WARM_UP:
-                times[name] += taken
+            trainer.time_step(clocks[name])
         rounds += 1
+        if rounds % REPORT_STEPS == 0:  # as in training: a GPU that is waited for after each step idles in the next
+            for name, clock in clocks.items():
+                times[name] += clock.drain()
+    times = {name: (taken + clocks[name].drain())[WARM_UP:] for name, taken in times.items()}
 
     count = protocol.sampling.count
     noise_BLC, labels_B = (
@@ -64,12 +65,12 @@ def measure_speed(
     nfe = {}
     for trainer in trainers.values():
         trainer.model.eval()
-    for turn in range(SAMPLING_ROUNDS + 1):
+    for turn in range(WARM_UP + SAMPLING_ROUNDS):
         for name, trainer in trainers.items():
-            with clock():
+            with clocks[name]():
                 trajectory = task.sample(trainer.model, noise_BLC, labels_B, protocol.sampling)
-            taken, nfe[name] = clock.drain(), trajectory.nfe
-            if turn:
+            taken, nfe[name] = clocks[name].drain(), trajectory.nfe
+            if turn >= WARM_UP:
                 sampling[name] += [milliseconds / 1000 for milliseconds in taken]
     return {
         "device": str(device),

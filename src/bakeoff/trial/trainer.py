@@ -14,6 +14,7 @@ from bakeoff.trial.meters import StepClock, Stopwatch
 
 TIMED_STEPS = 100
 REPORT_STEPS = 10
+OPTIMISER_ON_DEVICE = "optimiser, on the device"  # while the host is ahead; on the CPU it is "optimiser"
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -38,7 +39,7 @@ class Trainer:
         seed: int,
         data: TrainingSet,
     ) -> None:
-        self.task, self.seed, self.data = task, seed, data
+        self.task, self.backbone, self.seed, self.data = task, backbone.name, seed, data
         self.protocol: Protocol = task.protocol
         recipe, self.device = self.protocol.training, data.x_NLC.device
         torch.manual_seed(derived_seed("weights", seed))
@@ -55,7 +56,7 @@ class Trainer:
         self.times_ms: list[float] = []
         self.diverged_at: int | None = None
         self.watch = Stopwatch()
-        self._clock = StepClock(self.device)
+        self._clock, self._optimiser_clock = StepClock(self.device), StepClock(self.device)
 
     def learning_rate(self, step: int) -> float:
         recipe = self.protocol.training
@@ -81,11 +82,14 @@ class Trainer:
             last = min(self.total, (first // REPORT_STEPS + 1) * REPORT_STEPS)
             stopping = False
             while self.step < last and not stopping:
-                self._one_step()
+                self.one_step()
                 stopping = stop()
             with self.watch("reading losses"):
                 losses = self.losses[first : self.step].tolist()
                 self.times_ms = (self.times_ms + self._clock.drain())[-TIMED_STEPS:]
+                optimising_ms = sum(self._optimiser_clock.drain())
+            if self.device.type == "cuda":
+                self.watch.add(OPTIMISER_ON_DEVICE, optimising_ms / 1000)
             finite = [math.isfinite(loss) for loss in losses]
             if not all(finite):
                 self.diverged_at = first + finite.index(False)
@@ -94,13 +98,14 @@ class Trainer:
                 break
         return self.step >= self.total or self.diverged_at is not None
 
-    def _one_step(self) -> None:
+    def one_step(self) -> None:
+        """One step of training, of which the host waits for nothing."""
         recipe = self.protocol.training
         with self.watch("data"):
             indices_B = self.task.batch_indices(self.seed, self.step)
         with self.watch("forward and backward"), self._clock():
             loss = self._forward_backward(indices_B)
-        with self.watch("optimiser"):
+        with self.watch("optimiser"), self._optimiser_clock():
             for group in self.optimiser.param_groups:
                 group["lr"] = self.learning_rate(self.step)
             self.scaler.unscale_(self.optimiser)

@@ -126,6 +126,7 @@ def finish(trainer: Trainer, trial: TrialDir, clock: "WallClock", widths: dict[s
     sampled = _sample_and_judge(trainer, trial, widths) if completed else None
     drift = trend(trainer.recent_losses(), trainer.protocol.steps_per_epoch) if completed else None
     step_time, accounted, wall_s = spread(trainer.times_ms), trainer.watch.seconds, clock.seconds()
+    not_captured = (why,) if (why := trainer.task.solves.why_not(trainer.model)) else ()
     return Measurement(
         backbone=trial.backbone,
         seed=trial.seed,
@@ -150,7 +151,7 @@ def finish(trainer: Trainer, trial: TrialDir, clock: "WallClock", widths: dict[s
         precision=trainer.protocol.training.precision,
         threads=torch.get_num_threads(),
         resumed=clock.resumed,
-        notes=account(step_time, trainer.step, accounted, wall_s, trainer.device.type),
+        notes=account(step_time, trainer.step, accounted, wall_s, trainer.device.type) + not_captured,
     )
 
 
@@ -186,7 +187,7 @@ def account(
     """Says so where step time x steps plus the accounted rest is not the wall-clock.
 
     A GPU works on while the host goes ahead, and is waited for wherever the host next needs a value: there the time
-    in all of `LOOP` is one.
+    in all of `LOOP` is one, and of the optimiser the device's own time is added.
     """
     if step_time is None:
         return ()
@@ -256,6 +257,9 @@ def main() -> int:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
+    device = torch.device(options.device)
+    if device.type == "cuda" and device.index is not None:  # streams, events and pinned memory are the current device's
+        torch.cuda.set_device(device)
     if options.allow_plugins:
         allow_plugins()
     try:
@@ -266,7 +270,7 @@ def main() -> int:
             backbone, seed = options.trial
             return run_trial(run, run.trial(backbone, int(seed)), options)
         task = build_task(run.protocol)
-        data = task.training_set(options.data_dir, torch.device(options.device))
+        data = task.training_set(options.data_dir, device)
         if not run.floor.is_file():
             write_json(run.floor, vars(task_floor(task, data)))
         write_json(run.speed, measure_speed(run, task, data))
