@@ -60,7 +60,7 @@ export class Controls {
     };
     /** @template T @param {T} value @param {T[]} allowed @param {T} otherwise */
     const among = (value, allowed, otherwise) => (allowed.includes(value) ? value : otherwise);
-    const usable = seeds.filter((/** @type {number} */ seed) => run_has(this.run, seed));
+    const usable = seeds.filter((/** @type {number} */ seed) => trainedAt(this.run, seed));
     const noise = Math.round(number("noise", 0, limits.noise));
     const digit = labels.length ? Math.round(number("digit", labels[3] ?? labels[0], [labels[0], labels.at(-1)])) : null;
     const seed = among(Number(asked.get("seed") ?? NaN), seeds, usable[0] ?? seeds[0]);
@@ -143,5 +143,5 @@ export class Controls {
   }
 }
 
-/** @param {any} run @param {number} seed whether any backbone has weights of this training seed */
-const run_has = (run, seed) => run.backbones.some((/** @type {any} */ one) => one.trained.includes(seed));
+/** Whether any backbone has weights of this training seed. @param {any} run @param {number} seed */
+const trainedAt = (run, seed) => run.backbones.some((/** @type {any} */ one) => one.trained.includes(seed));

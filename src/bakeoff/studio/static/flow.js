@@ -19,6 +19,7 @@ class Page {
   /** @param {any} run as the API tells it */
   constructor(run) {
     this.run = run;
+    /** @type {Uint8Array} */
     this.noise = new Uint8Array(run.side * run.side);
     this.stop = new AbortController();
     this.drawn = 0;
@@ -95,7 +96,9 @@ class Page {
         if (newest > this.transport.ready) this.transport.come(newest);
       }
     }
-    the("progress").textContent = streaming.length ? "" : "No backbone has weights of this training seed.";
+    if (signal.aborted) return;
+    if (!streaming.length) throw new Error("No backbone has weights of this training seed; choose another, or wait until one is trained.");
+    the("progress").textContent = `${this.subject} has flowed. ` + streaming.map((one) => `${one.name}: ${one.note.textContent}`).join("; ");
   }
 
   /** @param {Choice} choice @param {AbortSignal} signal */

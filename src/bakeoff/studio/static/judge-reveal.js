@@ -48,5 +48,7 @@ async function check({ commitment, salt, mapping }) {
   if (!globalThis.crypto?.subtle) return "This browser cannot compute it here; the parts are below.";
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(salt + mapping));
   const found = [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  return found === commitment ? "Computed anew in this page: it is the same." : "Computed anew in this page, it is another one: the mapping shown is not the one that was settled.";
+  return found === commitment
+    ? "Computed anew in this page: it is the same."
+    : "Computed anew in this page, it is another one: the mapping shown is not the one that was settled.";
 }

@@ -26,6 +26,6 @@ export function shortcuts(actions, tick) {
     if (OWN.some(({ keys, where }) => keys.includes(key) && at.closest(where))) return;
     if (!tick.checked && key.length === 1 && key !== " ") return;
     event.preventDefault();
-    action(event);
+    if (!event.repeat || key.length > 1) action(event); // a key held down votes once
   });
 }

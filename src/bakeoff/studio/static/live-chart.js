@@ -23,7 +23,8 @@ export function curves(lines, steps, width) {
   /** @param {number} loss */
   const up = (loss) => bottom - (bottom - MARGIN.top) * y.at(loss);
 
-  const svg = node("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": "Loss over steps, one line a trial; the table below holds the present values" });
+  const svg = node("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img" });
+  svg.setAttribute("aria-label", "Loss over steps, one line a trial; the table below holds the present values");
   for (const tick of y.ticks) {
     svg.append(node("line", { class: "grid", x1: MARGIN.left, x2: right, y1: up(tick), y2: up(tick) }),
       text(figure(tick), { x: MARGIN.left - 8, y: up(tick) + 4, "text-anchor": "end" }));
@@ -74,7 +75,10 @@ function even(from, to, count) {
 }
 
 /** @param {number} value */
-export const figure = (value) => (value !== 0 && (Math.abs(value) >= 1e4 || Math.abs(value) < 1e-3) ? value.toExponential(1) : String(Number(value.toPrecision(4))));
+export function figure(value) {
+  const size = Math.abs(value);
+  return value !== 0 && (size >= 1e4 || size < 1e-3) ? value.toExponential(1) : String(Number(value.toPrecision(4)));
+}
 
 /** @param {string} tag @param {Record<string, string|number>} attributes @returns {SVGElement} */
 function node(tag, attributes) {

@@ -22,8 +22,8 @@ function show(now) {
   the("overall").value = worked(now);
   the("left").textContent = now.done === now.planned ? "" : time(now.seconds_left);
   the("verdict-hint").hidden = !now.verdict;
-  the("parts").replaceChildren(...Object.entries(now.parts).map(([name, done]) =>
-    make("li", { className: done ? "done" : "" }, make("span", { ariaHidden: "true" }, done ? "✓" : "○"), `${name}: ${done ? "done" : "to come"}`)));
+  the("parts").replaceChildren(...Object.entries(now.parts).map(([name, done]) => make("li", { className: done ? "done" : "" },
+    make("span", { ariaHidden: "true" }, done ? "✓" : "○"), `${name}: ${done ? "done" : "to come"}`)));
   the("legend").replaceChildren(...names.map((name, index) => make("li", {}, swatch(index), String(name))));
   the("trials").replaceChildren(...now.trials.map((/** @type {any} */ trial) => row(trial, names.indexOf(trial.backbone))));
   draw();
