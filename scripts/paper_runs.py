@@ -1,0 +1,103 @@
+"""What the page of the study at full size is written from: run directories, and the GPU benchmark's output."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bakeoff.errors import BakeoffError
+from bakeoff.protocol.measurement import Measurement
+from bakeoff.protocol.verdict import Verdict
+from bakeoff.trial.ledger import verify
+from bakeoff.trial.outcome import measurements, read_seal, sealed_verdict, verdict_json
+from bakeoff.trial.rundir import RunDir, read_json
+
+MACHINE = ("device", "cuda", "torch", "triton", "python", "processor", "system")
+
+
+@dataclass
+class Run:
+    """One run directory and all that the page says of it."""
+
+    run: RunDir
+    verdict: Verdict
+
+    @classmethod
+    def open(cls, path: Path) -> "Run":
+        return cls(*sealed_verdict(path))
+
+    @property
+    def name(self) -> str:
+        return self.run.protocol.name
+
+    @cached_property
+    def measured(self) -> dict[str, Measurement]:
+        return {f"{one.backbone}-s{one.seed}": one for one in measurements(self.run)}
+
+    @property
+    def trials(self) -> list[str]:
+        return [trial.name for trial in self.run.trials()]
+
+    @property
+    def shown(self) -> Verdict:
+        """What the rule says of what is there."""
+        return self.verdict.so_far or self.verdict
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        return read_json(self.run.environment) if self.run.environment.is_file() else {}
+
+    @cached_property
+    def sampling_ms(self) -> dict[str, float]:
+        """By backbone, from the speed pass."""
+        backbones = read_json(self.run.speed)["backbones"] if self.run.speed.is_file() else {}
+        return {name: 1000 * taken["median"] for name, one in backbones.items() if (taken := one["sampling_time_s"])}
+
+    @property
+    def seed_minutes(self) -> float | None:
+        """All backbones of the first seed that all of them have finished, from start to judge."""
+        names = [backbone.name for backbone in self.run.protocol.backbones]
+        for seed in self.run.protocol.seeds:
+            done = [one for one in self.measured.values() if one.seed == seed]
+            if len(done) == len(names):
+                return sum(one.wall_s for one in done) / 60
+        return None
+
+    def losses(self, trial: str) -> list[float]:
+        lines = (self.run.path / "trials" / trial / "metrics.jsonl").read_text().splitlines()
+        return [loss for line in lines for loss in json.loads(line)["losses"] if isinstance(loss, float)]
+
+    def document(self) -> dict[str, Any]:
+        seal, found = read_seal(self.run.path), verify(self.run.path)
+        return {
+            "protocol": self.name,
+            "complete": self.verdict.outcome != "incomplete",
+            "sealed": {"at": seal.created, "code": str(seal.code), "digest": seal.digest},
+            "verify": {"outcome": found.outcome, "digest": found.digest},
+            "environment": {key: self.environment.get(key) for key in MACHINE},
+            "trials": {name: one.model_dump(mode="json") for name, one in self.measured.items()},
+            "speed": read_json(self.run.speed) if self.run.speed.is_file() else None,
+            "floor": read_json(self.run.floor) if self.run.floor.is_file() else None,
+            "verdict": verdict_json(self.run, self.verdict),
+        }
+
+
+def read_benchmark(path: Path) -> dict[str, Any]:
+    """What `python -m benchmarks.gpu --json` wrote.
+
+    Raises:
+        BakeoffError: it is something else.
+    """
+    found = read_json(path)
+    try:
+        texts = [found["machine"]["device"], found["machine"]["date"]]
+        texts += [row[key] for row in found["rows"] for key in ("name", "detail")]
+        numbers = [row["value"] for row in found["rows"]]
+    except (KeyError, TypeError):
+        texts, numbers = [None], []
+    if not all(isinstance(one, str) for one in texts) or not all(
+        isinstance(one, int | float | None) for one in numbers
+    ):
+        raise BakeoffError(f"{path}: not what `python -m benchmarks.gpu --json` writes.")
+    return found
