@@ -6,7 +6,7 @@
 
 const TYPED = "input:not([type=range], [type=radio], [type=checkbox]), select, textarea";
 const OWN = [
-  { keys: [" ", "Enter"], where: "button, a, summary, input, label" },
+  { keys: [" ", "Enter"], where: "button, a, summary, input:not([type=range]), label" },
   { keys: ["ArrowLeft", "ArrowRight", "Home", "End"], where: "input, summary" },
 ];
 const KEPT = "bakeoff-single-keys";

@@ -47,7 +47,7 @@ export class Pane {
   lack(why) {
     this.missing = why;
     this.why.hidden = !why;
-    this.why.replaceChildren(...(why ? [make("strong", {}, "Not trained yet"), make("span", {}, why)] : []));
+    this.why.replaceChildren(...(why ? [make("strong", {}, "Nothing to show"), make("span", {}, why)] : []));
     this.element.classList.toggle("lacking", why !== "");
     this.canvas.hidden = this.film.hidden = this.track.hidden = why !== "";
   }
