@@ -243,7 +243,9 @@ def test_a_full_disk_leaves_no_half_line(run: RunDir, monkeypatch: pytest.Monkey
         patch.setattr(os, "fsync", full)
         with pytest.raises(BakeoffError, match="No space left"):
             cast(run, session.id, session.shown[0], "clean")
-    assert record(run) == before
+        with pytest.raises(BakeoffError, match="No space left"):
+            begin(run, "Bob")
+    assert record(run) == before and len(hidden(run)) == 1
     assert cast(run, session.id, session.shown[0], "clean").votes
 
 
