@@ -11,6 +11,7 @@ import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -36,6 +37,7 @@ from bakeoff.tasks import build_task
 from bakeoff.tasks.digits import inputs
 from bakeoff.terminal import show_verdict, show_verification
 from bakeoff.trial.checkpoint import load_model, load_state, pack_state, save_model
+from bakeoff.trial.judging import begin, cast, judgements, resume
 from bakeoff.trial.layouts import HEADER
 from bakeoff.trial.ledger import record, sealed_files, verify
 from bakeoff.trial.outcome import sealed_verdict, verdict_json, verdict_of
@@ -44,6 +46,7 @@ from bakeoff.trial.recovery import tidy
 from bakeoff.trial.rundir import RunDir, write_json
 from bakeoff.trial.runner import write_seal
 from bakeoff.trial.samples import count_of, write_samples
+from bakeoff.trial.votelog import read_record
 
 EXAMPLES = int(os.environ.get("BAKEOFF_FUZZ", "100"))
 SMALL = ["model.d_model=8", "mixers.mamba.d_state=2", "mixers.attention.heads=2", "budget.params=4000"]
@@ -198,6 +201,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_json(run.verdict, verdict_json(run, verdict_of(run)))
     write_seal(run, make_plan(PROTOCOL))
     record(run, "all", sealed_files(run.path))
+    for who in ("Ann", "Bob"):
+        session = begin(run, who)
+        for item in session.shown[: None if who == "Ann" else 2]:
+            cast(run, session.id, item, "clean")
     return run.path
 
 
@@ -218,6 +225,19 @@ def read_run(path: Path) -> None:
     show(*sealed_verdict(path), shown)
     if refused is not None:
         raise refused
+
+
+def read_judgements(path: Path) -> None:
+    """Whatever is in the record: what holds is counted, and the next person can begin."""
+    run = RunDir(path.parent, PROTOCOL)
+    found = judgements(run)
+    assert all(note.isprintable() for note in found.notes) and len(found.agreement) == 2
+    for name in read_record(run).records:
+        with suppress(BakeoffError):
+            assert len(resume(run, name).items) == 6
+    assert begin(run, "Eve").left == 6
+    for hidden in path.parent.glob(".judging-*"):
+        hidden.unlink()
 
 
 def show(run: RunDir, verdict: Verdict, shown: Console) -> None:
@@ -307,6 +327,28 @@ def test_a_run_with_a_damaged_file_is_read_or_refused_and_mended(name: str, whol
         read_or_refuse(read_run, path)
 
     fuzz()
+
+
+def test_a_damaged_record_of_judgements_is_read(whole: Path, folder: Path) -> None:
+    path = folder / "judged" / "judgements.jsonl"
+    shutil.copytree(whole, path.parent)
+    good, hidden = (whole / path.name).read_bytes(), next(whole.glob(".judging-*"))
+
+    @BOUNDED
+    @given(damaged_bytes(good) | damaged_lines(good))
+    def fuzz(content: bytes) -> None:
+        path.write_bytes(content)
+        shutil.copyfile(hidden, path.parent / hidden.name)
+        read_judgements(path)
+
+    fuzz()
+
+
+def damaged_lines(content: bytes) -> st.SearchStrategy[bytes]:
+    """Wrong values in lines that are JSON."""
+    return damaged_document([json.loads(line) for line in content.splitlines()]).map(
+        lambda lines: b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    )
 
 
 def test_good_files_are_read(whole: Path, folder: Path) -> None:

@@ -62,6 +62,14 @@ def test_a_fault_is_found(overrides: list[str], check: str, level: str) -> None:
     assert set(found.values()) == {"ok"}
 
 
+def test_where_people_decide_the_automatic_bar_refuses_nothing() -> None:
+    found = lint(
+        load_protocol("mnist-quick", ["judge.measure=human", "judge.frechet=1", "judge.votes=6"]), COUNTS, REAL
+    )
+    (bar,) = [one for one in found if one.check == "quality bar"]
+    assert bar.level == "warning" and "the verdict waits for 6 votes a trial" in bar.message
+
+
 def test_counts_that_do_not_match_are_found() -> None:
     assert levels(counts=COUNTS | {"mamba": Counts(300_000, 49, 20_000_000)})["parameters"] == "error"
     assert levels(counts=COUNTS | {"mamba": Counts(230_000, 196, 20_000_000)})["tokens"] == "error"

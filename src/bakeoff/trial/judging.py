@@ -138,10 +138,13 @@ def begin(run: RunDir, who: str) -> Session:
         session, secret = secrets.token_hex(16), Secret(secrets.token_hex(32), mapping_text(sets))
         seed = secrets.randbelow(SEEDS)
         order, promise = shuffled(sets, seed), commitment(*secret)
-        hide(run, session, secret)
-        book.append(
-            Begun(session=session, who=who, time=now(), seed=seed, commitment=promise, items=len(sets), shown=order)
-        )
+        line = Begun(session=session, who=who, time=now(), seed=seed, commitment=promise, items=len(sets), shown=order)
+        try:
+            hide(run, session, secret)
+            book.append(line)
+        except (OSError, BakeoffError):
+            forget(run, session)
+            raise
     return Session(session, who, order, {}, run, sets)
 
 

@@ -4,6 +4,8 @@
     trials/<backbone>-s<seed>/{metrics.jsonl, resume.ckpt, resume.prev.ckpt, model.safetensors, samples.npz,
                                grid.png, measurement.json}
 
+Made after the seal, and no part of it: judgements.jsonl (people's votes, appended to), report/.
+
 A trial is done when its measurement exists.
 """
 

@@ -4,8 +4,10 @@ Writers take turns by a lock on the record itself. A line is on the disk before 
 most a torn last one, which readers skip and the next writer cuts off.
 """
 
+import errno
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -57,6 +59,7 @@ class Book:
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path, self._descriptor = path, descriptor
+        _require_file(descriptor)
         with open(descriptor, "rb", closefd=False) as file:
             content = _bounded(path, file.read(LARGEST + 1))
         self._end = content.rfind(b"\n") + 1
@@ -144,8 +147,14 @@ def _hidden(run: RunDir, session_id: str) -> Path:
 @contextmanager
 def _opened(path: Path) -> Iterator:
     """To read; a link is not followed, nor a pipe waited for."""
-    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
+        _require_file(file.fileno())
         yield file
+
+
+def _require_file(descriptor: int) -> None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError(errno.EINVAL, "not a file")
 
 
 def _bounded(path: Path, content: bytes) -> bytes:
