@@ -1,0 +1,95 @@
+"""Many clients at once, slow ones and such that leave: nobody gets an error, nobody stops the others."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from benchmarks.studio import one_flow, serving, under_load
+
+from bakeoff.studio.server import STREAMS
+from serving import stream
+
+SECONDS = float(os.environ.get("BAKEOFF_LOAD_S", "6"))  # `make load`: 30
+SPARE_MIB = 64  # what sockets, buffers and one more thread's memory may take; a leak of frames would be far more
+
+
+@pytest.fixture
+def server(run: Path) -> Iterator[tuple[str, int]]:
+    with serving(run) as served:
+        one_flow(served[0], 0)
+        yield served
+
+
+def test_twenty_clients_step_without_an_error_and_memory_stays(server: tuple[str, int]) -> None:
+    address, pid = server
+    under_load(address, pid, SECONDS / 2)  # allocators keep what they once needed
+    load = under_load(address, pid, SECONDS)
+    assert not load.errors
+    assert len(load.flows) >= 20 and {flow.frames for flow in load.flows} == {3 * 11}
+    assert load.memory_mib[2] - load.memory_mib[0] < SPARE_MIB
+
+
+def test_clients_that_read_nothing_stop_nobody(server: tuple[str, int]) -> None:
+    address, _ = server
+    lazy = [asking(address, f"/api/flow?steps=50&noise={noise}") for noise in range(12)]
+    try:
+        assert one_flow(address, 77).frames == 33
+    finally:
+        for connection in lazy:
+            connection.close()
+
+
+def test_who_leaves_makes_room(server: tuple[str, int]) -> None:
+    address, _ = server
+    for _ in range(2):
+        watching = [asking(address, "/api/live") for _ in range(STREAMS)]
+        try:
+            with httpx.Client(base_url=address, timeout=30) as client:
+                assert wait_for(client, 503)
+                assert "streams are open" in client.get("/api/flow").json()["error"]
+        finally:
+            for connection in watching:
+                connection.close()
+        with httpx.Client(base_url=address, timeout=30) as client:
+            assert wait_for(client, 200)
+
+
+def wait_for(client: httpx.Client, status: int) -> bool:
+    """The server notices who comes and goes in its own time."""
+    for _ in range(100):
+        with client.stream("GET", "/api/live") as answer:
+            if answer.status_code == status:
+                return True
+        time.sleep(0.1)
+    return False
+
+
+def asking(address: str, path: str) -> socket.socket:
+    """A client that asks and never reads, with the smallest of buffers."""
+    place = urlsplit(address)
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+    connection.connect((place.hostname, place.port))
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {place.netloc}\r\n\r\n".encode())
+    return connection
+
+
+def test_ctrl_c_ends_it_with_streams_open(run: Path) -> None:
+    with serving(run) as (address, _), httpx.Client(base_url=address, timeout=30) as client:
+        assert next(stream(client, "/api/live"))[0] == "state"
+        still_open = asking(address, "/api/live")
+    still_open.close()
+
+
+def test_the_benchmark_says_what_it_measured(run: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.studio", str(run), "--seconds", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=120)
+    assert re.search(r"20 clients, 2 s: errors \| 0 ", done.stdout), done.stdout + done.stderr
