@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PARALLEL := -n auto --dist loadfile
 
-.PHONY: quick test test-reference kills fuzz setup lint sanitize simulations clean
+.PHONY: quick test test-reference kills fuzz load setup lint sanitize simulations clean
 
 quick: setup
 	$(BIN)/bakeoff run mnist-quick --resume
@@ -13,8 +13,8 @@ quick: setup
 test: setup
 	$(BIN)/python -m pytest $(PARALLEL)
 
-# The same tests with the plain PyTorch operations in place of the kernels, but for those of disks and files.
-NOT_OF_KERNELS := tests/fuzz tests/trial/test_kills.py tests/trial/test_full_disk.py
+# The same tests with the plain PyTorch operations in place of the kernels, but for those of disks, files and pages.
+NOT_OF_KERNELS := tests/fuzz tests/studio tests/trial/test_kills.py tests/trial/test_full_disk.py
 test-reference: setup
 	BAKEOFF_BACKEND=reference $(BIN)/python -m pytest $(PARALLEL) $(NOT_OF_KERNELS:%=--ignore=%)
 
@@ -25,6 +25,10 @@ kills: setup
 # The loaders of files from strangers, 5 000 damaged files of each kind (about 30 minutes; make test tries 100 of each).
 fuzz: setup
 	BAKEOFF_FUZZ=5000 $(BIN)/python -m pytest -s tests/fuzz
+
+# Twenty clients at the studio for 30 seconds, slow ones, and such that leave.
+load: setup
+	BAKEOFF_LOAD_S=30 $(BIN)/python -m pytest tests/studio/test_load.py
 
 lint: setup
 	$(BIN)/ruff format --check .

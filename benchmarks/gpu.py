@@ -29,7 +29,7 @@ import torch
 from benchmarks.gpu_sections import TOY, Bench, Sizes, blocks, correctness, mamba2, scan, tune
 from benchmarks.gpu_timing import card
 from benchmarks.gpu_training import captured_step, sampling, training, waiting
-from benchmarks.row import Row
+from benchmarks.row import TITLE, Row, line
 
 SECTIONS: dict[str, Callable[[Bench], Iterable[Row]]] = {
     "correctness": correctness,
@@ -57,14 +57,6 @@ def rows(bench: Bench, names: list[str], deadline: float) -> Iterator[Row]:
             traceback.print_exc()
             said = f"{type(error).__name__}: {error}".splitlines()[0][:300]
             yield Row("FAILED", None, "", "runs", False, said, section=name)
-
-
-def line(row: Row) -> str:
-    number = "" if row.value is None else f"{row.value:{'d' if isinstance(row.value, int) else '.3g'}}"
-    value = f"{number} {row.unit}".strip() if number else ""
-    verdict = {None: "", True: "reached", False: "MISSED"}[row.passed]
-    cells = (row.section, row.name, value, row.bar, verdict, row.detail.replace("|", "/"))
-    return "| " + " | ".join(cells) + " |"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -96,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
     bench = Bench(sizes, torch.device("cpu" if options.toy else "cuda"))
     machine = {"date": datetime.now(UTC).isoformat(timespec="seconds"), **card(bench.device)}
     print("\n".join(f"- {key}: {value}" for key, value in machine.items()))
-    print("\n| section | what | value | bar | | detail |\n|---|---|---|---|---|---|")
+    print("\n" + TITLE)
     done = []
     for row in rows(bench, names, time.monotonic() + options.seconds):
         print(line(row), flush=True)

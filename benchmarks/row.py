@@ -1,4 +1,4 @@
-"""One line of a benchmark's table."""
+"""One line of a benchmark's table, and how it is printed."""
 
 from dataclasses import dataclass
 
@@ -14,3 +14,14 @@ class Row:
     passed: bool | None = None
     detail: str = ""
     section: str = ""
+
+
+TITLE = "| what | value | bar | | detail |\n|---|---|---|---|---|"
+
+
+def line(row: Row) -> str:
+    """The row in Markdown."""
+    number = "-" if row.value is None else f"{row.value:{'d' if isinstance(row.value, int) else '.3g'}} {row.unit}"
+    verdict = {None: "", True: "reached", False: "MISSED"}[row.passed]
+    name = f"{row.section}: {row.name}" if row.section else row.name
+    return "| " + " | ".join((name, number.strip(), row.bar, verdict, row.detail.replace("|", "/"))) + " |"

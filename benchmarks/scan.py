@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from bakeoff.models.mixers import Mamba
 from bakeoff.ops import backends, dispatch, reference, selective_scan
-from benchmarks.row import Row
+from benchmarks.row import TITLE, Row, line
 from benchmarks.timing import keep_freed_memory, medians_ms, peak_extra_mb
 
 B, L, D, N = 8, 196, 256, 64
@@ -259,12 +259,6 @@ def rows(rounds: int) -> Iterator[Row]:
     yield from against_a_transformer(rounds)
 
 
-def line(row: Row) -> str:
-    value = "-" if row.value is None else f"{row.value:.3g} {row.unit}".strip()
-    verdict = {None: "", True: "reached", False: "MISSED"}[row.passed]
-    return f"{row.name:<82} {value:>10}  {row.bar:<8} {verdict:<8} {row.detail}".rstrip()
-
-
 def main() -> None:
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
@@ -274,6 +268,7 @@ def main() -> None:
     keep_freed_memory()
     torch.set_num_threads(1)
     print("; ".join(f"{b.name}: {b.detail}" for b in backends()))
+    print("\n" + TITLE)
     done = []
     for row in rows(options.rounds):
         print(line(row), flush=True)

@@ -21,7 +21,7 @@ from statistics import median
 from typing import NamedTuple
 from urllib.request import urlopen
 
-from benchmarks.row import Row
+from benchmarks.row import TITLE, Row, line
 
 CLIENTS, STEPS, REPEATS, MIB = 20, 10, 10, 1 << 20
 FIRST_FRAME_MS, FLOW_MS = 300, 1500
@@ -127,11 +127,10 @@ def main() -> int:
     parser.add_argument("run", type=Path, help="a run directory with trained backbones")
     parser.add_argument("--seconds", type=float, default=30.0, help="of the load")
     options = parser.parse_args()
-    print("| what | value | bar | | detail |\n|---|---|---|---|---|")
+    print(TITLE)
     missed = 0
     for row in rows(options.run, options.seconds):
-        word = {None: "", True: "reached", False: "MISSED"}[row.passed]
-        print(f"| {row.name} | {row.value:.4g} {row.unit} | {row.bar} | {word} | {row.detail} |", flush=True)
+        print(line(row), flush=True)
         missed += row.passed is False
     return missed and 1
 

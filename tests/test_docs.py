@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from serving import studio
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TOO_LONG = ("bakeoff run protocols/", "bakeoff run mnist-")  # minutes each; their plans are tried instead
@@ -44,6 +46,9 @@ def test_every_command_runs(page: Path, here: Path) -> None:
             command = "bakeoff plan " + shlex.split(command)[2]
         if command in DONE:
             continue
+        if command.startswith("bakeoff studio "):  # serves until it is ended
+            with studio(here / shlex.split(command)[2]):
+                continue
         done = subprocess.run(command, shell=True, cwd=here, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         DONE.add(command)
