@@ -60,3 +60,12 @@ def test_a_run_without_weights_is_refused(smoke: Path, tmp_path: Path) -> None:
         weights.unlink()
     done = bakeoff("export", run, "--static", tmp_path / "out")
     assert done.returncode == 2 and "no backbone is trained" in done.stderr and not (tmp_path / "out").exists()
+
+
+def test_weights_that_cannot_be_read_are_told_and_nothing_is_left(smoke: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(smoke, tmp_path / "run"))
+    for weights in run.rglob("model.safetensors"):
+        weights.write_bytes(b"no weights")
+    done = bakeoff("export", run, "--static", tmp_path / "out")
+    assert done.returncode == 2 and "no backbone can be shown: mamba: trials/mamba-s0" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

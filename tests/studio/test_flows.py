@@ -17,9 +17,11 @@ from PIL import Image
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.presets import load_protocol
 from bakeoff.protocol.schema import Sampling
-from bakeoff.studio.flows import Query
+from bakeoff.studio.query import Query
+from bakeoff.tasks.digits import derived_seed
 from bakeoff.trial.checkpoint import load_model
 from bakeoff.trial.rundir import RunDir
+from bakeoff.trial.samples import read_samples
 from serving import events, studio
 
 BACKBONES = ["mamba", "transformer", "hybrid"]
@@ -37,7 +39,7 @@ def expected(run: Path, backbone: str, label: int, noise: int, sampling: Samplin
     """(S + 1, count, 28, 28), straight from the weights."""
     loaded = load_model(run / f"trials/{backbone}-s0/model.safetensors")
     task = loaded.task
-    x_BLC, labels_B = task.starting_noise(count, noise), task.sample_labels(count, label)
+    x_BLC, labels_B = task.starting_noise(count, derived_seed("studio", noise)), task.sample_labels(count, label)
     path = task.sample(loaded.model, x_BLC, labels_B, sampling, keep_path=True).path or []
     return np.stack([task.images(x).numpy() for x in path])
 
@@ -73,11 +75,21 @@ def test_a_strip_is_64_finished_samples(run: Path, client: httpx.Client) -> None
         assert np.abs((255 - tiles.astype(int)) - made).max() <= 1  # a batch of another size may round otherwise
 
 
-def test_the_noise_is_where_every_flow_begins(client: httpx.Client) -> None:
-    noise = client.get("/api/noise", params={"noise": 9}).json()["image"]
-    begins = [data["image"] for name, data in events(client, "/api/flow", noise=9, steps=1) if name == "frame"][:3]
-    assert begins == [noise] * 3
-    assert noise != client.get("/api/noise", params={"noise": 10}).json()["image"]
+def test_every_flow_begins_with_the_noise_of_its_seed(client: httpx.Client) -> None:
+    def begins(noise: int) -> set[str]:
+        return {data["image"] for name, data in events(client, "/api/flow", noise=noise, steps=1)[1:4]}
+
+    assert len(begins(9)) == 1 and begins(9) != begins(10)
+
+
+def test_what_is_judged_blind_is_not_shown_here_by_name(run: Path, client: httpx.Client) -> None:
+    opened = RunDir.open(run)
+    for name, data in events(client, "/api/strip", noise=0, trained=0):
+        if name == "strip":
+            sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(data["image"].partition(",")[2]))))
+            shown = 255 - sheet.reshape(4, 28, 16, 28).swapaxes(1, 2).reshape(64, 1, 28, 28).astype(int)
+            judged = read_samples(opened.trial(data["backbone"], 0).samples, opened.protocol).astype(int)
+            assert np.abs(shown - judged).mean((2, 3)).min() > 1
 
 
 def test_many_at_once_share_the_models_and_get_their_own_answers(address: str) -> None:
@@ -137,6 +149,11 @@ def test_nothing_but_the_pages_can_be_fetched(address: str, path: str) -> None:
     connection.endheaders()
     answer = connection.getresponse()
     assert answer.status in (400, 404) and "error" in json.loads(answer.read())
+
+
+def test_head_is_not_answered(client: httpx.Client) -> None:
+    for path in ("/api/flow", "/api/strip", "/api/live", "/api/run"):
+        assert client.head(path).status_code == 405
 
 
 def test_guidance_needs_models_that_have_seen_hidden_labels(tmp_path: Path) -> None:

@@ -76,7 +76,8 @@ def test_beyond_this_machine_a_token_is_needed(run: Path) -> None:
             first = client.get(f"/judge?token={token}&x=1")
             assert (first.status_code, first.headers["location"]) == (303, "/judge?x=1")
             cookie = first.headers["set-cookie"].lower()
-            assert "httponly" in cookie and "samesite=strict" in cookie
+            assert cookie.startswith(f"bakeoff_{port}=") and "httponly" in cookie and "samesite=lax" in cookie
+            assert token.lower() not in cookie  # other ports of this host are sent it, too
             assert client.get("/api/run").status_code == 200  # by the cookie
             evil = client.get(f"//example.org/?token={token}")
             assert evil.status_code == 303 and not evil.headers["location"].startswith("//")
@@ -84,8 +85,17 @@ def test_beyond_this_machine_a_token_is_needed(run: Path) -> None:
 
 
 def test_a_token_of_ones_own(run: Path) -> None:
-    with studio(run, "--host", "0.0.0.0", "--token", "sesame") as url:
-        assert url.endswith("?token=sesame")
+    with studio(run, "--host", "0.0.0.0", "--token", "a+b&c#d=%") as url, httpx.Client(timeout=30) as client:
+        there = url.replace("0.0.0.0", "127.0.0.1")
+        assert client.get(there).status_code == 303
+        assert client.get(there, follow_redirects=True).status_code == 200
+        assert client.get(there.partition("?")[0] + "api/run").status_code == 200
+
+
+@pytest.mark.parametrize("token", ["short", "with a space", "пароль-пароль", ""])
+def test_a_token_that_is_none_is_told(run: Path, token: str) -> None:
+    done = bakeoff("studio", run, "--port", 0, "--no-open", "--token", token)
+    assert done.returncode == 2 and "visible ASCII" in done.stderr
 
 
 def test_a_port_that_is_taken_is_told(run: Path, address: str) -> None:
@@ -111,7 +121,7 @@ def test_a_corrupt_run_gives_a_page_that_says_what_is_wrong(tmp_path: Path, dama
         page = client.get("/")
         assert page.status_code == 500 and "cannot be read" in page.text and "protocol.toml" in page.text
         assert "<script" not in page.text
-        for path in ("/api/run", "/api/flow", "/api/noise"):
+        for path in ("/api/run", "/api/flow", "/api/strip"):
             assert "protocol.toml" in client.get(path).json()["error"]
         (tmp_path / "protocol.toml").unlink()
         assert "protocol.toml" in client.get("/").text

@@ -114,10 +114,11 @@ def test_bad_votes_are_refused(client: httpx.Client) -> None:
         assert client.post(url, content=content, headers={"content-type": "application/json"}).status_code == 400
 
 
-def test_damaged_samples_are_told_without_naming_whose(smoke: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", ["samples.npz", "measurement.json"])
+def test_a_damaged_run_is_told_without_naming_whose(smoke: Path, tmp_path: Path, damaged: str) -> None:
     run = Path(shutil.copytree(smoke, tmp_path / "run"))
-    (run / "trials/mamba-s0/samples.npz").write_bytes(b"x")
+    (run / "trials/mamba-s0" / damaged).write_bytes(b"x")
     with studio(run) as url, httpx.Client(base_url=url, timeout=30) as client:
         answer = client.post("/api/judging", json={"who": "Ada"})
         assert answer.status_code == 500 and "bakeoff verify" in answer.json()["error"]
-        assert not any(name in answer.text for name in NAMES)
+        assert not any(name in answer.text for name in (*NAMES, str(run)))

@@ -99,8 +99,10 @@ def test_changes_and_problems_are_sent_and_a_late_comer_gets_everything(run: Pat
         name, state = next(events)
         assert (name, state["done"], state["trials"][2]["status"]) == ("state", 2, "training")
         assert next(stream(client, "/api/live")) == (name, state)
-        (run / "protocol.toml").rename(run / "protocol.away")
+        measured = run / "trials/mamba-s0/measurement.json"
+        kept = measured.read_text()
+        measured.write_text("{}")
         name, problem = next(events)
-        assert name == "problem" and "protocol.toml" in problem["error"]
-        (run / "protocol.away").rename(run / "protocol.toml")
+        assert name == "problem" and "not a measurement" in problem["error"]
+        measured.write_text(kept)
         assert next(events) == ("state", state)

@@ -14,8 +14,8 @@ import httpx
 import pytest
 from benchmarks.studio import one_flow, serving, under_load
 
-from bakeoff.studio.server import STREAMS
-from serving import stream
+from bakeoff.studio.streams import MOST
+from serving import stream, studio
 
 SECONDS = float(os.environ.get("BAKEOFF_LOAD_S", "6"))  # `make load`: 30
 SPARE_MIB = 64  # what sockets, buffers and one more thread's memory may take; a leak of frames would be far more
@@ -50,7 +50,7 @@ def test_clients_that_read_nothing_stop_nobody(server: tuple[str, int]) -> None:
 def test_who_leaves_makes_room(server: tuple[str, int]) -> None:
     address, _ = server
     for _ in range(2):
-        watching = [asking(address, "/api/live") for _ in range(STREAMS)]
+        watching = [asking(address, "/api/live") for _ in range(MOST)]
         try:
             with httpx.Client(base_url=address, timeout=30) as client:
                 assert wait_for(client, 503)
@@ -82,11 +82,26 @@ def asking(address: str, path: str) -> socket.socket:
     return connection
 
 
-def test_ctrl_c_ends_it_with_streams_open(run: Path) -> None:
-    with serving(run) as (address, _), httpx.Client(base_url=address, timeout=30) as client:
+def test_a_burst_gets_no_more_streams_than_there_are(server: tuple[str, int]) -> None:
+    address, _ = server
+    watching = [asking(address, "/api/live") for _ in range(MOST + 40)]
+    try:
+        firsts = []
+        for connection in watching:
+            connection.settimeout(30)
+            firsts.append(connection.recv(12))
+        assert sorted(firsts) == [b"HTTP/1.1 200"] * MOST + [b"HTTP/1.1 503"] * 40
+    finally:
+        for connection in watching:
+            connection.close()
+
+
+def test_ctrl_c_ends_it_in_good_order_with_streams_open(run: Path) -> None:
+    with studio(run) as address, httpx.Client(base_url=address, timeout=30) as client:
         assert next(stream(client, "/api/live"))[0] == "state"
-        still_open = asking(address, "/api/live")
-    still_open.close()
+        still_open = [asking(address, path) for path in ("/api/live", "/api/live", "/api/strip?steps=50", "/api/flow")]
+    for connection in still_open:
+        connection.close()
 
 
 def test_the_benchmark_says_what_it_measured(run: Path) -> None:

@@ -59,6 +59,8 @@ def answering(handler: Handler) -> Handler:
     @wraps(handler)
     async def answer(request: Request) -> Response:
         try:
+            if request.method == "HEAD":  # it would be computed all the same
+                raise HTTPException(405, "HEAD is not answered; allowed: GET.")
             return await handler(request)
         except Busy as error:
             return _said(error, 503, {"retry-after": "5"})

@@ -11,11 +11,11 @@ from typing import Any
 
 from bakeoff.errors import BakeoffError
 from bakeoff.studio.describe import describe
-from bakeoff.studio.flows import Flows, Query
+from bakeoff.studio.flows import Flows
+from bakeoff.studio.query import Query
 from bakeoff.studio.server import STATIC
 from bakeoff.trial.rundir import RunDir
 
-NOISES = 4
 ASSETS = ("*.js", "*.css", "*.svg")
 ELSEWHERE = ("judge*", "live*")  # need a server
 
@@ -23,7 +23,7 @@ ELSEWHERE = ("judge*", "live*")  # need a server
 def export_static(
     path: Path,
     out: Path,
-    noises: int = NOISES,
+    noises: int,
     device: str = "cpu",
     progress: Callable[[int, int], None] = lambda done, planned: None,
 ) -> Path:
@@ -36,6 +36,9 @@ def export_static(
     Raises:
         BakeoffError: no run with a trained backbone, or the folder holds something already.
     """
+    out = out.resolve()
+    if out == Path.cwd():
+        raise BakeoffError(f"{out}: is where you are; name a folder below it.")
     described: dict[str, Any] = {**describe(path), "noises": list(range(noises))}
     if not any(backbone["trained"] for backbone in described["backbones"]):
         raise BakeoffError(f"{path}: no backbone is trained yet; there is no flow to export.")
@@ -87,8 +90,11 @@ async def _write_flows(
         for done, (label, noise) in enumerate(wanted):
             progress(done, len(wanted))
             query = Query(label=label, noise=noise, trained=trained)
-            events = [event async for event in flows.stream(run, query)]
-            events += [event async for event in flows.strips(run, query)]
+            events = [event async for event in flows.stream(run, query) if event]
+            if not any(name == "frame" for name, _ in events):
+                reasons = "; ".join(f"{data['backbone']}: {data['why']}" for name, data in events if name == "missing")
+                raise BakeoffError(f"{path}: no backbone can be shown: {reasons}.")
+            events += [event async for event in flows.strips(run, query) if event]
             name = f"{'any' if label is None else label}-{noise}.json"
             (data / name).write_text(json.dumps(events, allow_nan=False), encoding="utf-8")
         progress(len(wanted), len(wanted))

@@ -1,69 +1,37 @@
 """Flows on demand: one noise under all backbones, step by step, from the run's checkpoints.
 
 One thread computes for everybody, a step of one backbone at a time: models are shared and never run twice at once, and
-whoever asks waits at most for one step of each other client. A client that reads slowly only delays its own next step.
+whoever asks waits at most for one step of each other client. Strips, whose steps are long, are computed one at a time,
+and let flows go first. A client that reads slowly only delays its own next step.
 """
 
 import asyncio
 import base64
+import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from bakeoff.errors import BakeoffError
-from bakeoff.flow.solver import Solver
-from bakeoff.protocol.schema import DIGIT_CLASSES, Sampling
+from bakeoff.studio.query import Query
+from bakeoff.tasks.digits import derived_seed
 from bakeoff.trial.checkpoint import Loaded, load_model
 from bakeoff.trial.grids import data_uri, tiled
 from bakeoff.trial.replay import Replay
 from bakeoff.trial.rundir import RunDir
 
-STEPS, SEEDS, GUIDANCE = 50, 2**31 - 1, 20
 STRIP, COLUMNS = 64, 16
 KEPT = 16  # models in memory
+PATIENCE_S = 0.3  # of a strip, at each step, while flows are under way
 
 Event = tuple[str, dict[str, Any]]
 T = TypeVar("T")
-
-
-class Query(BaseModel):
-    """What is asked for; the protocol's own sampling where nothing is said."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    label: Annotated[int, Field(ge=0, lt=DIGIT_CLASSES)] | None = None
-    noise: Annotated[int, Field(ge=0, le=SEEDS)] = 0
-    steps: Annotated[int, Field(ge=1, le=STEPS)] | None = None
-    solver: Solver | None = None
-    guidance: Annotated[float, Field(ge=0, le=GUIDANCE)] | None = None
-    trained: Annotated[int, Field(ge=0, le=SEEDS)] | None = None
-
-    def sampling(self, run: RunDir) -> Sampling:
-        own = run.protocol.sampling
-        guidance = own.guidance if self.guidance is None else self.guidance
-        if guidance != 1 and not run.protocol.training.label_dropout:
-            raise BakeoffError(f"guidance = {guidance:g}: these models never saw a hidden label; allowed: 1.")
-        return Sampling(
-            steps=self.steps or min(own.steps, STEPS), solver=self.solver or own.solver, guidance=guidance, count=1
-        )
-
-    def check(self, run: RunDir) -> None:
-        """Raises BakeoffError for what this run does not have."""
-        self.sampling(run)
-        self.seed(run)
-
-    def seed(self, run: RunDir) -> int:
-        seed = run.protocol.seeds[0] if self.trained is None else self.trained
-        if seed not in run.protocol.seeds:
-            raise BakeoffError(f"trained = {seed}; allowed: {', '.join(map(str, run.protocol.seeds))}.")
-        return seed
 
 
 class Flows:
@@ -76,6 +44,8 @@ class Flows:
     def __init__(self, device: str = "cpu") -> None:
         self.device = torch.device(device)
         self._thread = ThreadPoolExecutor(1, "flows")
+        self._under_way = 0  # flows, strips not counted
+        self._strip = asyncio.Lock()
         self._models: OrderedDict[tuple[Path, int, int], Loaded] = OrderedDict()  # touched by that thread alone
 
     def close(self) -> None:
@@ -83,53 +53,47 @@ class Flows:
 
     async def warm(self, run: RunDir) -> None:
         """Load what the first page will ask for, and take one step with it."""
-        async for name, _ in self.stream(run, Query(steps=1)):
-            if name == "error":
-                return
+        async for _ in self.stream(run, Query(steps=1)):
+            pass
 
-    async def noise(self, run: RunDir, query: Query) -> dict[str, str]:
-        """The starting noise as a picture, the same for every backbone."""
-        model = await self._compute(lambda: self._first(run, query.seed(run)))
-        if model is None:
-            raise BakeoffError("No backbone is trained yet.")
-        noise_BLC = model.task.starting_noise(1, query.noise)
-        return {"image": _pixels(await self._compute(lambda: model.task.images(noise_BLC.to(self.device)).numpy()))}
-
-    async def stream(self, run: RunDir, query: Query) -> AsyncIterator[Event]:
+    async def stream(self, run: RunDir, query: Query) -> AsyncGenerator[Event | None, None]:
         """One sample under every backbone, all from one noise, step by step: start, frame ..., done ..., end."""
-        replays, missing = await self._compute(lambda: self._begin(run, query, 1))
-        yield "start", {"backbones": list(replays), "steps": query.sampling(run).steps}
-        for event in missing:
-            yield "missing", event
-        for step in range(query.sampling(run).steps + 1):
+        self._under_way += 1
+        try:
+            replays, missing = await self._compute(lambda: self._begin(run, query, 1))
+            yield "start", {"backbones": list(replays), "steps": query.sampling(run).steps}
+            for event in missing:
+                yield "missing", event
+            for step in range(query.sampling(run).steps + 1):
+                for name, replay in replays.items():
+                    frame = await self._compute(lambda replay=replay: replay.images(next(replay)))
+                    yield "frame", {"backbone": name, "step": step, "image": _pixels(frame)}
             for name, replay in replays.items():
-                frame = await self._compute(lambda replay=replay: replay.images(next(replay)))
-                yield "frame", {"backbone": name, "step": step, "image": _pixels(frame)}
-        for name, replay in replays.items():
-            yield "done", {"backbone": name, "nfe": replay.nfe, "ms": _ms(replay)}
-        yield "end", {}
+                yield "done", {"backbone": name, "nfe": replay.nfe, "ms": _ms(replay)}
+            yield "end", {}
+        finally:
+            self._under_way -= 1
 
-    async def strips(self, run: RunDir, query: Query) -> AsyncIterator[Event]:
+    async def strips(self, run: RunDir, query: Query) -> AsyncGenerator[Event | None, None]:
         """64 samples of every backbone, finished, as one picture each: strip ..., end."""
         replays, _ = await self._compute(lambda: self._begin(run, query, STRIP))
         for name, replay in replays.items():
             x_BLC: Tensor | None = None
-            while (x := await self._compute(lambda replay=replay: next(replay, None))) is not None:
+            while (x := await self._patiently(lambda replay=replay: next(replay, None))) is not None:
                 x_BLC = x
             assert x_BLC is not None  # there is always the noise itself
-            image = await self._compute(lambda replay=replay, x=x_BLC: data_uri(tiled(replay.images(x), COLUMNS)))
-            yield (
-                "strip",
-                {
-                    "backbone": name,
-                    "count": STRIP,
-                    "columns": COLUMNS,
-                    "image": image,
-                    "nfe": replay.nfe,
-                    "ms": _ms(replay),
-                },
-            )
+            image = await self._patiently(lambda replay=replay, x=x_BLC: data_uri(tiled(replay.images(x), COLUMNS)))
+            shown = {"backbone": name, "count": STRIP, "columns": COLUMNS, "image": image}
+            yield "strip", {**shown, "nfe": replay.nfe, "ms": _ms(replay)}
         yield "end", {}
+
+    async def _patiently(self, work: Callable[[], T]) -> T:
+        """When no flow is under way, or after a while; one at a time."""
+        async with self._strip:
+            until = time.monotonic() + PATIENCE_S
+            while self._under_way and time.monotonic() < until:
+                await asyncio.sleep(PATIENCE_S / 10)
+            return await self._compute(work)
 
     async def _compute(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -146,17 +110,13 @@ class Flows:
                 loaded = self._model(path)
                 task = loaded.task
                 _check(run, loaded, backbone.name)
-                noise_BLC = task.starting_noise(count, query.noise)
+                # a stream of its own: the trials' samples, which are judged blind, are not shown here by name
+                noise_BLC = task.starting_noise(count, derived_seed("studio", query.noise))
                 replays[backbone.name] = Replay(loaded, noise_BLC, task.sample_labels(count, query.label), sampling)
             except BakeoffError as error:
-                missing.append({"backbone": backbone.name, "why": str(error)})
+                why = str(error).replace(f"{run.path}/", "")  # a page for others tells nothing of this machine
+                missing.append({"backbone": backbone.name, "why": why})
         return replays, missing
-
-    def _first(self, run: RunDir, seed: int) -> Loaded | None:
-        for backbone in run.protocol.backbones:
-            if (path := run.trial(backbone.name, seed).model).is_file():
-                return self._model(path)
-        return None
 
     def _model(self, path: Path) -> Loaded:
         """From memory, unless its file has changed since."""

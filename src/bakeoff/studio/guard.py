@@ -5,6 +5,7 @@ machine (DNS rebinding) is not among the hosts that are served.
 """
 
 import asyncio
+import hashlib
 import hmac
 import ipaddress
 import socket
@@ -15,7 +16,6 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-COOKIE = "bakeoff_token"
 PATIENCE_S = 30  # for a client that takes nothing of what it asked for
 HEADERS = {
     b"content-security-policy": b"default-src 'self'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
@@ -86,16 +86,27 @@ class Guard:
         if self._is_token(query.get("token")):
             rest = urlencode([(key, value) for key, value in query.multi_items() if key != "token"])
             answer = RedirectResponse("/" + scope["path"].lstrip("/") + ("?" + rest if rest else ""), 303)
-            answer.set_cookie(COOKIE, self.token, httponly=True, samesite="strict")
+            # lax: a link in somebody's mail is followed by this redirect, and has to arrive with the cookie
+            answer.set_cookie(_cookie(scope), self._ticket(), httponly=True, samesite="lax")
             return answer
-        cookie = HTTPConnection(scope).cookies.get(COOKIE)
+        cookie = HTTPConnection(scope).cookies.get(_cookie(scope), "")
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
-        if self._is_token(cookie) or self._is_token(bearer):
+        if hmac.compare_digest(cookie.encode(), self._ticket().encode()) or self._is_token(bearer):
             return None
         return _refused(401, "A token is needed; open the address that `bakeoff studio` printed.")
 
+    def _ticket(self) -> str:
+        """What the cookie holds: cookies reach every port of a host, where the token itself should not."""
+        return hashlib.sha256(f"bakeoff studio {self.token}".encode()).hexdigest()
+
     def _is_token(self, given: str | None) -> bool:
         return given is not None and self.token is not None and hmac.compare_digest(given.encode(), self.token.encode())
+
+
+def _cookie(scope: Scope) -> str:
+    """Its name; one studio does not take another's place."""
+    _, port = scope.get("server") or ("", 0)
+    return f"bakeoff_{port}"
 
 
 def _refused(status: int, reason: str) -> Response:

@@ -1,9 +1,10 @@
 """Blind judging over HTTP. Until the reveal no response holds a name, a time, or anything that differs by backbone."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
+from anyio import CapacityLimiter, to_thread
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -13,8 +14,10 @@ from bakeoff.errors import BakeoffError
 from bakeoff.studio.answers import Opened, answering, body, text
 from bakeoff.trial import judging
 from bakeoff.trial.grids import data_uri, tiled
+from bakeoff.trial.rundir import RunDir
 
 COLUMNS = 4
+WRITERS = 4  # threads that may wait for the record's lock; the others serve pages
 
 
 class Judging:
@@ -22,6 +25,7 @@ class Judging:
 
     def __init__(self, opened: Opened) -> None:
         self.opened = opened
+        self.few = CapacityLimiter(WRITERS)
 
     def routes(self) -> list[Route]:
         return [
@@ -33,34 +37,39 @@ class Judging:
 
     async def begin(self, request: Request) -> Response:
         who = text(await body(request), "who")
-        run = await self.opened()
-        return JSONResponse(await run_in_threadpool(lambda: _shown(judging.begin(run, who))), 201)
+        return await self._answer(lambda run: _shown(judging.begin(run, who)), 201)
 
     async def resume(self, request: Request) -> Response:
-        run, session = await self.opened(), request.path_params["session"]
-        return JSONResponse(await run_in_threadpool(lambda: _shown(judging.resume(run, session))))
+        session = request.path_params["session"]
+        return await self._answer(lambda run: _shown(judging.resume(run, session)))
 
     async def vote(self, request: Request) -> Response:
-        given = await body(request)
-        run, session = await self.opened(), request.path_params["session"]
-        cast = await run_in_threadpool(judging.cast, run, session, text(given, "id"), text(given, "vote"))
-        return JSONResponse({"left": cast.left})
+        given, session = await body(request), request.path_params["session"]
+        item, said = text(given, "id"), text(given, "vote")
+        return await self._answer(lambda run: {"left": judging.cast(run, session, item, said).left})
 
     async def reveal(self, request: Request) -> Response:
-        run = await self.opened()
+        session = request.path_params["session"]
+        return await self._answer(lambda run: _revealed(judging.reveal(run, session)))
+
+    async def _answer(self, work: Callable[[RunDir], dict[str, Any]], status: int = 200) -> Response:
+        """In words where the judge can mend it; what names a file or a backbone would tell whose the samples are."""
+        names: list[str] = []
         try:
-            found = await run_in_threadpool(judging.reveal, run, request.path_params["session"])
+            run = await self.opened()
+            names = [str(run.path), *(backbone.name for backbone in run.protocol.backbones)]
+            return JSONResponse(await to_thread.run_sync(work, run, limiter=self.few), status)
         except judging.StillOpen as error:
             raise HTTPException(409, str(error)) from None
-        return JSONResponse(_revealed(found))
+        except BakeoffError as error:
+            if not names or any(name in str(error) for name in names):
+                raise HTTPException(500, "This run cannot be judged as it is; `bakeoff verify` says why.") from None
+            raise
 
 
 def _shown(session: judging.Session) -> dict[str, Any]:
     """All sets at once, in the order to be shown."""
-    try:
-        items = [{"id": item.id, "image": data_uri(tiled(item.images_BHW, COLUMNS))} for item in session.items]
-    except BakeoffError:  # which names the file, and so whose samples they are
-        raise HTTPException(500, "Samples of this run cannot be read; `bakeoff verify` says which.") from None
+    items = [{"id": item.id, "image": data_uri(tiled(item.images_BHW, COLUMNS))} for item in session.items]
     return {"session": session.id, "items": items, "voted": session.votes}
 
 

@@ -1,9 +1,12 @@
 """From a run directory to a server that listens."""
 
+import logging
+import re
 import secrets
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlencode
 
 import uvicorn
 
@@ -11,14 +14,13 @@ from bakeoff.errors import BakeoffError
 from bakeoff.studio.guard import is_loopback
 from bakeoff.studio.server import Studio
 
-PORT = 8377
 SHUTDOWN_S = 1  # for streams that never end
 
 
 def serve(
     run: Path,
-    host: str = "127.0.0.1",
-    port: int = PORT,
+    host: str,
+    port: int,
     token: str | None = None,
     device: str = "cpu",
     ready: Callable[[str], None] = lambda url: None,
@@ -31,35 +33,43 @@ def serve(
         ready: called with the address to open, once it is served.
 
     Raises:
-        BakeoffError: the address cannot be listened on.
+        BakeoffError: the address cannot be listened on, or the token is none.
     """
+    if token is not None and not re.fullmatch(r"[!-~]{6,200}", token):
+        raise BakeoffError("--token: allowed are 6 to 200 visible ASCII characters without spaces.")
     if not is_loopback(host):
         token = token or secrets.token_urlsafe(24)
     listening = _listen(host, port)
     shown = f"[{host}]" if ":" in host else host
-    url = f"http://{shown}:{listening.getsockname()[1]}/" + (f"?token={token}" if token else "")
+    url = f"http://{shown}:{listening.getsockname()[1]}/" + ("?" + urlencode({"token": token}) if token else "")
+    studio = Studio(run, device)
     config = uvicorn.Config(
-        Studio(run, device).app(host, token),
+        studio.app(host, token),
         log_level="warning",
         access_log=False,
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
-    _Server(config, lambda: ready(url)).run(sockets=[listening])
+    _Server(config, lambda: ready(url), studio.streams.ending.set).run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
     """Says when it has begun to serve; from then on Ctrl-C ends it in good order."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], ending: Callable[[], None]) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._ending = ready, ending
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._ending()
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what is cut off now is no error
+        await super().shutdown(sockets)
 
 
 def _listen(host: str, port: int) -> socket.socket:

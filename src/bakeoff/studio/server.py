@@ -1,36 +1,35 @@
 """The studio's server: pages, flows, a run in progress, blind judging. It shows; what it shows is made elsewhere."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import Any
 
-from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from bakeoff.errors import BakeoffError
-from bakeoff.studio.answers import Busy, answering, failure, http_error
-from bakeoff.studio.describe import describe
-from bakeoff.studio.flows import Event, Flows, Query
+from bakeoff.studio.answers import answering, failure, http_error
+from bakeoff.studio.describe import Described
+from bakeoff.studio.flows import Event, Flows
 from bakeoff.studio.guard import Guard
 from bakeoff.studio.judging import Judging
+from bakeoff.studio.query import query_of
+from bakeoff.studio.streams import Streams
+from bakeoff.trial.outcome import as_sealed
 from bakeoff.trial.rundir import RunDir
 from bakeoff.trial.watch import Watch
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
 PAGES = {"/": "flow.html", "/judge": "judge.html", "/live": "live.html"}
-STREAMS = 64  # at once
 LOOK_EVERY_S, SIGN_OF_LIFE_S = 1.0, 15.0
 
 
@@ -39,17 +38,16 @@ class Studio:
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
         self.path, self.flows, self.watch = path, Flows(device), Watch(path)
-        self.streams = 0
+        self.described, self.streams = Described(path), Streams()
 
     def app(self, host: str = "127.0.0.1", token: str | None = None) -> Guard:
         routes = [
             *(Route(at, answering(self.page)) for at in PAGES),
             Route("/api/run", answering(self.run)),
-            Route("/api/noise", answering(self.noise)),
             Route("/api/flow", answering(self.flow)),
             Route("/api/strip", answering(self.strip)),
             Route("/api/live", answering(self.live)),
-            *Judging(self._open).routes(),
+            *Judging(self.opened).routes(),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
         handlers = {HTTPException: http_error, Exception: failure}
@@ -64,82 +62,58 @@ class Studio:
 
     async def _warm(self) -> None:
         with suppress(BakeoffError, OSError):  # the first page will say it
-            await self.flows.warm(RunDir.open(self.path))
+            await self.flows.warm(await self.opened())
+
+    async def opened(self) -> RunDir:
+        run, _ = await run_in_threadpool(as_sealed, self.path)
+        return run
 
     async def page(self, request: Request) -> Response:
         try:
-            await run_in_threadpool(RunDir.open, self.path)
+            await self.opened()
         except BakeoffError as error:
             problem = Template((HERE / "problem.html").read_text(encoding="utf-8"))
             return HTMLResponse(problem.substitute(problem=escape(str(error))), 500)
         return FileResponse(STATIC / PAGES[request.url.path])
 
     async def run(self, request: Request) -> Response:
-        return JSONResponse(await run_in_threadpool(describe, self.path))
-
-    async def noise(self, request: Request) -> Response:
-        query = _query(request)
-        return JSONResponse(await self.flows.noise(await self._open(), query))
+        return JSONResponse(await self.described.get())
 
     async def flow(self, request: Request) -> Response:
-        run, query = await self._open(), _query(request)
+        run, query = await self.opened(), query_of(request)
         query.check(run)
-        return self._stream(self.flows.stream(run, query))
+        return self.streams.answer(self.flows.stream(run, query))
 
     async def strip(self, request: Request) -> Response:
-        run, query = await self._open(), _query(request)
+        run, query = await self.opened(), query_of(request)
         query.check(run)
-        return self._stream(self.flows.strips(run, query))
+        return self.streams.answer(self.flows.strips(run, query))
 
     async def live(self, request: Request) -> Response:
-        return self._stream(self._changes())
+        return self.streams.answer(self._changes())
 
-    async def _changes(self) -> AsyncIterator[Event | None]:
+    async def _changes(self) -> AsyncGenerator[Event | None, None]:
         last: Event | None = None
         waited = 0.0
         while True:
-            try:
-                now: Event = "state", await run_in_threadpool(self.watch.state)
-            except BakeoffError as error:
-                now = "problem", {"error": str(error)}
+            now = await self._state()
             if now != last:
                 last, waited = now, 0.0
                 yield now
             elif waited >= SIGN_OF_LIFE_S:
                 waited = 0.0
                 yield None
-            await asyncio.sleep(LOOK_EVERY_S)
+            if not await self.streams.wait(LOOK_EVERY_S):
+                return
             waited += LOOK_EVERY_S
 
-    async def _open(self) -> RunDir:
-        return await run_in_threadpool(RunDir.open, self.path)
-
-    def _stream(self, events: AsyncIterator[Event | None]) -> Response:
-        if self.streams >= STREAMS:
-            raise Busy(f"{STREAMS} streams are open already; close a page or try again later.")
-
-        async def lines() -> AsyncIterator[str]:
-            self.streams += 1
-            try:
-                async for event in events:
-                    yield ": still here\n\n" if event is None else _line(*event)
-            except (BakeoffError, OSError) as error:
-                yield _line("error", {"error": str(error)})
-            finally:
-                self.streams -= 1
-
-        return StreamingResponse(lines(), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
-
-
-def _line(name: str, data: dict[str, Any]) -> str:
-    return f"event: {name}\ndata: {json.dumps(data, allow_nan=False)}\n\n"
-
-
-def _query(request: Request) -> Query:
-    try:
-        return Query.model_validate(dict(request.query_params))
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"])) or "query"
-        allowed = "" if first["type"] != "extra_forbidden" else f"; allowed: {', '.join(Query.model_fields)}"
-        raise HTTPException(400, f"{name[:80]} = {str(first['input'])[:80]!r}: {first['msg']}{allowed}.") from None
+    async def _state(self) -> Event:
+        """Of the run now; at its end with the verdict as it stands, for which people's votes may still be waited."""
+        try:
+            state = await run_in_threadpool(self.watch.state)
+            if state["finished"]:
+                described = await self.described.get()
+                state = {**state, "verdict": described["headline"], "finished": described["complete"]}
+        except BakeoffError as error:
+            return "problem", {"error": str(error)}
+        return "state", state

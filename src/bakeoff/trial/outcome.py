@@ -62,19 +62,30 @@ def sealed_verdict(path: Path) -> tuple[RunDir, Verdict]:
     return run, Verdict("deviated", None, True, results, [], notes, deviations=changes, so_far=verdict)
 
 
-def open_sealed(path: Path) -> tuple[RunDir, Seal | None, list[str]]:
-    """A run directory as it was sealed, its seal, and what has changed since."""
+def as_sealed(path: Path) -> tuple[RunDir, Seal | BakeoffError]:
+    """A run directory by its sealed protocol, and the seal; where that is no seal, by the protocol there, and why.
+
+    Raises:
+        BakeoffError: no run directory, or one in which neither protocol nor seal can be read.
+    """
     if path.is_dir():
         refuse_links(path)
     try:
         seal = read_seal(path)
     except BakeoffError as error:
-        return RunDir.open(path), None, [str(error)]
+        return RunDir.open(path), error
+    return RunDir(path, parse_protocol(seal.protocol, f"{path / 'seal.json'}")), seal
+
+
+def open_sealed(path: Path) -> tuple[RunDir, Seal | None, list[str]]:
+    """A run directory as it was sealed, its seal, and what has changed since."""
+    run, seal = as_sealed(path)
+    if isinstance(seal, BakeoffError):
+        return run, None, [str(seal)]
     try:
         changes = deviations(seal, read_toml(path / "protocol.toml"), inputs())
     except BakeoffError as error:
         changes = [str(error)]
-    run = RunDir(path, parse_protocol(seal.protocol, f"{path / 'seal.json'}"))
     read = [one for one in sealed_files(path) if one.name not in MADE_AGAIN]
     changes += [f"{name}: {problem}" for name, problem in changed_files(path, read).items()]
     changes += _other_models(run, seal)

@@ -3,6 +3,7 @@
 import time
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from bakeoff.protocol.schema import Sampling
@@ -31,6 +32,8 @@ class Replay:
     def __next__(self) -> Tensor:
         started = time.perf_counter()
         x_BLC = next(self._states)
+        if x_BLC.device.type == "cuda":
+            torch.cuda.synchronize(x_BLC.device)
         self.seconds += time.perf_counter() - started
         return x_BLC
 

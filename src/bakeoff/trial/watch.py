@@ -8,6 +8,7 @@ from typing import Any
 
 from bakeoff.errors import BakeoffError
 from bakeoff.trial.losses import read_losses
+from bakeoff.trial.outcome import as_sealed
 from bakeoff.trial.rundir import RunDir, TrialDir, read_json
 
 POINTS = 200  # of a curve
@@ -37,7 +38,7 @@ class Watch:
             return self._state
 
     def _look(self) -> dict[str, Any]:
-        run = RunDir.open(self.path)
+        run, _ = as_sealed(self.path)
         trials = [self._trial(run, trial) for trial in run.trials()]
         parts = {
             "speed pass": run.speed.is_file(),

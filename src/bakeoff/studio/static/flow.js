@@ -2,7 +2,7 @@
 /** The flow page: one noise, stepped under all backbones side by side. */
 
 import { Controls } from "./controls.js";
-import { onTones, paint, pixels } from "./draw.js";
+import { onTones, paint } from "./draw.js";
 import { shortcuts } from "./keys.js";
 import { complain, counted, make, the } from "./page.js";
 import { Pane } from "./panes.js";
@@ -59,11 +59,10 @@ class Page {
     for (const pane of this.panes.values()) pane.begin(choice.steps);
     the("progress").textContent = "";
     try {
-      await Promise.all([this.#noise(choice, signal), this.#frames(choice, signal)]);
+      await this.#frames(choice, signal);
       await new Promise((resolve) => setTimeout(resolve, REST));
       signal.throwIfAborted();
       await this.#strips(choice, signal);
-      complain();
     } catch (error) {
       if (!signal.aborted) {
         complain(error);
@@ -74,23 +73,18 @@ class Page {
   }
 
   /** @param {Choice} choice @param {AbortSignal} signal */
-  async #noise(choice, signal) {
-    this.noise = pixels(await source.noise(choice, signal));
-    if (!signal.aborted) paint(the("noise"), this.noise, this.run.side);
-  }
-
-  /** @param {Choice} choice @param {AbortSignal} signal */
   async #frames(choice, signal) {
     let streaming = [...this.panes.values()];
     for await (const [name, data] of source.flow(choice, signal)) {
       if (signal.aborted) return;
       const pane = this.panes.get(data.backbone);
+      if (name === "start") complain();
       if (name === "start") streaming = data.backbones.flatMap((/** @type {string} */ one) => this.panes.get(one) ?? []);
       if (name === "missing") pane?.lack(data.why);
       if (name === "done") pane?.done(data);
       if (name === "frame" && pane) {
-        complain();
         pane.take(data.step, data.image);
+        if (data.step === 0) this.#shared(pane.frames[0]);
         const newest = Math.min(...streaming.map((one) => one.newest));
         if (data.step === 0 && this.transport.at === 0) pane.show(0, this.subject ?? "");
         if (newest > this.transport.ready) this.transport.come(newest);
@@ -99,6 +93,12 @@ class Page {
     if (signal.aborted) return;
     if (!streaming.length) throw new Error("No backbone has weights of this training seed; choose another, or wait until one is trained.");
     the("progress").textContent = `${this.subject} has flowed. ` + streaming.map((one) => `${one.name}: ${one.note.textContent}`).join("; ");
+  }
+
+  /** What every backbone starts from. @param {Uint8Array} noise */
+  #shared(noise) {
+    this.noise = noise;
+    paint(the("noise"), noise, this.run.side);
   }
 
   /** @param {Choice} choice @param {AbortSignal} signal */

@@ -3,7 +3,8 @@
 
 import { make, swatch, the } from "./page.js";
 
-const WORDS = { clean: "clean", noise: "noise", unsure: "cannot tell" };
+/** Votes as they are called. */
+export const WORDS = { clean: "clean", noise: "noise", unsure: "cannot tell" };
 
 /** @param {number} share */
 const percent = (share) => `${Math.round(100 * share)} %`;

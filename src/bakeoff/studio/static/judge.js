@@ -6,11 +6,10 @@
 
 import { shortcuts } from "./keys.js";
 import { ask, complain, make, picture, the } from "./page.js";
-import { unveil } from "./judge-reveal.js";
+import { unveil, WORDS } from "./judge-reveal.js";
 
 /** @typedef {"clean"|"noise"|"unsure"} Vote */
 
-const WORDS = { clean: "clean", noise: "noise", unsure: "cannot tell" };
 const KEPT = "bakeoff-judging";
 
 class Judging {
@@ -54,7 +53,7 @@ class Judging {
     the("cast").max = count;
     the("cast").value = this.votes.size;
     the("samples").src = image;
-    the("samples").alt = `Set ${index + 1} of ${count}: 16 samples`;
+    the("samples").alt = `Set ${index + 1} of ${count}: samples`;
     the("last").hidden = open.length > 1 || (open.length === 1 && open[0].id !== id);
     the("previous").disabled = index === 0;
     the("next").disabled = !this.votes.has(id);

@@ -10,14 +10,6 @@ const PACE = 60; // ms between the steps of a static export, which all arrive at
 
 export const run = () => ask(exported ? "run.json" : "api/run");
 
-/** The starting noise as an image. @param {Choice} choice @param {AbortSignal} signal @returns {Promise<string>} base64 */
-export async function noise(choice, signal) {
-  if (!exported) return (await ask(`api/noise?noise=${choice.noise}`, { signal })).image;
-  const first = (await recorded(choice)).find(([name, data]) => name === "frame" && data.step === 0);
-  if (!first) throw new Error("This export holds no frames.");
-  return first[1].image;
-}
-
 /** @param {Choice} choice @param {AbortSignal} signal */
 export function flow(choice, signal) {
   return exported ? replayed(choice, signal) : ended(events(`api/flow?${query(choice)}`, signal));
