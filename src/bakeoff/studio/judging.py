@@ -1,5 +1,6 @@
 """Blind judging over HTTP. Until the reveal no response holds a name, a time, or anything that differs by backbone."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -9,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from bakeoff.errors import BakeoffError
 from bakeoff.studio.answers import Opened, answering, body, text
 from bakeoff.trial import judging
 from bakeoff.trial.grids import data_uri, tiled
+from bakeoff.trial.rundir import RunDir
 
 COLUMNS = 4
 
@@ -34,11 +35,11 @@ class Judging:
     async def begin(self, request: Request) -> Response:
         who = text(await body(request), "who")
         run = await self.opened()
-        return JSONResponse(await run_in_threadpool(lambda: _shown(judging.begin(run, who))), 201)
+        return JSONResponse(await run_in_threadpool(_shown, judging.begin, run, who), 201)
 
     async def resume(self, request: Request) -> Response:
         run, session = await self.opened(), request.path_params["session"]
-        return JSONResponse(await run_in_threadpool(lambda: _shown(judging.resume(run, session))))
+        return JSONResponse(await run_in_threadpool(_shown, judging.resume, run, session))
 
     async def vote(self, request: Request) -> Response:
         given = await body(request)
@@ -55,12 +56,13 @@ class Judging:
         return JSONResponse(_revealed(found))
 
 
-def _shown(session: judging.Session) -> dict[str, Any]:
+def _shown(session_of: Callable[[RunDir, str], judging.Session], run: RunDir, given: str) -> dict[str, Any]:
     """All sets at once, in the order to be shown."""
     try:
+        session = session_of(run, given)
         items = [{"id": item.id, "image": data_uri(tiled(item.images_BHW, COLUMNS))} for item in session.items]
-    except BakeoffError:  # which names the file, and so whose samples they are
-        raise HTTPException(500, "Samples of this run cannot be read; `bakeoff verify` says which.") from None
+    except judging.Unreadable as error:
+        raise HTTPException(500, str(error)) from None
     return {"session": session.id, "items": items, "voted": session.votes}
 
 
