@@ -9,6 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from scipy.stats import binomtest
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.blind import commitment, shuffled
 from bakeoff.protocol.people import Tally
-from bakeoff.trial import votelog
+from bakeoff.trial import locks, votelog
 from bakeoff.trial.judging import (
     SAMPLES,
     SETS,
@@ -392,6 +393,17 @@ for number in range(int(sys.argv[3])):
 def person(run: RunDir, who: str, sessions: int) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", PERSON, str(run.path), who, str(sessions)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_record_that_another_program_holds_is_waited_for_in_short(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    with votelog.writing(run):
+        monkeypatch.setattr(locks, "time", SimpleNamespace(monotonic=lambda: sum(slept), sleep=slept.append))
+        with pytest.raises(BakeoffError, match="another program is writing it; try again"):
+            begin(run, "Ann")
+    assert votelog.WAIT_S < sum(slept) < locks.WAIT_S / 2 and not record(run) and not hidden(run)
 
 
 def test_two_programs_write_one_record(run: RunDir) -> None:

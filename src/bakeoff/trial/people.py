@@ -76,10 +76,8 @@ def judgements(run: RunDir) -> Judgements:
         if again:
             notes.append(f"{name}: {again} votes left out, on sets that an earlier reveal had named")
     _, lost = images_of(run, (one.seen for one in votes.values()))
-    left_out = Counter(
-        f"{seen.backbone}-s{seen.seed}: %d votes left out: {lost[seen]}" for _, seen in votes if seen in lost
-    )
-    notes += [note % number for note, number in left_out.items()]
+    why = Counter((f"{seen.backbone}-s{seen.seed}", lost[seen]) for _, seen in votes if seen in lost)
+    notes += [f"{trial}: {number} votes left out: {reason}" for (trial, reason), number in why.items()]
     return Judgements([one for one in votes.values() if one.seen not in lost], count, notes, run)
 
 
