@@ -45,7 +45,7 @@ from bakeoff.trial.plan import make_plan
 from bakeoff.trial.recovery import tidy
 from bakeoff.trial.rundir import RunDir, write_json
 from bakeoff.trial.runner import write_seal
-from bakeoff.trial.samples import count_of, write_samples
+from bakeoff.trial.samples import write_samples
 from bakeoff.trial.votelog import read_record
 
 EXAMPLES = int(os.environ.get("BAKEOFF_FUZZ", "100"))
@@ -189,7 +189,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         trial.path.mkdir(parents=True)
         write_json(trial.measurement_file, measured(trial.backbone, trial.seed))
         trial.metrics.write_text(json.dumps({"step": 2, "lr": 0.1, "losses": [1.0, 0.9]}) + "\n")
-        write_samples(trial.samples, torch.zeros(count_of(PROTOCOL), 28, 28, dtype=torch.uint8), torch.arange(2))
+        write_samples(trial.samples, torch.zeros(PROTOCOL.samples_drawn, 28, 28, dtype=torch.uint8), torch.arange(2))
         (trial.path / "model.safetensors").write_bytes(safetensors_file())
         trial.resume.write_bytes(state_file())
     (run.path / "protocol.toml").write_text(dump_protocol(PROTOCOL))

@@ -9,16 +9,18 @@ from hypothesis import strategies as st
 
 from bakeoff.protocol.blind import Sessions, commitment, mapping_text, read_sessions, shuffled
 from bakeoff.protocol.people import VOTES, SampleSet
+from bakeoff.protocol.seal import digest
 
 NAMES = ("mamba", "transformer", "hybrid")
 TIME = "2026-01-02T03:04:05+00:00"
+ZERO = "0" * 64  # a digest
 Row = dict[str, Any]
 
 
 def lines_of(number: int, votes: list[tuple[int, str]], who: str = "Ann", finished: bool = True) -> list[Row]:
     """A session over three sets: first some votes, by place; then, if it is finished, one each and the reveal."""
     ids = [f"{number:016x}{i:016x}" for i in range(3)]
-    sets = {item: SampleSet(name, 0, 0, 16) for item, name in zip(ids, NAMES, strict=True)}
+    sets = {item: SampleSet(name, 0, 0, 16, ZERO) for item, name in zip(ids, NAMES, strict=True)}
     mapping, salt = mapping_text(sets), f"{number:064x}"
     shown, promise = shuffled(ids, number), commitment(salt, mapping)
     head = {"session": f"{number:032x}", "who": who, "time": TIME}
@@ -30,7 +32,10 @@ def lines_of(number: int, votes: list[tuple[int, str]], who: str = "Ann", finish
         | {"seed": number, "commitment": promise}
         for place, vote in first + last
     ]  # fmt: skip
-    return rows + ([{"event": "reveal"} | head | {"salt": salt, "mapping": mapping}] if finished else [])
+    votes = digest({row["item"]: row["vote"] for row in rows[1:]})
+    return rows + (
+        [{"event": "reveal"} | head | {"salt": salt, "mapping": mapping, "votes": votes}] if finished else []
+    )
 
 
 VOTED = st.lists(st.tuples(st.integers(0, 2), st.sampled_from(VOTES)), max_size=4)
@@ -68,7 +73,8 @@ def test_any_truncation_is_read_and_counts_no_session_that_is_not_finished(
     there = {json.loads(line)["session"] for line in kept.split(b"\n")[:-1] if json.loads(line)["event"] == "reveal"}
     assert not cut.unreadable
     assert finished(cut) == {name: votes for name, votes in finished(whole).items() if name in there}
-    assert len(cut.notes()) == len(cut.records) - len(there)  # each of the others is named
+    unfinished = len(cut.records) - len(there)
+    assert [note.split()[0] for note in cut.notes()] == [str(unfinished)] * bool(unfinished)  # in one note
 
 
 @given(records())
@@ -100,6 +106,8 @@ BEGIN, VOTE, LAST, REVEAL = 0, 1, 3, 4  # lines of a finished session without ch
     [
         (REVEAL, {"salt": "0" * 64}, "not what was committed to"),
         (REVEAL, {"mapping": "{}"}, "not what was committed to"),
+        (REVEAL, {"votes": "0" * 64}, "its votes are not those of its reveal"),
+        (VOTE, {"vote": "clean"}, "its votes are not those of its reveal"),
         (BEGIN, {"commitment": "0" * 64}, "of another order or another commitment"),
         (BEGIN, {"seed": 77}, "not that of its seed"),
         (BEGIN, {"items": 2}, "not as many as it says"),
@@ -144,7 +152,7 @@ def test_a_mapping_that_was_committed_to_must_still_be_one_of_the_sets_shown(sam
     if same:  # one set behind two ids
         mapping = mapping_text(sets | {first: sets[second]})
     else:  # a key twice
-        mapping = mapping_text(sets)[:-1] + f',"{third}":["mamba",0,0,16]}}'
+        mapping = mapping_text(sets)[:-1] + f',"{third}":["mamba",0,0,16,"{ZERO}"]}}'
     promise = commitment(rows[REVEAL]["salt"], mapping)
     rows = [row | ({"commitment": promise} if "commitment" in row else {}) for row in rows]
     rows[REVEAL] |= {"mapping": mapping}

@@ -70,6 +70,17 @@ def test_where_people_decide_the_automatic_bar_refuses_nothing() -> None:
     assert bar.level == "warning" and "the verdict waits for 6 votes a trial" in bar.message
 
 
+@pytest.mark.parametrize(
+    "samples,votes,said",
+    [(64, 4, "4 here, so it needs at least 1 person"), (64, 5, "4 here, so it needs at least 2 people"),
+     (256, 40, "16 here, so it needs at least 3 people"), (9, 2, "1 here, so it needs at least 2 people")],
+)  # fmt: skip
+def test_it_says_how_many_people_the_votes_take(samples: int, votes: int, said: str) -> None:
+    overrides = ["judge.measure=human", f"judge.samples={samples}", f"judge.votes={votes}", "sampling.count=8"]
+    found = lint(load_protocol("mnist-quick", overrides), COUNTS, REAL)
+    assert any(f"one person can give a trial {said}" in one.message for one in found)
+
+
 def test_counts_that_do_not_match_are_found() -> None:
     assert levels(counts=COUNTS | {"mamba": Counts(300_000, 49, 20_000_000)})["parameters"] == "error"
     assert levels(counts=COUNTS | {"mamba": Counts(230_000, 196, 20_000_000)})["tokens"] == "error"

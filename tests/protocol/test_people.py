@@ -8,12 +8,15 @@ from hypothesis import strategies as st
 
 from bakeoff.protocol.measurement import Evidence, check_votes
 from bakeoff.protocol.people import (
+    SAMPLES,
+    SETS,
     VOTES,
     Judgement,
     SampleSet,
     Tally,
     between_people,
     krippendorff_alpha,
+    places_of_sessions,
     tally,
     with_judge,
 )
@@ -50,7 +53,7 @@ def test_full_agreement_is_one_and_sameness_is_not_defined() -> None:
 
 
 def sets(count: int) -> list[SampleSet]:
-    return [SampleSet("mamba", 0, 16 * i, 16) for i in range(count)]
+    return [SampleSet("mamba", 0, 16 * i, 16, "0" * 64) for i in range(count)]
 
 
 def test_the_judge_is_compared_with_votes_that_say_something() -> None:
@@ -91,6 +94,20 @@ def test_the_bar_takes_enough_votes_and_enough_that_say_clean(votes: Tally, pass
     assert all(check.passed for check in check_votes(BAR, votes)) == passes
 
 
+def test_there_is_no_share_while_votes_are_missing() -> None:
+    shares = [check_votes(BAR, votes)[1].observed for votes in (Tally(), Tally(3), Tally(1, 3))]
+    assert shares == ["-", "-", 0.25]
+
+
+@given(st.integers(1, 400))
+def test_sets_of_sessions_are_disjoint_and_inside(samples: int) -> None:
+    sessions = places_of_sessions(samples)
+    covered = [i for places in sessions for first, size in places for i in range(first, first + size)]
+    assert covered == list(range(len(covered))) and 1 <= len(covered) <= samples
+    assert samples - len(covered) < max(SAMPLES * SETS, 1) and {len(places) for places in sessions} <= {1, SETS}
+    assert all(1 <= size <= SAMPLES for places in sessions for _, size in places)
+
+
 def evidence(name: str, seed: int, votes: Tally, completed: bool = True) -> Evidence:
     waits = f"human judgements of {name}-s{seed} ({votes.total} of 4 votes)" if completed and votes.total < 4 else None
     checks = check_votes(BAR, votes) if completed else ()
@@ -105,6 +122,8 @@ def test_the_verdict_waits_for_votes_and_then_decides() -> None:
     assert verdict.missing == ["human judgements of b-s1 (1 of 4 votes)"]
     assert headline(verdict) == "incomplete: 1 trial waits for human judgements."
     assert criteria_table(verdict)["Quality bar"]["b"] == "0 of 2 seeds pass, 1 waits for votes"
+    alone = decide(rule, [evidence(*trial, one) for trial, one in votes.items()][:3], planned)
+    assert len(alone.missing) == 1 and headline(alone) == "incomplete: 1 part of the run is missing."
     assert verdict.so_far is not None and verdict.so_far.winner == "a"  # on the seed that all votes are there for
     votes["b", 1] = Tally(0, 4)
     verdict = decide(rule, [evidence(*trial, one) for trial, one in votes.items()], planned)

@@ -52,7 +52,7 @@ def test_a_session_from_the_first_page_to_the_reveal_tells_nothing_before_it(run
     assert hashlib.sha256((told["salt"] + told["mapping"]).encode()).hexdigest() == told["commitment"]
     mapping = json.loads(told["mapping"])
     for item, unveiled in zip(items, told["items"], strict=True):
-        backbone, seed, first, size = mapping[item["id"]]
+        backbone, seed, first, size, _ = mapping[item["id"]]
         assert (unveiled["id"], unveiled["backbone"], unveiled["seed"]) == (item["id"], backbone, seed)
         opened = RunDir.open(run)
         images = read_samples(opened.trial(backbone, seed).samples, opened.protocol)[first : first + size]

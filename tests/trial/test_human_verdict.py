@@ -1,17 +1,21 @@
 """Where the protocol names human judgement, the verdict waits for votes; elsewhere they decide nothing."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from tiny_run import SETS
 
 from bakeoff.report import write_report
 from bakeoff.trial.judging import begin, cast
 from bakeoff.trial.ledger import read_ledger, verify
-from bakeoff.trial.outcome import sealed_verdict
+from bakeoff.trial.outcome import sealed_verdict, verdict_of
 from bakeoff.trial.rundir import RunDir
+from bakeoff.trial.samples import write_samples
 from command import bakeoff
 
 HUMAN = [part for one in [*SETS, "judge.measure=human", "judge.votes=2", "judge.clean=0.5"] for part in ("--set", one)]
@@ -48,7 +52,8 @@ def test_it_waits_and_says_for_what(run: RunDir) -> None:
     assert verdict["backbones"]["hybrid"]["loss"] is not None  # what was measured is shown
     shown = bakeoff("verdict", run.path).stdout
     assert "waits" in shown and "0 of 2 votes" in shown
-    assert verify(run.path).outcome == "whole"
+    found = verify(run.path)
+    assert found.outcome == "whole" and any("judgements.jsonl" in one and "not there yet" in one for one in found.notes)
 
 
 def test_an_open_session_is_not_counted(run: RunDir) -> None:
@@ -56,13 +61,15 @@ def test_an_open_session_is_not_counted(run: RunDir) -> None:
     cast(run, session.id, session.shown[0], "clean")
     _, verdict = sealed_verdict(run.path)
     assert verdict.outcome == "incomplete" and "0 of 2 votes" in verdict.missing[0]
-    assert any("not finished (1 of 2 votes)" in note for note in verdict.notes)
+    assert "1 session left out: not finished" in verdict.notes
 
 
 def test_then_people_decide(run: RunDir) -> None:
     judge(run, "Ann", "clean")
     _, verdict = sealed_verdict(run.path)
     assert (verdict.outcome, verdict.winner) == ("winner", "hybrid")  # though the automatic judge sees noise
+    sha256 = hashlib.sha256((run.path / "judgements.jsonl").read_bytes()).hexdigest()
+    assert any(sha256 in note and "outside the seal" in note for note in verify(run.path).notes)
     (seed,) = verdict.backbones["hybrid"].seeds
     assert [(check.name, check.observed, check.threshold) for check in seed.checks] == [
         ("votes", 2, 2),
@@ -72,6 +79,36 @@ def test_then_people_decide(run: RunDir) -> None:
     assert sealed_verdict(run.path)[1].outcome == "winner"  # half of them: at least
     judge(run, "Eve", "unsure")
     assert sealed_verdict(run.path)[1].outcome == "all_eliminated"
+
+
+def test_a_vote_that_was_edited_counts_no_more(run: RunDir) -> None:
+    judge(run, "Ann", "noise")
+    assert sealed_verdict(run.path)[1].outcome == "all_eliminated"
+    path = run.path / "judgements.jsonl"
+    path.write_text(path.read_text().replace('"vote": "noise"', '"vote": "clean"'))
+    _, verdict = sealed_verdict(run.path)
+    assert verdict.outcome == "incomplete"
+    assert any("its votes are not those of its reveal" in note for note in verdict.notes)
+
+
+def remade(path: Path) -> None:
+    write_samples(path, torch.zeros(32, 28, 28, dtype=torch.uint8), None)
+
+
+@pytest.mark.parametrize(
+    "change,why",
+    [
+        (remade, "are no longer those that were judged"),
+        (lambda path: path.unlink(), "cannot be read"),
+        (lambda path: path.write_bytes(b"x"), "cannot be read"),
+    ],
+)
+def test_votes_count_for_the_images_that_they_were_given_for(run: RunDir, change: Any, why: str) -> None:
+    judge(run, "Ann", "clean")
+    assert verdict_of(run).outcome == "winner"
+    change(run.trial("hybrid", 0).samples)
+    verdict = verdict_of(run)
+    assert verdict.outcome == "incomplete" and f"hybrid-s0: 2 votes left out: its samples {why}" in verdict.notes
 
 
 def test_resuming_writes_the_verdict_that_people_have_given(run: RunDir) -> None:

@@ -1,5 +1,6 @@
 """Blind judging on a real run: nothing tells whose the sets are before the last vote, and no vote is lost."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -8,24 +9,36 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import torch
 from scipy.stats import binomtest
 
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.blind import commitment, shuffled
 from bakeoff.protocol.people import Tally
-from bakeoff.trial import judging, votelog
-from bakeoff.trial.judging import SAMPLES, SETS, VOTES, Session, StillOpen, begin, cast, judgements, resume, reveal
+from bakeoff.trial import locks, votelog
+from bakeoff.trial.judging import (
+    SAMPLES,
+    SETS,
+    VOTES,
+    Session,
+    StillOpen,
+    Unreadable,
+    begin,
+    cast,
+    judgements,
+    resume,
+    reveal,
+)
 from bakeoff.trial.ledger import verify
 from bakeoff.trial.outcome import sealed_verdict
 from bakeoff.trial.people import judge_words
 from bakeoff.trial.recovery import tidy
 from bakeoff.trial.rundir import RunDir
-from bakeoff.trial.samples import read_samples
+from bakeoff.trial.samples import read_samples, write_samples
 from bakeoff.trial.untrusted import refuse_links
 
 NAMES = ("mamba", "transformer", "hybrid")
@@ -77,10 +90,11 @@ def test_the_images_are_the_samples_that_the_mapping_names(run: RunDir) -> None:
     images = {item.id: item.images_BHW for item in session.items}
     vote_all(run, session)
     mapping = json.loads(reveal(run, session.id).mapping)
-    for item, (backbone, seed, first, size) in mapping.items():
+    for item, (backbone, seed, first, size, sha256) in mapping.items():
         whole = read_samples(run.trial(backbone, seed).samples, run.protocol)
+        assert hashlib.sha256(whole[first : first + size].tobytes()).hexdigest() == sha256
         assert np.array_equal(images[item], whole[first : first + size]) and images[item].shape == (SAMPLES, 28, 28)
-    places = {name: {tuple(row[2:]) for row in mapping.values() if row[0] == name} for name in NAMES}
+    places = {name: {tuple(row[2:4]) for row in mapping.values() if row[0] == name} for name in NAMES}
     assert places == dict.fromkeys(NAMES, frozenset({(0, SAMPLES), (SAMPLES, SAMPLES)}))  # the same for every trial
 
 
@@ -98,8 +112,8 @@ def test_nothing_names_a_backbone_before_the_last_vote(run: RunDir) -> None:
 
 def test_the_order_knows_nothing_of_the_mapping(run: RunDir) -> None:
     first, sessions = [], 90
-    for _ in range(sessions):
-        session = begin(run, "Ann")
+    for number in range(sessions):
+        session = begin(run, f"Ann {number}")
         begun = json.loads(record(run).split("\n")[-2])
         assert session.shown == begun["shown"] == shuffled(begun["shown"], begun["seed"])
         secret = json.loads((run.path / f".judging-{session.id}.json").read_text())
@@ -195,9 +209,44 @@ def test_an_unknown_item_or_vote_is_refused_and_changes_nothing(run: RunDir) -> 
 
 
 def test_there_must_be_something_to_judge(run: RunDir) -> None:
-    shutil.rmtree(run.path / "trials")
-    with pytest.raises(BakeoffError, match="no trial is finished"):
+    for trial, document in [(one, json.loads(one.measurement_file.read_text())) for one in run.trials()][:2]:
+        document |= {"status": "diverged", "diverged_at_step": 3}
+        trial.measurement_file.write_text(json.dumps(document))
+    assert len(begin(run, "Ann").shown) == SETS  # of the one that completed
+    shutil.rmtree(run.trial("hybrid", 0).path)
+    with pytest.raises(BakeoffError, match="no samples to judge; of 3 trials 2 diverged and 1 are not finished"):
+        begin(run, "Bob")
+
+
+def test_samples_that_cannot_be_read_leave_nothing_behind(run: RunDir) -> None:
+    run.trial("mamba", 0).samples.write_bytes(b"x")
+    with pytest.raises(Unreadable, match="bakeoff verify") as refused:
         begin(run, "Ann")
+    assert not any(name in str(refused.value) for name in NAMES)
+    assert not record(run) and not hidden(run)
+
+
+def test_a_session_whose_samples_have_changed_is_not_shown_and_another_is_begun(run: RunDir) -> None:
+    session = begin(run, "Ann")
+    samples = run.trial("mamba", 0).samples
+    write_samples(samples, torch.zeros(64, 28, 28, dtype=torch.uint8), None)
+    with pytest.raises(Unreadable, match="2 of 6 sets"):
+        _ = resume(run, session.id).items
+    assert begin(run, "Ann").id != session.id
+
+
+def test_who_begins_again_without_a_vote_goes_on_with_the_same_session(run: RunDir) -> None:
+    session = begin(run, "Ann")
+    for who in ("Ann", "ann", "ANN "):
+        again = begin(run, who)
+        assert (again.id, again.who, again.shown) == (session.id, "Ann", session.shown)
+    other = begin(run, "Bob")
+    cast(run, session.id, session.shown[0], "clean")
+    assert len({session.id, other.id, begin(run, "Ann").id}) == 3
+    assert len(hidden(run)) == 3 and judgements(run).notes == ["3 sessions left out: not finished"]
+    (path,) = run.path.glob(f".judging-{other.id}.json")
+    path.unlink()
+    assert begin(run, "Bob").id != other.id  # what was behind it is lost
 
 
 @pytest.mark.parametrize("damage", [None, b"", b"{}", b'{"salt": "0", "mapping": "{}"}', b"[" * 100_000])
@@ -252,28 +301,33 @@ def test_a_full_disk_leaves_no_half_line(run: RunDir, monkeypatch: pytest.Monkey
 # ---- several people, several programs
 
 
-def test_a_second_session_shows_other_samples_and_what_was_named_counts_once(run: RunDir) -> None:
+def test_a_second_session_shows_other_samples_until_all_were_shown(run: RunDir) -> None:
     per_trial = 64 // (SAMPLES * SETS)  # sessions until all samples of a trial were shown
     seen = []
-    for _ in range(per_trial + 1):
+    for _ in range(per_trial):
         session = vote_all(run, begin(run, "Ann"), "clean")
-        seen.append({tuple(one[2:]) for one in json.loads(reveal(run, session.id).mapping).values()})
-    assert seen[0].isdisjoint(seen[1]) and seen[per_trial] == seen[0]
+        seen.append({tuple(one[2:4]) for one in json.loads(reveal(run, session.id).mapping).values()})
+    assert seen[0].isdisjoint(seen[1])
+    before = record(run)
+    for who in ("Ann", "ANN"):
+        with pytest.raises(BakeoffError, match=f"{who} has judged all samples of this run"):
+            begin(run, who)
+    assert record(run) == before and not hidden(run)
     found = judgements(run)
-    assert found.sessions == per_trial + 1 and len(found.votes) == per_trial * len(NAMES) * SETS
-    assert any("6 votes left out, on sets that an earlier reveal had named" in note for note in found.notes)
+    assert found.sessions == per_trial and len(found.votes) == per_trial * len(NAMES) * SETS and not found.notes
     other = vote_all(run, begin(run, "Bob"), "noise")
-    assert {tuple(one[2:]) for one in json.loads(reveal(run, other.id).mapping).values()} == seen[0]
+    assert {tuple(one[2:4]) for one in json.loads(reveal(run, other.id).mapping).values()} == seen[0]
 
 
-@given(st.integers(1, 400), st.integers(0, 40))
-def test_sets_of_a_session_are_disjoint_and_inside(samples: int, before: int) -> None:
-    places = judging.places_of_session(samples, before)
-    covered = [i for first, size in places for i in range(first, first + size)]
-    assert (
-        1 <= len(places) <= SETS and len(set(covered)) == len(covered) and 0 <= min(covered) <= max(covered) < samples
-    )
-    assert all(1 <= size <= SAMPLES for _, size in places)
+def test_what_an_open_session_shows_again_counts_once_and_capitals_make_no_other_person(run: RunDir) -> None:
+    first = begin(run, "Ann")
+    first = cast(run, first.id, first.shown[0], "clean")
+    vote_all(run, begin(run, "ann"), "noise")
+    vote_all(run, first, "clean")
+    found = judgements(run)
+    assert found.people == ["ann"] and {one.vote for one in found.votes} == {"noise"} and len(found.votes) == 6
+    assert ["6 votes left out, on sets that an earlier reveal had named" in note for note in found.notes] == [True]
+    assert found.agreement.people == (None, 1)
 
 
 def test_agreement_with_the_judge_and_between_people(run: RunDir) -> None:
@@ -328,8 +382,8 @@ from pathlib import Path
 from bakeoff.trial.judging import begin, cast
 from bakeoff.trial.rundir import RunDir
 run = RunDir.open(Path(sys.argv[1]))
-for _ in range(int(sys.argv[3])):
-    session = begin(run, sys.argv[2])
+for number in range(int(sys.argv[3])):
+    session = begin(run, f"{sys.argv[2]} {number}")
     for item in session.shown:
         cast(run, session.id, item, "noise")
         print(item, flush=True)
@@ -339,6 +393,17 @@ for _ in range(int(sys.argv[3])):
 def person(run: RunDir, who: str, sessions: int) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", PERSON, str(run.path), who, str(sessions)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_record_that_another_program_holds_is_waited_for_in_short(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    with votelog.writing(run):
+        monkeypatch.setattr(locks, "time", SimpleNamespace(monotonic=lambda: sum(slept), sleep=slept.append))
+        with pytest.raises(BakeoffError, match="another program is writing it; try again"):
+            begin(run, "Ann")
+    assert votelog.WAIT_S < sum(slept) < locks.WAIT_S / 2 and not record(run) and not hidden(run)
 
 
 def test_two_programs_write_one_record(run: RunDir) -> None:

@@ -15,7 +15,7 @@ from bakeoff.trial.checkpoint import load_state, pack_state, save_model
 from bakeoff.trial.plan import make_plan
 from bakeoff.trial.recovery import check_trial, identity, take_up, tidy
 from bakeoff.trial.rundir import RunDir, TrialDir, write_atomic, write_json
-from bakeoff.trial.samples import count_of, read_samples, write_samples
+from bakeoff.trial.samples import read_samples, write_samples
 from bakeoff.trial.trainer import Trainer
 from bakeoff.trial.worker import MetricsLog, WallClock
 
@@ -158,7 +158,7 @@ MEASURED = {
 
 def finish(run: RunDir, trial: TrialDir) -> None:
     write_json(trial.measurement_file, dict(MEASURED))
-    write_samples(trial.samples, torch.zeros(count_of(PROTOCOL), 28, 28, dtype=torch.uint8), None)
+    write_samples(trial.samples, torch.zeros(PROTOCOL.samples_drawn, 28, 28, dtype=torch.uint8), None)
     widths = PLAN.widths(BACKBONE.name)
     weights = build_task(PROTOCOL).build(BACKBONE, widths).state_dict()
     save_model(trial.model, weights, PROTOCOL, BACKBONE.name, widths)

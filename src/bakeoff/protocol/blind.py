@@ -2,15 +2,15 @@
 
     {"event": "begin", "session", "who", "time", "seed", "commitment", "items", "shown": [ids in order]}
     {"event": "vote", "session", "who", "time", "item", "vote", "order", "seed", "commitment"}
-    {"event": "reveal", "session", "who", "time", "salt", "mapping"}
+    {"event": "reveal", "session", "who", "time", "salt", "mapping", "votes"}
 
-`mapping` is the canonical JSON of {id: [backbone, seed, first sample, samples]}. The commitment, which stands in the
-first line, is SHA-256 of salt + mapping: what is behind each id is fixed before the first vote. The order shown is a
-shuffle of the sorted ids by `seed`, and so knows nothing of the mapping.
+`mapping` is the canonical JSON of {id: [backbone, seed, first sample, samples, SHA-256 of the images]}. The commitment,
+which stands in the first line, is SHA-256 of salt + mapping: what is behind each id is fixed before the first vote. The
+order shown is a shuffle of the sorted ids by `seed`, and so knows nothing of the mapping. `votes` is SHA-256 of the
+canonical JSON of {id: vote} as it was in the end.
 """
 
 import hashlib
-import json
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,6 +19,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from bakeoff.protocol.people import SampleSet, Vote
+from bakeoff.protocol.seal import canonical, digest
 
 LONGEST_NAME = 40
 MOST_ITEMS = 100_000
@@ -69,16 +70,17 @@ class Revealed(Line):
     event: Literal["reveal"] = "reveal"
     salt: Digest
     mapping: str
+    votes: Digest
 
 
 Entry = Annotated[Begun | Voted | Revealed, Field(discriminator="event")]
 ENTRY: TypeAdapter[Begun | Voted | Revealed] = TypeAdapter(Entry)
-MAPPING = TypeAdapter(dict[Id, tuple[BackboneName, Seed, Samples, Samples]])
+MAPPING = TypeAdapter(dict[Id, tuple[BackboneName, Seed, Samples, Samples, Digest]])
 
 
 def mapping_text(sets: dict[str, SampleSet]) -> str:
     """The canonical JSON of what is behind each id."""
-    return json.dumps({item: list(behind) for item, behind in sets.items()}, sort_keys=True, separators=(",", ":"))
+    return canonical({item: list(behind) for item, behind in sets.items()})
 
 
 def commitment(salt: str, mapping: str) -> str:
@@ -132,6 +134,8 @@ class Record:
         if isinstance(line, Revealed):
             if self.left:
                 raise ValueError("it was revealed before its last vote")
+            if digest(self.votes) != line.votes:
+                raise ValueError("its votes are not those of its reveal")
             self.sets, self.revealed = opened(self.begun, line.salt, line.mapping), line
             return
         if not self.left:
@@ -194,12 +198,14 @@ class Sessions:
         if self.unreadable:
             lines = ", ".join(map(str, self.unreadable[:NOTED])) + (", ..." if len(self.unreadable) > NOTED else "")
             found.append(f"lines that cannot be read: {lines}")
-        for name, record in self.records.items():
-            why = record.damage
-            if why is None and record.revealed is None:
-                why = f"not finished ({len(record.votes)} of {record.begun.items} votes)"
-            if why is not None:
-                found.append(f"session {name[:8]} of {record.begun.who} left out: {why}")
+        found += [
+            f"session {name[:8]} of {record.begun.who} left out: {record.damage}"
+            for name, record in self.records.items()
+            if record.damage is not None
+        ]
+        unfinished = sum(one.damage is None and one.revealed is None for one in self.records.values())
+        if unfinished:
+            found.append(f"{unfinished} {'session' if unfinished == 1 else 'sessions'} left out: not finished")
         return found
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from bakeoff.protocol.people import places_of_sessions
 from bakeoff.protocol.schema import Judge, Protocol, Rule
 from bakeoff.protocol.statistics import detectable, power_above, power_within
 from bakeoff.protocol.verdict import figure
@@ -48,7 +49,7 @@ def lint(protocol: Protocol, counts: Mapping[str, Counts], real: Sequence[RealDr
         *_matches(protocol, counts),
         *_outcomes(rule, seeds, len(protocol.backbones)),
         *(_power(rule, seeds, len(protocol.backbones)) if rule.evidence == "seeds" and seeds > 1 else []),
-        *_bar(protocol.judge, real),
+        *(_people(protocol) if protocol.judge.measure == "human" else _bar(protocol.judge, real)),
     ]
 
 
@@ -159,13 +160,21 @@ def _power(rule: Rule, seeds: int, backbones: int) -> list[Finding]:
     return found
 
 
+def _people(protocol: Protocol) -> list[Finding]:
+    """How many people it takes."""
+    votes = protocol.judge.votes
+    of_one = sum(len(session) for session in places_of_sessions(protocol.samples_drawn))
+    needed = -(-votes // of_one)
+    message = (
+        f"the verdict waits for {votes} {'vote' if votes == 1 else 'votes'} a trial (judge.measure, judge.votes): "
+        f"`bakeoff studio`, /judge; one person can give a trial {of_one} here, so it needs at least {needed} "
+        f"{'person' if needed == 1 else 'people'}"
+    )
+    return [Finding("quality bar", "warning", message)]
+
+
 def _bar(bar: Judge, real: Sequence[RealDraws]) -> list[Finding]:
     """Would real data pass? Distances fall with the number of samples, so the nearest measured sizes speak."""
-    if bar.measure == "human":
-        message = (
-            f"the verdict waits for {bar.votes} votes a trial (judge.measure, judge.votes): `bakeoff studio`, /judge"
-        )
-        return [Finding("quality bar", "warning", message)]
     if bar.classes > bar.samples:
         message = f"judge.classes = {bar.classes}: {bar.samples} samples cannot show so many digits"
         return [Finding("quality bar", "error", message)]

@@ -155,11 +155,11 @@ def check_bar(bar: Judge, quality: QualityFigures) -> tuple[Check, ...]:
 
 
 def check_votes(bar: Judge, votes: Tally) -> tuple[Check, ...]:
-    """The quality bar where people decide."""
-    share = votes.share or 0.0
+    """The quality bar where people decide; there is no share while votes are missing."""
+    share = votes.share if votes.total >= bar.votes else None
     return (
         Check("votes", votes.total, bar.votes, votes.total >= bar.votes),
-        Check("share clean", share, bar.clean, share >= bar.clean),
+        Check("share clean", "-" if share is None else share, bar.clean, share is not None and share >= bar.clean),
     )
 
 

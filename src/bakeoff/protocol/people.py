@@ -7,15 +7,26 @@ from typing import Literal, NamedTuple, get_args
 
 Vote = Literal["clean", "noise", "unsure"]
 VOTES: tuple[str, ...] = get_args(Vote)
+SETS = 2  # of one trial in a session
+SAMPLES = 16  # of a set
 
 
 class SampleSet(NamedTuple):
-    """Samples `first` to `first + size - 1` of one trial."""
+    """Samples `first` to `first + size - 1` of one trial, as they were shown."""
 
     backbone: str
     seed: int
     first: int
     size: int
+    sha256: str  # of the images: uint8, row by row, one after the other
+
+
+def places_of_sessions(samples: int) -> list[list[tuple[int, int]]]:
+    """First sample and size of a trial's sets, for each of the sessions that one person can hold."""
+    size = min(SAMPLES, samples)
+    sets = min(SETS, samples // size)
+    places = [(first, size) for first in range(0, samples - size + 1, size)]
+    return [places[i : i + sets] for i in range(0, len(places) - sets + 1, sets)]
 
 
 class Judgement(NamedTuple):

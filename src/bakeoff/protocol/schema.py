@@ -287,6 +287,11 @@ class Protocol(Section):
     def total_steps(self) -> int:
         return self.training.steps or (self.training.epochs or 0) * self.steps_per_epoch
 
+    @property
+    def samples_drawn(self) -> int:
+        """Of a trial: as many as the judge wants, or the grid, whichever is more."""
+        return max(self.judge.samples, self.sampling.count)
+
     def document(self) -> dict[str, Any]:
         """Every default written out, as plain values; what has no value is left out, as TOML must."""
         return self.model_dump(mode="json", exclude_none=True)

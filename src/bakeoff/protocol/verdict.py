@@ -130,7 +130,8 @@ def headline(verdict: Verdict) -> str:
         waiting = sum(seed.waits_for is not None for one in verdict.backbones.values() for seed in one.seeds)
         if waiting == len(verdict.missing):
             return f"incomplete: {waiting} {'trial waits' if waiting == 1 else 'trials wait'} for human judgements."
-        return f"incomplete: {len(verdict.missing)} parts of the run are missing."
+        parts = len(verdict.missing)
+        return f"incomplete: {parts} {'part of the run is' if parts == 1 else 'parts of the run are'} missing."
     return "inconclusive: " + "; ".join(
         f"{name}: {result.reason}" for name, result in verdict.backbones.items() if result.reason
     )

@@ -61,6 +61,8 @@ class Judging:
             return JSONResponse(await to_thread.run_sync(work, run, limiter=self.few), status)
         except judging.StillOpen as error:
             raise HTTPException(409, str(error)) from None
+        except judging.Unreadable as error:
+            raise HTTPException(500, str(error)) from None
         except BakeoffError as error:
             if not names or any(name in str(error) for name in names):
                 raise HTTPException(500, "This run cannot be judged as it is; `bakeoff verify` says why.") from None

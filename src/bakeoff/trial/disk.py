@@ -10,7 +10,7 @@ from bakeoff.models.matching import Fit
 from bakeoff.protocol.schema import Protocol
 from bakeoff.trial.plan import Plan
 from bakeoff.trial.rundir import RunDir
-from bakeoff.trial.samples import IMAGE_BYTES, count_of
+from bakeoff.trial.samples import IMAGE_BYTES
 
 RESERVE = 16 << 20  # for the small files, and so that a run does not take the last byte from others
 FLOAT_BYTES = 4
@@ -20,7 +20,7 @@ CHECKPOINTS = 3  # the newest, the one before it, and the one being written
 
 def kept_bytes(fit: Fit, protocol: Protocol) -> int:
     """What one trial leaves: weights, samples, log; an upper bound."""
-    return FLOAT_BYTES * fit.params + IMAGE_BYTES * count_of(protocol) + LOG_BYTES * protocol.total_steps
+    return FLOAT_BYTES * fit.params + IMAGE_BYTES * protocol.samples_drawn + LOG_BYTES * protocol.total_steps
 
 
 def checkpoint_bytes(fit: Fit, protocol: Protocol) -> int:

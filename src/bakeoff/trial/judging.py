@@ -6,7 +6,9 @@ from there: threads, processes and restarts see one and the same session.
 """
 
 import secrets
+from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, get_args
@@ -25,29 +27,25 @@ from bakeoff.protocol.blind import (
     mapping_text,
     shuffled,
 )
-from bakeoff.protocol.people import (
-    VOTES,
-    Agreement,
-    SampleSet,
-    Tally,
-    Vote,
-)
-from bakeoff.trial.people import Judgements, agreement, by_backbone, images_of, judgements, judgements_of
-from bakeoff.trial.rundir import RunDir
-from bakeoff.trial.samples import count_of
+from bakeoff.protocol.people import SAMPLES, SETS, VOTES, Agreement, SampleSet, Tally, Vote, places_of_sessions
+from bakeoff.protocol.seal import digest
+from bakeoff.trial.people import Judgements, agreement, by_backbone, images_of, judgements, judgements_of, sample_set
+from bakeoff.trial.rundir import RunDir, TrialDir
+from bakeoff.trial.samples import read_samples
 from bakeoff.trial.votelog import Book, Secret, forget, hide, now, read_record, secret_of, session_of, writing
 
 __all__ = [
-    "SAMPLES", "SETS", "VOTES", "Item", "Judgements", "Reveal", "RevealedItem", "Session", "StillOpen", "begin", "cast",
-    "judgements", "resume", "reveal",
+    "SAMPLES", "SETS", "VOTES", "Item", "Judgements", "Reveal", "RevealedItem", "Session", "StillOpen", "Unreadable",
+    "begin", "cast", "judgements", "resume", "reveal",
 ]  # fmt: skip
-
-SETS = 2  # of one trial in a session
-SAMPLES = 16  # of a set
 
 
 class StillOpen(BakeoffError):
     """The last vote is not cast yet."""
+
+
+class Unreadable(BakeoffError):
+    """Samples that cannot be shown; does not say whose, for somebody may be judging them."""
 
 
 class Item(NamedTuple):
@@ -78,9 +76,14 @@ class Session:
         """In the order to be shown; read when first asked for.
 
         Raises:
-            BakeoffError: samples that cannot be read.
+            Unreadable: samples that cannot be read, or are not those that the session began with.
         """
-        images = images_of(self._run, self._sets.values())
+        images, lost = images_of(self._run, self._sets.values())
+        if lost:
+            raise Unreadable(
+                f"Samples of this session cannot be read, or have changed: {len(lost)} of {len(self.shown)} sets; "
+                "`bakeoff verify` says which. Begin a new session when they are there again."
+            )
         return [Item(item, images[self._sets[item]]) for item in self.shown]
 
 
@@ -99,8 +102,8 @@ class Reveal:
         items: in the order in which they were shown.
         backbones: this session's votes by backbone, in the protocol's order.
         agreement: of this session with the automatic judge; and of all people of the run, this session included.
-        mapping: canonical JSON of id to [backbone, seed, first sample, samples]; SHA-256 of salt + mapping is the
-            commitment, which was written before the first vote.
+        mapping: canonical JSON of id to [backbone, seed, first sample, samples, SHA-256 of the images]; SHA-256 of
+            salt + mapping is the commitment, which was written before the first vote.
     """
 
     items: list[RevealedItem]
@@ -115,26 +118,31 @@ def begin(run: RunDir, who: str) -> Session:
     """A new session over every finished, completed trial, the same places of each.
 
     A person's first session shows the first samples, the next one the next: what a reveal has named is not shown
-    again, as long as there are others.
+    again. A session of the same sets that the person has left without a vote is handed back.
 
     Args:
-        who: 1 to 40 printable characters.
+        who: 1 to 40 printable characters; names that differ in capitals alone are one person.
 
     Raises:
-        BakeoffError: no trial to judge, an impossible name, or a run directory that cannot be written.
+        Unreadable: samples that cannot be read.
+        BakeoffError: no trial to judge, nothing left for this person, an impossible name, or a run directory that
+            cannot be written.
     """
     who = check_name(who)
-    trials = [trial for trial in run.trials() if trial.done and trial.measurement().status == "completed"]
-    if not trials:
-        raise BakeoffError(f"{run.path}: no trial is finished, so there is nothing to judge yet.")
+    samples = _judgeable(run)
     with writing(run) as book:
-        before = sum(record.begun.who == who for record in book.sessions.finished)
-        places = places_of_session(count_of(run.protocol), before)
-        sets = {
-            secrets.token_hex(16): SampleSet(trial.backbone, trial.seed, first, size)
-            for trial in trials
-            for first, size in places
-        }
+        holding = [record for record in book.sessions.records.values() if record.damage is None]
+        mine = [record for record in holding if record.begun.who.casefold() == who.casefold()]
+        wanted = _not_seen(run, samples, {one for record in mine for one in record.sets.values()})
+        if not wanted:
+            raise BakeoffError(f"{who} has judged all samples of this run; the next votes must be another person's.")
+        for record in mine:
+            if not record.votes:
+                with suppress(BakeoffError):  # what is behind it is lost
+                    sets = secret_of(run, record)[1]
+                    if set(sets.values()) == set(wanted):
+                        return _session(run, record, sets)
+        sets = {secrets.token_hex(16): one for one in wanted}
         session, secret = secrets.token_hex(16), Secret(secrets.token_hex(32), mapping_text(sets))
         seed = secrets.randbelow(SEEDS)
         order, promise = shuffled(sets, seed), commitment(*secret)
@@ -148,12 +156,29 @@ def begin(run: RunDir, who: str) -> Session:
     return Session(session, who, order, {}, run, sets)
 
 
-def places_of_session(samples: int, before: int) -> list[tuple[int, int]]:
-    """First sample and size of a trial's sets, for a person who has finished `before` sessions."""
-    size = min(SAMPLES, samples)
-    sets = min(SETS, samples // size)
-    block = before % (samples // (size * sets))
-    return [((block * sets + i) * size, size) for i in range(sets)]
+def _judgeable(run: RunDir) -> list[tuple[TrialDir, np.ndarray]]:
+    """Every finished, completed trial, and its samples."""
+    statuses = {trial.path: trial.measurement().status if trial.done else "not finished" for trial in run.trials()}
+    trials = [trial for trial in run.trials() if statuses[trial.path] == "completed"]
+    if not trials:
+        count = Counter(statuses.values())
+        raise BakeoffError(
+            f"{run.path}: no samples to judge; of {len(statuses)} trials {count['diverged']} diverged and "
+            f"{count['not finished']} are not finished."
+        )
+    try:
+        return [(trial, read_samples(trial.samples, run.protocol)) for trial in trials]
+    except BakeoffError:
+        raise Unreadable("Samples of this run cannot be read; `bakeoff verify` says which.") from None
+
+
+def _not_seen(run: RunDir, samples: list[tuple[TrialDir, np.ndarray]], seen: set[SampleSet]) -> list[SampleSet]:
+    """The first places of which the person has seen no set; empty if there are none."""
+    for places in places_of_sessions(run.protocol.samples_drawn):
+        sets = [sample_set(trial, samples_BHW, *place) for trial, samples_BHW in samples for place in places]
+        if seen.isdisjoint(sets):
+            return sets
+    return []
 
 
 def check_name(who: str) -> str:
@@ -223,7 +248,7 @@ def reveal(run: RunDir, session_id: str) -> Reveal:
                 _close(run, book, record, secret_of(run, record)[0])
     forget(run, session_id)
     assert record.revealed is not None
-    votes, everybody = judgements_of(record), judgements(run)
+    votes, everybody = judgements_of(record, record.begun.who), judgements(run)
     return Reveal(
         items=[
             RevealedItem(item, record.votes[item], record.sets[item].backbone, record.sets[item].seed)
@@ -250,5 +275,13 @@ def _checked(vote: str) -> Vote:
 
 def _close(run: RunDir, book: Book, record: Record, secret: Secret) -> None:
     begun = record.begun
-    book.append(Revealed(session=begun.session, who=begun.who, time=now(), salt=secret.salt, mapping=secret.mapping))
+    line = Revealed(
+        session=begun.session,
+        who=begun.who,
+        time=now(),
+        salt=secret.salt,
+        mapping=secret.mapping,
+        votes=digest(record.votes),
+    )
+    book.append(line)
     forget(run, begun.session)

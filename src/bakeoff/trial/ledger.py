@@ -23,7 +23,8 @@ LARGEST = 64 << 20
 WITHDRAWN = ""  # in place of a digest: about to be made again
 MADE_AGAIN = ("environment.json", "verdict.json", "samples.png")  # by every run that goes on
 FIRST = ("protocol.toml", "seal.json")  # recorded in the first line, once
-OUTSIDE = ("judgements.jsonl", "report")  # made after the seal; they have their own place
+JUDGEMENTS = "judgements.jsonl"
+OUTSIDE = (JUDGEMENTS, "report")  # made after the seal; they have their own place
 
 
 @dataclass
@@ -186,6 +187,8 @@ def verify(run: Path, digest: str | None = None) -> Verification:
     codes = list(dict.fromkeys(entry["code"] for entry in ledger.entries))
     if len(codes) > 1:
         found.notes.append(f"parts were made by different code: {', '.join(codes)}")
+    if _people_decide(run):
+        found.notes.append(_of_judgements(run / JUDGEMENTS))
     if ledger.damage is None:
         _check_completeness(run, ledger, found)
     if found.missing:  # a run in progress, or one that was killed, may have written these and not recorded them yet
@@ -264,6 +267,23 @@ def _planned(run: Path) -> list[str] | None:
         return [f"{trial['backbone']}-s{trial['seed']}" for trial in plan["trials"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def _people_decide(run: Path) -> bool:
+    try:
+        return json.loads((run / "seal.json").read_bytes())["protocol"]["judge"]["measure"] == "human"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def _of_judgements(path: Path) -> str:
+    rests = f"the verdict rests on {JUDGEMENTS} (judge.measure), which is outside the seal"
+    try:
+        if path.is_file() and not path.is_symlink():
+            return f"{rests}; its SHA-256, to be kept elsewhere: {file_digest(path)}"
+        return f"{rests}, and {'is no file' if path.exists() or path.is_symlink() else 'is not there yet'}"
+    except OSError as error:
+        return f"{rests}, and cannot be read ({error.strerror})"
 
 
 def _problem(run: Path, name: str, sha256: str) -> str | None:

@@ -14,16 +14,16 @@ AGAIN_S = 0.02
 
 
 @contextmanager
-def held(path: Path, busy: str) -> Iterator[int]:
+def held(path: Path, busy: str, wait_s: float = WAIT_S) -> Iterator[int]:
     """The file's descriptor, to read and write, while nobody else holds it; made if it is not there.
 
     Raises:
-        BakeoffError: `busy`, if another still holds it after ten seconds.
+        BakeoffError: `busy`, if another still holds it after `wait_s` seconds.
         OSError: it cannot be opened.
     """
     # a link there must not be followed, nor a pipe waited for
     with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)) as file:
-        deadline = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + wait_s
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,5 +1,7 @@
 """What people said of a run: the votes that count, by backbone and trial, and how far they and the judge agree."""
 
+import hashlib
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,14 +13,16 @@ from bakeoff.errors import BakeoffError
 from bakeoff.judge import load_judge, recognise
 from bakeoff.protocol.blind import Record
 from bakeoff.protocol.people import Agreement, Judgement, SampleSet, Tally, between_people, tally, with_judge
-from bakeoff.trial.rundir import RunDir
-from bakeoff.trial.samples import count_of, read_samples
+from bakeoff.trial.rundir import RunDir, TrialDir
+from bakeoff.trial.samples import read_samples
 from bakeoff.trial.votelog import read_record
 
 
 @dataclass
 class Judgements:
-    """All that people said of a run in sessions that hold; a person's first vote on a set counts, later ones do not.
+    """All that people said of a run in sessions that hold, on images that are still those that they saw.
+
+    A person's first vote on a set counts, later ones do not; names that differ in capitals alone are one person.
 
     Attributes:
         sessions: how many count.
@@ -44,7 +48,6 @@ class Judgements:
 
     @cached_property
     def agreement(self) -> Agreement:
-        """Trials whose samples cannot be read are left out of the agreement with the judge."""
         return agreement(self._run, self.votes, self.votes)
 
 
@@ -55,27 +58,31 @@ def judgements(run: RunDir) -> Judgements:
         BakeoffError: the record is no file, or too large.
     """
     sessions = read_record(run)
-    votes, notes = dict[tuple[str, SampleSet], Judgement](), sessions.notes()
+    votes, notes, names = dict[tuple[str, SampleSet], Judgement](), sessions.notes(), dict[str, str]()
     count, planned = 0, {(trial.backbone, trial.seed) for trial in run.trials()}
     for record in sessions.finished:
         name = f"session {record.begun.session[:8]} of {record.begun.who}"
         if any(
-            (one.backbone, one.seed) not in planned or not 0 < one.size <= count_of(run.protocol) - one.first
+            (one.backbone, one.seed) not in planned or not 0 < one.size <= run.protocol.samples_drawn - one.first
             for one in record.sets.values()
         ):
             notes.append(f"{name} left out: it is of trials or samples that this run does not have")
             continue
         count, again = count + 1, 0
-        for one in judgements_of(record):
+        who = names.setdefault(record.begun.who.casefold(), record.begun.who)
+        for one in judgements_of(record, who):
             again += (one.who, one.seen) in votes
             votes.setdefault((one.who, one.seen), one)
         if again:
             notes.append(f"{name}: {again} votes left out, on sets that an earlier reveal had named")
-    return Judgements(list(votes.values()), count, notes, run)
+    _, lost = images_of(run, (one.seen for one in votes.values()))
+    why = Counter((f"{seen.backbone}-s{seen.seed}", lost[seen]) for _, seen in votes if seen in lost)
+    notes += [f"{trial}: {number} votes left out: {reason}" for (trial, reason), number in why.items()]
+    return Judgements([one for one in votes.values() if one.seen not in lost], count, notes, run)
 
 
-def judgements_of(record: Record) -> list[Judgement]:
-    return [Judgement(record.begun.who, record.sets[item], record.votes[item]) for item in record.begun.shown]
+def judgements_of(record: Record, who: str) -> list[Judgement]:
+    return [Judgement(who, record.sets[item], record.votes[item]) for item in record.begun.shown]
 
 
 def by_backbone(run: RunDir, votes: Iterable[Judgement]) -> dict[str, Tally]:
@@ -92,29 +99,38 @@ def agreement(run: RunDir, votes: list[Judgement], everybody: list[Judgement]) -
 def judge_words(run: RunDir, sets: Iterable[SampleSet]) -> dict[SampleSet, str]:
     """The automatic judge's word on each set: "clean" if at least the protocol's share of its samples is recognised.
 
-    Trials whose samples cannot be read are left out.
+    Sets whose images are not there any more are left out.
     """
-    by_trial: dict[tuple[str, int], list[SampleSet]] = {}
-    for one in dict.fromkeys(sets):
-        by_trial.setdefault((one.backbone, one.seed), []).append(one)
     words = {}
-    for of_trial in by_trial.values():
-        try:
-            images = images_of(run, of_trial)
-        except BakeoffError:
-            continue
-        for one in of_trial:
-            _, probabilities_BK = load_judge().look(as_images(images[one]))
-            share = recognise(probabilities_BK)[0].double().mean().item()
-            words[one] = "clean" if share >= run.protocol.judge.recognised else "noise"
+    for one, images_BHW in images_of(run, sets)[0].items():
+        _, probabilities_BK = load_judge().look(as_images(images_BHW))
+        share = recognise(probabilities_BK)[0].double().mean().item()
+        words[one] = "clean" if share >= run.protocol.judge.recognised else "noise"
     return words
 
 
-def images_of(run: RunDir, sets: Iterable[SampleSet]) -> dict[SampleSet, np.ndarray]:
-    """uint8 images of each set; each trial's file is read once."""
-    sets = list(sets)
-    whole = {
-        (backbone, seed): read_samples(run.trial(backbone, seed).samples, run.protocol)
-        for backbone, seed in {(one.backbone, one.seed) for one in sets}
-    }
-    return {one: whole[one.backbone, one.seed][one.first : one.first + one.size] for one in sets}
+def sample_set(trial: TrialDir, samples_BHW: np.ndarray, first: int, size: int) -> SampleSet:
+    """A set of a trial's samples as they are now."""
+    sha256 = hashlib.sha256(samples_BHW[first : first + size].tobytes()).hexdigest()
+    return SampleSet(trial.backbone, trial.seed, first, size, sha256)
+
+
+def images_of(run: RunDir, sets: Iterable[SampleSet]) -> tuple[dict[SampleSet, np.ndarray], dict[SampleSet, str]]:
+    """uint8 images of the sets that are still what was shown; and of the others, what is wrong."""
+    images, lost = {}, {}
+    by_trial = defaultdict[tuple[str, int], list[SampleSet]](list)
+    for one in dict.fromkeys(sets):
+        by_trial[one.backbone, one.seed].append(one)
+    for (backbone, seed), of_trial in by_trial.items():
+        trial = run.trial(backbone, seed)
+        try:
+            samples_BHW = read_samples(trial.samples, run.protocol)
+        except BakeoffError:
+            lost |= dict.fromkeys(of_trial, "its samples cannot be read")
+            continue
+        for one in of_trial:
+            if sample_set(trial, samples_BHW, one.first, one.size) == one:
+                images[one] = samples_BHW[one.first : one.first + one.size]
+            else:
+                lost[one] = "its samples are no longer those that were judged"
+    return images, lost

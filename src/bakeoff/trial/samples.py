@@ -17,11 +17,6 @@ HEADER_ROOM = 1 << 10
 IMAGE_BYTES = SIDE * SIDE
 
 
-def count_of(protocol: Protocol) -> int:
-    """How many samples a trial draws: as many as the judge wants, or the grid, whichever is more."""
-    return max(protocol.judge.samples, protocol.sampling.count)
-
-
 def write_samples(path: Path, images_BHW: Tensor, labels_B: Tensor | None) -> None:
     labels = np.array([], np.uint8) if labels_B is None else labels_B.numpy().astype(np.uint8)
     packed = io.BytesIO()
@@ -35,7 +30,7 @@ def read_samples(path: Path, protocol: Protocol) -> np.ndarray:
     Raises:
         BakeoffError: missing, damaged, or of another size.
     """
-    expected = (count_of(protocol), SIDE, SIDE)
+    expected = (protocol.samples_drawn, SIDE, SIDE)
     try:
         with zipfile.ZipFile(path) as archive:
             packed = archive.getinfo("images.npy")

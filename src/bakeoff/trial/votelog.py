@@ -22,6 +22,7 @@ from bakeoff.trial.rundir import RunDir, sync_folder
 
 NAME = "judgements.jsonl"
 LARGEST = 64 << 20
+WAIT_S = 3.0  # a line takes milliseconds; a person waits for the answer
 
 
 def read_record(run: RunDir) -> Sessions:
@@ -90,7 +91,7 @@ def writing(run: RunDir) -> Iterator[Book]:
     path = run.path / NAME
     try:
         new = not path.exists()
-        with held(path, f"{path}: another program is writing it; try again.") as descriptor:
+        with held(path, f"{path}: another program is writing it; try again.", WAIT_S) as descriptor:
             if new:
                 sync_folder(run.path)
             yield Book(path, descriptor)

@@ -27,7 +27,7 @@ from bakeoff.trial.grids import grid, png
 from bakeoff.trial.meters import peak_memory, spread, trend
 from bakeoff.trial.plan import make_plan
 from bakeoff.trial.rundir import RunDir, TrialDir, make_folder, write_atomic, write_json
-from bakeoff.trial.samples import count_of, write_samples
+from bakeoff.trial.samples import write_samples
 from bakeoff.trial.speed import measure_speed
 from bakeoff.trial.trainer import REPORT_STEPS, Trainer
 
@@ -164,7 +164,7 @@ class Sampled(NamedTuple):
 def _sample_and_judge(trainer: Trainer, trial: TrialDir, widths: dict[str, int]) -> Sampled:
     task, protocol, model, watch = trainer.task, trainer.protocol, trainer.model, trainer.watch
     trainer.use_average()
-    count = count_of(protocol)
+    count = protocol.samples_drawn
     noise_BLC, labels_B = task.starting_noise(count, trial.seed), task.sample_labels(count)
     say(event="sampling")
     with watch("sampling"):
