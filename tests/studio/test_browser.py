@@ -150,7 +150,8 @@ def test_judging_blind_to_the_reveal(watched: Watched) -> None:
     expect(page.locator("#where")).to_have_text("1 of 6")
     page.locator("body").press("c")
     expect(page.locator("#where")).to_have_text("2 of 6")
-    page.locator("body").press("n")
+    with page.expect_response(re.compile("/votes")):
+        page.locator("body").press("n")
     page.reload()
     expect(page.locator("#where")).to_have_text("3 of 6")
     page.locator("body").press("ArrowLeft")

@@ -86,7 +86,7 @@ class Judging {
   /** @param {string} id @param {Vote} vote */
   #send(id, vote) {
     const url = `api/judging/${this.session}/votes`;
-    const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ id, vote }) };
+    const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ id, vote }), keepalive: true }; // also when the page is left at once
     this.sent = this.sent.then(() => ask(url, options)).then(() => {}, (error) => {
       this.votes.delete(id);
       this.show(this.items.findIndex((item) => item.id === id));
