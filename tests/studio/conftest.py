@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from browsing import browser  # noqa: F401
 from serving import studio
 
 

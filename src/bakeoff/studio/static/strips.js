@@ -13,7 +13,7 @@ export class Strips {
     this.place = place;
     this.side = side;
     this.rows = new Map(backbones.map(({ name }, index) => {
-      const canvas = make("canvas", { width: 1, height: 1, role: "img", ariaLabel: "" });
+      const canvas = make("canvas", { width: 1, height: 1, role: "img", hidden: true });
       const cost = make("span", { className: "cost" }, "\u00a0");
       const caption = make("figcaption", {}, make("span", { className: "named" }, swatch(index), make("span", {}, name)), cost);
       const element = make("figure", { className: "strip" }, caption, canvas);
