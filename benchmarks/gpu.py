@@ -28,7 +28,7 @@ import torch
 
 from benchmarks.gpu_sections import TOY, Bench, Sizes, blocks, correctness, mamba2, scan, tune
 from benchmarks.gpu_timing import card
-from benchmarks.gpu_training import captured_step, sampling, training, waiting
+from benchmarks.gpu_training import captured_step, compiled_step, sampling, training, waiting
 from benchmarks.row import TITLE, Row, line
 
 SECTIONS: dict[str, Callable[[Bench], Iterable[Row]]] = {
@@ -41,6 +41,7 @@ SECTIONS: dict[str, Callable[[Bench], Iterable[Row]]] = {
     "blocks": blocks,
     "captured": captured_step,
     "mamba2": mamba2,
+    "compiled": compiled_step,
 }
 MUST_PASS = ("correctness", "waiting")
 

@@ -3,12 +3,13 @@
 The package is imported where it is used: what imports Triton reads TRITON_INTERPRET, which `--toy` sets.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.gpu_sections import Bench
 from benchmarks.gpu_timing import captured, medians_ms
@@ -120,8 +121,28 @@ def captured_step(bench: Bench) -> Iterator[Row]:
             yield Row(f"step of {trainer.backbone}, bf16, its batch given, {how}", ms, "ms")
 
 
-def _fixed_step(trainer: "Trainer") -> Callable[[], object]:
-    """A step on one batch that lies on the device, in operations that a graph can hold."""
+def compiled_step(bench: Bench) -> Iterator[Row]:
+    """What torch.compile would be worth for the same step, and what the compilation takes; training does not use it."""
+    backend = "inductor" if bench.device.type == "cuda" else "aot_eager"  # interpreted kernels cannot be compiled
+    for trainer in trainers(bench, "bf16"):
+        step = _fixed_step(trainer, torch.compile(trainer.model, backend=backend))
+        begun = time.perf_counter()
+        step()
+        if bench.device.type == "cuda":
+            torch.cuda.synchronize()
+        compiling = f"compiled in {time.perf_counter() - begun:.0f} s"
+        works = {"as it is": _fixed_step(trainer), f"compiled ({backend})": step}
+        for how, ms in medians_ms(works, bench.device, seconds=2.0).items():
+            detail = "" if how == "as it is" else compiling
+            yield Row(f"step of {trainer.backbone}, bf16, its batch given, {how}", ms, "ms", detail=detail)
+
+
+def _fixed_step(trainer: "Trainer", model: Callable[..., Tensor] | None = None) -> Callable[[], object]:
+    """A step on one batch that lies on the device, in operations that a graph can hold.
+
+    Args:
+        model: in place of the trainer's own, with the same parameters.
+    """
     from bakeoff.flow import flow_loss
 
     recipe, x_BLC = trainer.protocol.training, trainer.data.x_NLC[: trainer.protocol.training.batch]
@@ -133,7 +154,7 @@ def _fixed_step(trainer: "Trainer") -> Callable[[], object]:
     def step() -> None:
         optimiser.zero_grad(set_to_none=True)
         with torch.autocast(x_BLC.device.type, torch.bfloat16):
-            loss = flow_loss(trainer.model, x_BLC, noise_BLC, t_B, labels_B)
+            loss = flow_loss(trainer.model if model is None else model, x_BLC, noise_BLC, t_B, labels_B)
         loss.backward()
         nn.utils.clip_grad_norm_(trainer.parameters, recipe.clip)
         optimiser.step()

@@ -22,7 +22,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 def test_dry_run_names_the_sections() -> None:
     done = run("--dry-run")
     assert done.returncode == 0
-    assert "correctness, scan, training, waiting, sampling, blocks, captured, mamba2" in done.stdout
+    assert "correctness, scan, training, waiting, sampling, blocks, captured, mamba2, compiled" in done.stdout
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="pip install 'bakeoff[gpu]'")
