@@ -56,7 +56,7 @@ def find_winner(rule: Rule, passing: list[str], verdict: Verdict) -> str | None:
     if doubts:
         verdict.backbones[winner].reason = "; ".join(doubts)
         return None
-    leads = [f"{one}: {verdict.backbones[one].reason}" for one in passing if one != winner]
+    leads = [f"{one} loses ({verdict.backbones[one].reason})" for one in passing if one != winner]
     out = [f"{' and '.join(eliminated)} eliminated"] if eliminated else []
     verdict.backbones[winner].reason = "; ".join(leads + out) or "the only backbone"
     return winner
