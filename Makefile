@@ -18,7 +18,7 @@ NOT_OF_KERNELS := tests/fuzz tests/studio tests/trial/test_kills.py tests/trial/
 test-reference: setup
 	BAKEOFF_BACKEND=reference $(BIN)/python -m pytest $(PARALLEL) $(NOT_OF_KERNELS:%=--ignore=%)
 
-# Real runs killed 200 times at random points, compared bit for bit (about 20 minutes; make test kills 20 times).
+# Real runs killed 200 times at random points, compared bit for bit (12 to 20 minutes; make test kills 20 times).
 kills: setup
 	BAKEOFF_KILLS=200 $(BIN)/python -m pytest tests/trial/test_kills.py
 
