@@ -41,6 +41,11 @@ def of_the_study(bench: Bench, trainer: "Trainer") -> bool:
     return bench.sizes.preset == "mnist-paper" and trainer.backbone == "mamba"
 
 
+def _against_20_ms(name: str, ms: float, bar: bool, detail: str) -> Row:
+    """The bar of the study's training step, and of its sampler."""
+    return Row(name, ms, "ms", "<= 20" if bar else "", ms <= 20 if bar else None, detail)
+
+
 def training(bench: Bench) -> Iterator[Row]:
     """One whole training step of each backbone: data, forward, backward, optimiser."""
     for precision in ("bf16", "fp16") if bench.device.type == "cuda" else ("fp32",):
@@ -49,12 +54,10 @@ def training(bench: Bench) -> Iterator[Row]:
             ms = medians_ms({"step": work}, bench.device, seconds=2.0)["step"] / bench.sizes.steps
             bar = of_the_study(bench, trainer)
             size = f"batch {trainer.protocol.training.batch}, {trainer.task.frame.tokens} tokens"
-            yield Row(
+            yield _against_20_ms(
                 f"step of {trainer.backbone}, {precision}, {size}",
                 ms,
-                "ms",
-                "<= 20" if bar else "",
-                ms <= 20 if bar else None,
+                bar,
                 f"{trainer.model.parameter_count() / 1e6:.2f} M parameters; mean of {bench.sizes.steps} steps with "
                 "the optimiser",
             )
@@ -100,14 +103,8 @@ def sampling(bench: Bench) -> Iterator[Row]:
         why_not = task.solves.why_not(model)
         for how, taken in ms.items():
             bar = of_the_study(bench, trainer) and how == "as used"
-            yield Row(
-                f"{wanted.steps}-step sampling of {wanted.count}, {trainer.backbone}, {how}",
-                taken,
-                "ms",
-                "<= 20" if bar else "",
-                taken <= 20 if bar else None,
-                why_not if how == "as used" else "",
-            )
+            name = f"{wanted.steps}-step sampling of {wanted.count}, {trainer.backbone}, {how}"
+            yield _against_20_ms(name, taken, bar, why_not if how == "as used" else "")
 
 
 def captured_step(bench: Bench) -> Iterator[Row]:
