@@ -14,13 +14,13 @@ test: setup
 	$(BIN)/python -m pytest $(PARALLEL)
 
 # The same tests with the plain PyTorch operations in place of the kernels, but for those of disks, files and pages.
-NOT_OF_KERNELS := tests/fuzz tests/studio tests/trial/test_kills.py tests/trial/test_full_disk.py
+NOT_OF_KERNELS := tests/fuzz tests/studio tests/execute/test_kills.py tests/execute/test_full_disk.py
 test-reference: setup
 	BAKEOFF_BACKEND=reference $(BIN)/python -m pytest $(PARALLEL) $(NOT_OF_KERNELS:%=--ignore=%)
 
 # Real runs killed 200 times at random points, compared bit for bit (12 to 20 minutes; make test kills 20 times).
 kills: setup
-	BAKEOFF_KILLS=200 $(BIN)/python -m pytest tests/trial/test_kills.py
+	BAKEOFF_KILLS=200 $(BIN)/python -m pytest tests/execute/test_kills.py
 
 # The loaders of files from strangers, 5 000 damaged files of each kind (about 30 minutes; make test tries 100 of each).
 fuzz: setup

@@ -90,7 +90,7 @@ def waiting(bench: Bench) -> Iterator[Row]:
 
 def sampling(bench: Bench) -> Iterator[Row]:
     """The whole sampler, launched kernel by kernel and as it is used: a CUDA graph from its second call on."""
-    from bakeoff.flow import CapturedSolves
+    from bakeoff.objectives import CapturedSolves
     from bakeoff.tasks import build_task
 
     for trainer in trainers(bench, "fp32"):
@@ -140,7 +140,7 @@ def _fixed_step(trainer: "Trainer", model: Callable[..., Tensor] | None = None) 
     Args:
         model: in place of the trainer's own, with the same parameters.
     """
-    from bakeoff.flow import flow_loss
+    from bakeoff.objectives import flow_loss
 
     recipe, x_BLC = trainer.protocol.training, trainer.data.x_NLC[: trainer.protocol.training.batch]
     noise_BLC, t_B = torch.randn_like(x_BLC), torch.rand(len(x_BLC), device=x_BLC.device)

@@ -14,8 +14,8 @@ import torch
 from torch import Generator, Tensor
 
 from bakeoff.data import as_images, load_mnist
-from bakeoff.judge import assess, load_judge
-from bakeoff.judge.corruptions import CORRUPTIONS, shuffle
+from bakeoff.metrics.digits import assess, load_judge
+from bakeoff.metrics.digits.corruptions import CORRUPTIONS, shuffle
 
 COUNTS = (64, 256, 1024)
 SHIPPED = Path(__file__).parents[1] / "src/bakeoff/judge/weights/calibration.json"

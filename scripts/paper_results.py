@@ -15,16 +15,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bakeoff.artefacts.images import read_samples
+from bakeoff.artefacts.sheets import grid, png, side_by_side
 from bakeoff.errors import BakeoffError
+from bakeoff.protocol.audit.published import Row, Table, load_table
 from bakeoff.protocol.measurement import Measurement, check_bar
-from bakeoff.protocol.published import Row, Table, load_table
 from bakeoff.protocol.verdict import Result, figure, headline
 from bakeoff.report.figures import loss_curves
-from bakeoff.trial.grids import grid, png, side_by_side
-from bakeoff.trial.ledger import verify
-from bakeoff.trial.outcome import read_seal
-from bakeoff.trial.rundir import write_atomic
-from bakeoff.trial.samples import read_samples
+from bakeoff.run.files import write_atomic
+from bakeoff.run.sealed import read_seal
+from bakeoff.run.verify import verify
 from paper_runs import MACHINE, Run, read_benchmark
 
 ROOT = Path(__file__).parents[1]

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.errors import BakeoffError
+from bakeoff.judging.verdicts import sealed_verdict, verdict_json
 from bakeoff.protocol.measurement import Measurement
 from bakeoff.protocol.verdict import Verdict
-from bakeoff.trial.ledger import verify
-from bakeoff.trial.outcome import measurements, read_seal, sealed_verdict, verdict_json
-from bakeoff.trial.rundir import RunDir, read_json
+from bakeoff.run.directory import RunDir
+from bakeoff.run.files import read_json
+from bakeoff.run.sealed import measurements, read_seal
+from bakeoff.run.verify import verify
 
 MACHINE = ("device", "cuda", "torch", "triton", "python", "processor", "system")
 

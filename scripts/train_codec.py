@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Generator, Tensor
 
+from bakeoff.codecs.images import SHIPPED, Autoencoder, LatentCodec
 from bakeoff.data import as_images, load_mnist
-from bakeoff.judge import assess, load_judge
-from bakeoff.models.codec import SHIPPED, Autoencoder, LatentCodec
+from bakeoff.metrics.digits import assess, load_judge
 
 LATENT_NOISE = 0.15
 

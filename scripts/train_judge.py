@@ -1,7 +1,7 @@
 """Train the judge and write its frozen weights: python scripts/train_judge.py (about five CPU-minutes).
 
 Positives are training digits, lightly shifted, blurred and noised, so that the small blemishes of a good
-generator are forgiven; negatives are the corruptions of `bakeoff.judge.corruptions`. The test digits are
+generator are forgiven; negatives are the corruptions of `bakeoff.metrics.digits.corruptions`. The test digits are
 never seen; `scripts/calibrate_judge.py` measures on them.
 """
 
@@ -15,9 +15,10 @@ from safetensors.torch import save_file
 from torch import Generator, Tensor
 
 from bakeoff.data import as_images, load_mnist
-from bakeoff.judge.classifier import NOT_A_DIGIT, SHIPPED, Classifier
-from bakeoff.judge.corruptions import corrupt
-from bakeoff.judge.quality import moments, sharpness
+from bakeoff.metrics.digits.classifier import NOT_A_DIGIT, SHIPPED, Classifier
+from bakeoff.metrics.digits.corruptions import corrupt
+from bakeoff.metrics.digits.quality import sharpness
+from bakeoff.metrics.frechet import moments
 
 NEGATIVE_WEIGHT = 0.3  # some blends of two digits are digits: in doubt, for the image
 

@@ -8,7 +8,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from bakeoff.protocol import published, schema
+from bakeoff.protocol import schema
+from bakeoff.protocol.audit import published
 from bakeoff.protocol.presets import preset_names
 
 DOCS = Path(__file__).parents[1] / "docs"

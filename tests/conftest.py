@@ -1,6 +1,7 @@
 """Shared by all tests: one torch thread, so that tests behave alike on busy machines; and Triton interpreted."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ import pytest
 os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported, which torch may do too
 import torch
 
+from bakeoff.run.directory import RunDir
 from command import bakeoff
+from tiny_run import finish, results
 
 torch.set_num_threads(1)
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -27,3 +30,24 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     assert "Verdict:" in done.stdout and "hybrid-s0: loss" in done.stdout
     return out
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a tiny run that nothing interrupted."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    code, errors = finish(out)
+    assert code == 0, errors
+    return out
+
+
+@pytest.fixture(scope="session")
+def undisturbed(whole_run: Path) -> dict[str, object]:
+    """Its results, which no interruption may change."""
+    return results(whole_run)
+
+
+@pytest.fixture
+def run(smoke: Path, tmp_path: Path) -> RunDir:
+    """A finished run of one's own."""
+    return RunDir.open(Path(shutil.copytree(smoke, tmp_path / "run")))

@@ -1,4 +1,7 @@
-"""The one exception a user is meant to read."""
+"""The one exception a user is meant to read, and what its messages share."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class BakeoffError(ValueError):
@@ -15,3 +18,9 @@ def printable(text: str) -> str:
 
 class BackendMissing(BakeoffError, RuntimeError):
     """A back end was demanded that is not built here or cannot serve these tensors."""
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """ " (did you mean NAME?)" with the known name nearest to what was given; empty if none is near."""
+    close = difflib.get_close_matches(given, list(known), 1)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -26,27 +26,29 @@ from hypothesis import strategies as st
 from rich.console import Console
 from safetensors.torch import save
 
-from bakeoff.auditing import audit_json
+from bakeoff.artefacts.images import pack_samples
+from bakeoff.cli.auditing import audit_json
+from bakeoff.cli.listing import list_runs, show_listing
+from bakeoff.cli.terminal import show_verdict, show_verification
 from bakeoff.errors import BakeoffError
-from bakeoff.listing import list_runs, show_listing
-from bakeoff.protocol.audit import LossFloor, audit
+from bakeoff.execute.runner import write_seal
+from bakeoff.judging.sessions import begin, cast, judgements, resume
+from bakeoff.judging.store import read_record
+from bakeoff.judging.verdicts import sealed_verdict, verdict_json, verdict_of
+from bakeoff.protocol.audit.checks import LossFloor, audit
+from bakeoff.protocol.audit.published import load_table
 from bakeoff.protocol.presets import PRESETS, dump_protocol, load_protocol
-from bakeoff.protocol.published import load_table
 from bakeoff.protocol.verdict import Verdict
+from bakeoff.run.directory import RunDir
+from bakeoff.run.files import write_atomic, write_json
+from bakeoff.run.foreign_checkpoints import HEADER
+from bakeoff.run.ledger import record, sealed_files
+from bakeoff.run.repair import repair
+from bakeoff.run.verify import verify
 from bakeoff.tasks import build_task
 from bakeoff.tasks.digits import inputs
-from bakeoff.terminal import show_verdict, show_verification
 from bakeoff.trial.checkpoint import load_model, load_state, pack_state, save_model
-from bakeoff.trial.judging import begin, cast, judgements, resume
-from bakeoff.trial.layouts import HEADER
-from bakeoff.trial.ledger import record, sealed_files, verify
-from bakeoff.trial.outcome import sealed_verdict, verdict_json, verdict_of
 from bakeoff.trial.plan import make_plan
-from bakeoff.trial.recovery import tidy
-from bakeoff.trial.rundir import RunDir, write_json
-from bakeoff.trial.runner import write_seal
-from bakeoff.trial.samples import write_samples
-from bakeoff.trial.votelog import read_record
 
 EXAMPLES = int(os.environ.get("BAKEOFF_FUZZ", "100"))
 SMALL = ["model.d_model=8", "mixers.mamba.d_state=2", "mixers.attention.heads=2", "budget.params=4000"]
@@ -177,7 +179,7 @@ def measured(backbone: str, seed: int) -> dict[str, Any]:
 def _inputs_read_once() -> Iterator[None]:
     """The shipped data are hashed for every verdict; here they do not change."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bakeoff.trial.outcome.inputs", cache(inputs))
+        patch.setattr("bakeoff.run.sealed.inputs", cache(inputs))
         yield
 
 
@@ -189,7 +191,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         trial.path.mkdir(parents=True)
         write_json(trial.measurement_file, measured(trial.backbone, trial.seed))
         trial.metrics.write_text(json.dumps({"step": 2, "lr": 0.1, "losses": [1.0, 0.9]}) + "\n")
-        write_samples(trial.samples, torch.zeros(PROTOCOL.samples_drawn, 28, 28, dtype=torch.uint8), torch.arange(2))
+        write_atomic(
+            trial.samples, pack_samples(torch.zeros(PROTOCOL.samples_drawn, 28, 28, dtype=torch.uint8), torch.arange(2))
+        )
         (trial.path / "model.safetensors").write_bytes(safetensors_file())
         trial.resume.write_bytes(state_file())
     (run.path / "protocol.toml").write_text(dump_protocol(PROTOCOL))
@@ -221,7 +225,7 @@ def read_run(path: Path) -> None:
     else:
         refused = None
     run = RunDir.open(path)
-    tidy(run, lambda name, message: COUNT.update(["mended"]))
+    repair(run, lambda name, message: COUNT.update(["mended"]))
     show(*sealed_verdict(path), shown)
     if refused is not None:
         raise refused

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from bakeoff.judging.verdicts import sealed_verdict
 from bakeoff.report import write_report
+from bakeoff.run.verify import verify
 from bakeoff.trial.checkpoint import load_model
-from bakeoff.trial.ledger import verify
-from bakeoff.trial.outcome import sealed_verdict
 
 HERE = Path(__file__).parent
 RUNS = {  # run to the last hash of its ledger

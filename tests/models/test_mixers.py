@@ -6,7 +6,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bakeoff.models.mixers import MIXERS, Attention, Mamba, Mixer, Mlp
+from bakeoff.models.mixers import Attention, Mamba, Mixer, Mlp
+from bakeoff.registry import MIXERS
 
 LENGTHS = (1, 3, 49)
 
@@ -99,7 +100,7 @@ def test_mamba_starts_where_the_paper_says() -> None:
 
 
 def test_registry_names_its_widths() -> None:
-    assert {name: (kind.expand, kind.width_name) for name, kind in MIXERS.items()} == {
+    assert {name: (MIXERS.get(name).expand, MIXERS.get(name).width_name) for name in MIXERS.built_in} == {
         "mamba": (2, "d_inner"),
         "attention": (1, None),
         "mlp": (4, "mlp_width"),

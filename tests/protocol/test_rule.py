@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bakeoff.protocol.audit.published import evidence, load_table
 from bakeoff.protocol.measurement import Check, Evidence
-from bakeoff.protocol.published import evidence, load_table
 from bakeoff.protocol.rule import Verdict, decide
 from bakeoff.protocol.schema import Rule
-from bakeoff.protocol.table import criteria_table
+from bakeoff.protocol.verdict import criteria_table
 
 RULE = Rule()
 

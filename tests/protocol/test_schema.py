@@ -138,7 +138,7 @@ def test_unreadable_files_are_named(tmp_path: Path, content: bytes, expected: st
 
 
 def test_unknown_names_get_a_hint(tmp_path: Path) -> None:
-    with pytest.raises(BakeoffError, match="Did you mean mnist-quick"):
+    with pytest.raises(BakeoffError, match="did you mean mnist-quick"):
         load_protocol("mnist-quik")
     with pytest.raises(BakeoffError, match="is a folder"):
         load_protocol(str(tmp_path))

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff.protocol.published import load_table
+from bakeoff.protocol.audit.published import load_table
 from bakeoff.report import write_report
 from bakeoff.report.figures import INK
 from bakeoff.report.page import SECTIONS
-from bakeoff.trial.ledger import read_ledger, verify
+from bakeoff.run.ledger import read_ledger
+from bakeoff.run.verify import verify
 from command import bakeoff
 
 PUBLISHED = Path(__file__).parents[2] / "examples" / "published.toml"

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bakeoff.artefacts.images import read_samples
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.presets import load_protocol
 from bakeoff.protocol.schema import Sampling
+from bakeoff.run.directory import RunDir
 from bakeoff.studio.query import Query
 from bakeoff.tasks.digits import derived_seed
 from bakeoff.trial.checkpoint import load_model
-from bakeoff.trial.rundir import RunDir
-from bakeoff.trial.samples import read_samples
 from serving import events, studio
 
 BACKBONES = ["mamba", "transformer", "hybrid"]

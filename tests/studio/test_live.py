@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from bakeoff.errors import BakeoffError
-from bakeoff.trial import watch
-from bakeoff.trial.losses import read_losses
-from bakeoff.trial.rundir import RunDir
-from bakeoff.trial.watch import POINTS, Watch
+from bakeoff.run import progress
+from bakeoff.run.directory import RunDir
+from bakeoff.run.metrics_log import read_losses
+from bakeoff.run.progress import POINTS, Watch
 from serving import stream, studio
 
 
@@ -63,7 +63,7 @@ def test_a_run_under_way(run: Path) -> None:
 
 def test_time_left_is_unknown_until_something_moved(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr(watch.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     for trial in ("mamba-s0", "transformer-s0", "hybrid-s0"):
         back_to_training(run, trial, 1)
     watching = Watch(run)

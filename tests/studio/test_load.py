@@ -14,7 +14,7 @@ import httpx
 import pytest
 from benchmarks.studio import one_flow, serving, under_load
 
-from bakeoff.studio.streams import MOST
+from bakeoff.studio.sse import MOST
 from serving import stream, studio
 
 SECONDS = float(os.environ.get("BAKEOFF_LOAD_S", "6"))  # `make load`: 30

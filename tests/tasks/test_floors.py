@@ -2,7 +2,7 @@
 
 import torch
 
-from bakeoff.flow import memoriser_floor
+from bakeoff.objectives import memoriser_floor
 from bakeoff.protocol.presets import load_protocol
 from bakeoff.tasks.digits import DigitsTask
 from bakeoff.tasks.floors import task_floor

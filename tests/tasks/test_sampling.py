@@ -2,7 +2,7 @@
 
 import torch
 
-from bakeoff.flow import CapturedSolves
+from bakeoff.objectives import CapturedSolves
 from bakeoff.protocol.presets import load_protocol
 from bakeoff.tasks import build_task
 

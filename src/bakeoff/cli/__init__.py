@@ -8,12 +8,12 @@ import typer
 from bakeoff.cli import making, reading, showing, tools  # noqa: F401  their order is that of --help
 from bakeoff.cli.base import BAD_INPUT, CTRL_C, FAILED, app
 from bakeoff.errors import BakeoffError, printable
-from bakeoff.trial import process
+from bakeoff.trial import omp
 
 
 def main() -> None:
     """Exit codes: 0 done, 2 bad input (a message, no traceback), 3 not as sealed or contradictory, 1 anything else."""
-    process.settle()
+    omp.settle()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops a command as Ctrl-C does, from its start
     try:
         app()

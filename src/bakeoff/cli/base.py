@@ -88,7 +88,7 @@ def device_of(name: str) -> str:
 
 def permit(allowed: bool) -> None:
     if allowed:
-        from bakeoff.models.registry import allow_plugins
+        from bakeoff.registry import allow_plugins
 
         allow_plugins()
 

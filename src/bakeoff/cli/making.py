@@ -42,14 +42,15 @@ def plan(
 
     resolved = load_protocol(protocol, set_)
     permit(allow_plugins)
-    from bakeoff.trial.plan import estimate, lint_plan, make_plan, plan_json, refuse_errors
+    from bakeoff.execute.estimate import estimate
+    from bakeoff.trial.plan import lint_plan, make_plan, plan_json, refuse_errors
 
     planned = make_plan(resolved)
     estimated, findings = estimate(planned), lint_plan(planned)
     if as_json:
         print_json(plan_json(planned, estimated))
     else:
-        from bakeoff.terminal import show_lint, show_plan
+        from bakeoff.cli.terminal import show_lint, show_plan
 
         show_plan(new_console(), planned, estimated)
         show_lint(new_console(), findings)
@@ -73,9 +74,9 @@ def seal(
     from bakeoff.protocol.presets import load_protocol
 
     resolved = load_protocol(protocol, set_)
-    from bakeoff.trial import runner
-    from bakeoff.trial.ledger import read_ledger
-    from bakeoff.trial.outcome import read_seal
+    from bakeoff.execute import runner
+    from bakeoff.run.ledger import read_ledger
+    from bakeoff.run.sealed import read_seal
 
     permit(allow_plugins)
     directory = runner.prepare(out or runner.default_out(resolved), resolved, resume=False)
@@ -83,7 +84,7 @@ def seal(
     if as_json:
         print_json(sealed.model_dump(mode="json") | {"ledger": ledger.digest, "lint": sealed.plan["lint"]})
     else:
-        from bakeoff.terminal import show_seal
+        from bakeoff.cli.terminal import show_seal
 
         show_seal(new_console(), directory.path, sealed, ledger.digest)
 
@@ -116,11 +117,11 @@ def run(
     from bakeoff.protocol.presets import load_protocol
 
     resolved = load_protocol(protocol, set_)
-    from bakeoff.terminal import Show, show_headline, show_verdict, show_warnings
-    from bakeoff.trial import runner
-    from bakeoff.trial.deadline import OutOfTime
-    from bakeoff.trial.ledger import read_ledger
-    from bakeoff.trial.outcome import read_seal
+    from bakeoff.cli.terminal import Show, show_headline, show_verdict, show_warnings
+    from bakeoff.execute import runner
+    from bakeoff.execute.deadline import OutOfTime
+    from bakeoff.run.ledger import read_ledger
+    from bakeoff.run.sealed import read_seal
 
     permit(allow_plugins)
     options = runner.Options(device_of(device), threads, data_dir, checkpoint_every, allow_plugins, deadline)

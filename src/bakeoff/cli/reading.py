@@ -23,8 +23,8 @@ def verdict(directory: RunArgument, as_json: JsonOption = False) -> None:
     A partial run gets an indicative answer. If the protocol, the data, the judge, the codec or a measurement is not
     what was sealed, the verdict is DEVIATED, with what changed, and the exit code 3.
     """
-    from bakeoff.terminal import show_verdict
-    from bakeoff.trial.outcome import sealed_verdict, verdict_json
+    from bakeoff.cli.terminal import show_verdict
+    from bakeoff.judging.verdicts import sealed_verdict, verdict_json
 
     opened, found = sealed_verdict(directory)
     if as_json:
@@ -48,13 +48,13 @@ def verify(
     Every file of the sealed part against its digest in the hash-chained log.jsonl, and the log against itself. Exit
     codes: 0 whole, 3 changed (each file is named), 1 nothing changed but the run is not finished.
     """
-    from bakeoff.trial.ledger import verify as verify_run
+    from bakeoff.run.verify import verify as verify_run
 
     found = verify_run(directory, digest)
     if as_json:
         print_json({"outcome": found.outcome} | vars(found))
     else:
-        from bakeoff.terminal import show_verification
+        from bakeoff.cli.terminal import show_verification
 
         show_verification(new_console(), directory, found)
     if found.outcome != "whole":
@@ -72,10 +72,10 @@ def audit(
     Each with its arithmetic; then the verdict that the rule gives on the figures as printed. A check that lacks a
     figure says so. Nothing is trained; the floor of the loss takes some seconds.
     """
-    from bakeoff.protocol.published import load_table
+    from bakeoff.protocol.audit.published import load_table
 
     published = load_table(table)
-    from bakeoff.auditing import audit_json, audited, show_audit
+    from bakeoff.cli.auditing import audit_json, audited, show_audit
 
     found = audited(published)
     if as_json:

@@ -23,7 +23,7 @@ def report(
 
     report/report.html, the same as report.md, and the figures as SVG and PDF, below the run directory.
     """
-    from bakeoff.protocol.published import load_table
+    from bakeoff.protocol.audit.published import load_table
     from bakeoff.report import write_report
 
     permit(allow_plugins)

@@ -44,10 +44,10 @@ def sample(
     allow_plugins: PluginsOption = False,
 ) -> None:
     """Draw samples from a trained model."""
+    from bakeoff.artefacts.sheets import grid, png
     from bakeoff.protocol.presets import load_protocol
+    from bakeoff.run.files import write_atomic
     from bakeoff.trial.checkpoint import load_model
-    from bakeoff.trial.grids import grid, png
-    from bakeoff.trial.rundir import write_atomic
 
     permit(allow_plugins)
     loaded = load_model(checkpoint, None if protocol is None else load_protocol(protocol), backbone)
@@ -89,15 +89,16 @@ def check_plugin(
 
     options = parse_options(option)
     permit(True)
+    from bakeoff.models.backbones import mixer_class
     from bakeoff.models.contract import check_mixer
-    from bakeoff.models.registry import load_plugins, mixer_class
+    from bakeoff.registry import load_plugins
 
     load_plugins(plugin)
     checks = check_mixer(mixer_class(name), options)
     if as_json:
         print_json({"mixer": name, "checks": [vars(check) for check in checks]})
     else:
-        from bakeoff.terminal import show_checks
+        from bakeoff.cli.terminal import show_checks
 
         show_checks(new_console(), name, checks)
     if not all(check.passed for check in checks):
@@ -112,7 +113,7 @@ def ls(
     as_json: JsonOption = False,
 ) -> None:
     """List presets, and runs below a folder."""
-    from bakeoff.listing import list_presets, list_runs, show_listing
+    from bakeoff.cli.listing import list_presets, list_runs, show_listing
 
     if directory is not None and not directory.is_dir():
         problem = "is not a folder" if directory.exists() else "no such folder"
@@ -131,7 +132,7 @@ def doctor(as_json: JsonOption = False) -> None:
 
     Which back end serves each operation, and why.
     """
-    from bakeoff.doctor import diagnose, show_diagnosis
+    from bakeoff.cli.doctor import diagnose, show_diagnosis
 
     found = diagnose()
     if as_json:

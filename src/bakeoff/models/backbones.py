@@ -8,9 +8,21 @@ from torch import nn
 from bakeoff.errors import BakeoffError
 from bakeoff.models.costs import expand_of, is_directional, width_name_of
 from bakeoff.models.mixers import Direction
-from bakeoff.models.registry import mixer_class
+from bakeoff.registry import MIXERS
 
 Order = Literal["raster", "reverse", "alternating", "bidirectional"]
+
+
+def mixer_class(name: str) -> type[nn.Module]:
+    """The class behind a mixer's name.
+
+    Raises:
+        BakeoffError: unknown, a plug-in that may not be or cannot be loaded, or no torch.nn.Module.
+    """
+    kind = MIXERS.get(name)
+    if not issubclass(kind, nn.Module):
+        raise BakeoffError(f"mixer {name!r}: is no torch.nn.Module class.")
+    return kind
 
 
 def nominal_widths(layers: Sequence[str], d_model: int) -> dict[str, int]:

@@ -1,6 +1,5 @@
 """Files of strangers: TOML to checked records, within limits, and with errors a user can act on."""
 
-import difflib
 import json
 import re
 import tomllib
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from bakeoff.errors import BakeoffError
+from bakeoff.errors import BakeoffError, did_you_mean
 
 LARGEST_FILE = 1 << 20
 PROBLEMS_TOLD = 20
@@ -82,9 +81,8 @@ def _explain(problem: Any, model: type[BaseModel], what: str) -> str:
     path = ".".join(_printable(str(part)) for part in _without_tags(location)) or what
     if kind == "extra_forbidden":
         allowed = _keys_beside(location, model)
-        close = difflib.get_close_matches(str(location[-1])[:LONGEST_VALUE], allowed, 1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        return f"  {path}: unknown key{hint}; allowed here: {', '.join(allowed)}"
+        near = did_you_mean(str(location[-1])[:LONGEST_VALUE], allowed)
+        return f"  {path}: unknown key{near}; allowed here: {', '.join(allowed)}"
     if kind == "missing":
         return f"  {path}: missing; it has no default"
     message = message.removeprefix("Value error, ")

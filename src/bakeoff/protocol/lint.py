@@ -7,10 +7,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from bakeoff.protocol.people import places_of_sessions
 from bakeoff.protocol.schema import Judge, Protocol, Rule
 from bakeoff.protocol.statistics import detectable, power_above, power_within
 from bakeoff.protocol.verdict import figure
+from bakeoff.protocol.votes.agreement import places_of_sessions
 
 FLOP_MATCH = 1.5
 ENOUGH_POWER = 0.8
@@ -19,7 +19,7 @@ FEWEST_UNPAIRED = 5
 Level = Literal["ok", "warning", "error"]
 
 
-class Finding(NamedTuple):
+class LintFinding(NamedTuple):
     check: str
     level: Level
     message: str
@@ -42,7 +42,7 @@ class RealDraws(NamedTuple):
     frechet: tuple[float, float, float]
 
 
-def lint(protocol: Protocol, counts: Mapping[str, Counts], real: Sequence[RealDraws]) -> list[Finding]:
+def lint(protocol: Protocol, counts: Mapping[str, Counts], real: Sequence[RealDraws]) -> list[LintFinding]:
     """All checks, those that hold included, in the order a reader asks them."""
     rule, seeds = protocol.rule, len(protocol.seeds)
     return [
@@ -53,18 +53,18 @@ def lint(protocol: Protocol, counts: Mapping[str, Counts], real: Sequence[RealDr
     ]
 
 
-def _matches(protocol: Protocol, counts: Mapping[str, Counts]) -> list[Finding]:
+def _matches(protocol: Protocol, counts: Mapping[str, Counts]) -> list[LintFinding]:
     params = [one.params for one in counts.values()]
     tokens = sorted({one.tokens for one in counts.values()})
     flops = {name: one.flops_per_sample for name, one in counts.items()}
     tolerance, ratio = protocol.budget.tolerance, max(params) / min(params)
     found = [
-        Finding(
+        LintFinding(
             "parameters",
             "ok" if ratio <= tolerance else "error",
             f"largest over smallest is {ratio:.3f}; allowed {tolerance:g}",
         ),
-        Finding(
+        LintFinding(
             "tokens",
             "ok" if len(tokens) == 1 else "error",
             f"all backbones read {tokens[0]} tokens" if len(tokens) == 1 else f"backbones read {tokens} tokens",
@@ -72,26 +72,26 @@ def _matches(protocol: Protocol, counts: Mapping[str, Counts]) -> list[Finding]:
     ]
     most, least = max(flops, key=lambda name: flops[name]), min(flops, key=lambda name: flops[name])
     if not flops[least]:
-        return [*found, Finding("FLOPs", "warning", f"{least} states no FLOPs; nothing to compare")]
+        return [*found, LintFinding("FLOPs", "warning", f"{least} states no FLOPs; nothing to compare")]
     ratio = flops[most] / flops[least]
     message = f"{most} does {ratio:.2f} times the FLOPs of {least}"
     if ratio > FLOP_MATCH:
         message += (
             f", more than {FLOP_MATCH:g}: matched in parameters, not in arithmetic; read quality with that in mind"
         )
-    return [*found, Finding("FLOPs", "ok" if ratio <= FLOP_MATCH else "warning", message)]
+    return [*found, LintFinding("FLOPs", "ok" if ratio <= FLOP_MATCH else "warning", message)]
 
 
-def _outcomes(rule: Rule, seeds: int, backbones: int) -> list[Finding]:
+def _outcomes(rule: Rule, seeds: int, backbones: int) -> list[LintFinding]:
     """Can every outcome of the rule occur with this number of seeds?"""
     if backbones < 2:
-        return [Finding("outcomes", "warning", "one backbone: there is nothing to compare it with")]
+        return [LintFinding("outcomes", "warning", "one backbone: there is nothing to compare it with")]
     if rule.evidence == "point":
         text = "one seed" if seeds == 1 else f"point evidence on {seeds} seeds"
-        return [Finding("outcomes", "warning", f"{text}: any verdict is indicative, whatever the figures say")]
+        return [LintFinding("outcomes", "warning", f"{text}: any verdict is indicative, whatever the figures say")]
     if seeds < 2:
         return [
-            Finding(
+            LintFinding(
                 "outcomes",
                 "error",
                 'rule.evidence = "seeds" with one seed: nothing can be shown; give two or more seeds (three to be '
@@ -104,12 +104,12 @@ def _outcomes(rule: Rule, seeds: int, backbones: int) -> list[Finding]:
         text = (
             f"unpaired intervals on {seeds} seeds do not keep their confidence where trials diverge or spreads differ"
         )
-        found.append(Finding("outcomes", "warning", f"{text}; pair the seeds, or give {FEWEST_UNPAIRED} or more"))
+        found.append(LintFinding("outcomes", "warning", f"{text}; pair the seeds, or give {FEWEST_UNPAIRED} or more"))
     if 0.25**seeds > level:
         # every seed of one passes, none of the other's: the clearest case there is
         needed = math.ceil(math.log(level) / math.log(0.25))
         found.append(
-            Finding(
+            LintFinding(
                 "outcomes",
                 "warning",
                 f"with {seeds} seeds it cannot be shown that one backbone passes the bar more often than another "
@@ -119,17 +119,17 @@ def _outcomes(rule: Rule, seeds: int, backbones: int) -> list[Finding]:
         )
     if rule.loss_margin == 0:
         found.append(
-            Finding(
+            LintFinding(
                 "outcomes",
                 "error",
                 "rule.loss_margin = 0: two losses can never be shown to be equal, so speed can never decide; give a "
                 "margin above 0",
             )
         )
-    return found or [Finding("outcomes", "ok", f"every outcome of the rule can occur with {seeds} seeds")]
+    return found or [LintFinding("outcomes", "ok", f"every outcome of the rule can occur with {seeds} seeds")]
 
 
-def _power(rule: Rule, seeds: int, backbones: int) -> list[Finding]:
+def _power(rule: Rule, seeds: int, backbones: int) -> list[LintFinding]:
     """What the losses can show, if they spread over seeds as stated."""
     pairs = backbones * (backbones - 1) // 2
     if not pairs or not rule.loss_margin:
@@ -140,7 +140,7 @@ def _power(rule: Rule, seeds: int, backbones: int) -> list[Finding]:
     twice = power_above(2 * margin, sigma, seeds, margin, level / 6)  # a third of the level, two-sided
     stated = f"with a spread of {sigma:g} (rule.sigma), {seeds} seeds and {pairs} {'pair' if pairs == 1 else 'pairs'}"
     found = [
-        Finding(
+        LintFinding(
             "power",
             "ok" if min(equal, twice) >= ENOUGH_POWER else "warning",
             f"{stated}: equal losses are shown to be equal within {100 * rule.loss_margin:g} % with a chance of "
@@ -150,7 +150,7 @@ def _power(rule: Rule, seeds: int, backbones: int) -> list[Finding]:
     ]
     if better is not None and any_difference is not None:
         found.append(
-            Finding(
+            LintFinding(
                 "detectable difference",
                 "ok",
                 f"{stated}: a loss has to be {100 * math.expm1(better):.1f} % higher to be shown worse than the "
@@ -160,7 +160,7 @@ def _power(rule: Rule, seeds: int, backbones: int) -> list[Finding]:
     return found
 
 
-def _people(protocol: Protocol) -> list[Finding]:
+def _people(protocol: Protocol) -> list[LintFinding]:
     """How many people it takes."""
     votes = protocol.judge.votes
     of_one = sum(len(session) for session in places_of_sessions(protocol.samples_drawn))
@@ -170,20 +170,20 @@ def _people(protocol: Protocol) -> list[Finding]:
         f"`bakeoff studio`, /judge; one person can give a trial {of_one} here, so it needs at least {needed} "
         f"{'person' if needed == 1 else 'people'}"
     )
-    return [Finding("quality bar", "warning", message)]
+    return [LintFinding("quality bar", "warning", message)]
 
 
-def _bar(bar: Judge, real: Sequence[RealDraws]) -> list[Finding]:
+def _bar(bar: Judge, real: Sequence[RealDraws]) -> list[LintFinding]:
     """Would real data pass? Distances fall with the number of samples, so the nearest measured sizes speak."""
     if bar.classes > bar.samples:
         message = f"judge.classes = {bar.classes}: {bar.samples} samples cannot show so many digits"
-        return [Finding("quality bar", "error", message)]
+        return [LintFinding("quality bar", "error", message)]
     if not real:
         return []
     fewest = min(one.samples for one in real)
     if bar.samples < fewest:
         message = f"{bar.samples} samples are fewer than the judge was calibrated for ({fewest}): whether real digits"
-        return [Finding("quality bar", "warning", f"{message} pass the bar is not known")]
+        return [LintFinding("quality bar", "warning", f"{message} pass the bar is not known")]
     larger = [one for one in real if one.samples >= bar.samples]
     smaller = [one for one in real if one.samples <= bar.samples]
     best = min(larger, key=lambda one: one.samples) if larger else max(real, key=lambda one: one.samples)
@@ -199,8 +199,10 @@ def _bar(bar: Judge, real: Sequence[RealDraws]) -> list[Finding]:
             message = (
                 f"judge.{name} = {figure(threshold)}: real digits do not pass; their best set has {figure(of_best)}"
             )
-            found.append(Finding("quality bar", "error", f"{message} at {best.samples} samples"))
+            found.append(LintFinding("quality bar", "error", f"{message} at {best.samples} samples"))
         elif rare:
             message = f"judge.{name} = {figure(threshold)}: real digits pass in less than half of the cases"
-            found.append(Finding("quality bar", "warning", f"{message} (median {figure(of_usual)} at {usual.samples})"))
-    return found or [Finding("quality bar", "ok", f"real digits pass it at {bar.samples} samples")]
+            found.append(
+                LintFinding("quality bar", "warning", f"{message} (median {figure(of_usual)} at {usual.samples})")
+            )
+    return found or [LintFinding("quality bar", "ok", f"real digits pass it at {bar.samples} samples")]

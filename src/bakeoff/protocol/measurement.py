@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bakeoff.protocol.people import Tally
 from bakeoff.protocol.schema import Judge
+from bakeoff.protocol.votes.agreement import Tally
 
 # What was measured is never negative, nor so large that sums of it overflow; a file from a stranger may claim it.
 Amount = Annotated[float, Field(ge=0, le=1e15)]
@@ -30,7 +30,7 @@ class Spread(Record):
 
 
 class QualityFigures(Record):
-    """The judge's figures of one set of samples; see `bakeoff.judge.Quality`."""
+    """The judge's figures of one set of samples; see `bakeoff.metrics.digits.Quality`."""
 
     samples: Count
     recognised: Share

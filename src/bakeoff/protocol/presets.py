@@ -1,6 +1,5 @@
 """Reading protocols: presets by name, the user's own TOML files, and overrides."""
 
-import difflib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import tomli_w
 
-from bakeoff.errors import BakeoffError
+from bakeoff.errors import BakeoffError, did_you_mean
 from bakeoff.protocol.documents import existing_file, parse_document, read_toml
 from bakeoff.protocol.schema import Protocol
 
@@ -59,10 +58,9 @@ def _locate(source: str) -> Path:
         return preset
     if (path := existing_file(source, "a protocol file (TOML) or a preset")) is not None:
         return path
-    close = difflib.get_close_matches(source, preset_names(), 1)
-    hint = f" Did you mean {close[0]}?" if close else ""
+    near = did_you_mean(source, preset_names())
     raise BakeoffError(
-        f"{source}: no such preset or file.{hint} Presets: {', '.join(preset_names())}; or give a TOML file's path."
+        f"{source}: no such preset or file{near}. Presets: {', '.join(preset_names())}; or give a TOML file's path."
     )
 
 

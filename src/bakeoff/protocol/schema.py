@@ -3,34 +3,18 @@
 Two protocols with equal digests are the same experiment. Every field has its unit and meaning beside it.
 """
 
-import difflib
-import re
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bakeoff.errors import printable
+from bakeoff.errors import did_you_mean, printable
 from bakeoff.protocol import seal
+from bakeoff.registry import MIXERS
 
 IMAGE_SIDE = 28
 TRAIN_IMAGES = 60_000
 DIGIT_CLASSES = 10
-BUILT_IN_MIXERS = ("mamba", "attention", "mlp")
-PLUGIN_MIXER = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # package.module:Class
 OptionValue = bool | int | float | str
-
-
-def check_mixer_name(name: str, plugins: Sequence[str]) -> str:
-    """A built-in mixer, `package.module:Class`, or any name where plug-in modules may register it."""
-    if name in BUILT_IN_MIXERS or PLUGIN_MIXER.fullmatch(name) or (plugins and name.isidentifier()):
-        return name
-    close = difflib.get_close_matches(name, BUILT_IN_MIXERS, 1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
-    raise ValueError(
-        f"{name!r}: unknown mixer{hint}; allowed: {', '.join(BUILT_IN_MIXERS)}, package.module:Class, or a name that "
-        "a module listed under plugins registers"
-    )
 
 
 class Section(BaseModel):
@@ -268,16 +252,17 @@ class Protocol(Section):
         for i, backbone in enumerate(self.backbones):
             for name in backbone.mixers:
                 try:
-                    check_mixer_name(name, self.plugins)
+                    MIXERS.check(name, self.plugins)
                 except ValueError as error:
                     raise ValueError(f"backbones.{i}.mixers: {error}") from None
         used = {name for backbone in self.backbones for name in backbone.mixers}
         for name in self.mixers.__pydantic_extra__ or {}:
             if name not in used:
-                allowed = ", ".join(dict.fromkeys([*BUILT_IN_MIXERS, *sorted(used)]))
-                close = difflib.get_close_matches(name, [*BUILT_IN_MIXERS, *used], 1)
-                hint = f" (did you mean {close[0]}?)" if close else ""
-                raise ValueError(f"mixers.{name}: options of a mixer that is not used{hint}; allowed here: {allowed}")
+                known = dict.fromkeys([*MIXERS.built_in, *sorted(used)])
+                raise ValueError(
+                    f"mixers.{name}: options of a mixer that is not used{did_you_mean(name, known)}; "
+                    f"allowed here: {', '.join(known)}"
+                )
 
     @property
     def steps_per_epoch(self) -> int:

@@ -8,21 +8,23 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bakeoff.artefacts.sheets import data_uri
 from bakeoff.errors import BakeoffError
-from bakeoff.judge import calibration
+from bakeoff.judging.tally import judgements
+from bakeoff.judging.verdicts import sealed_verdict
+from bakeoff.metrics.digits import calibration
 from bakeoff.protocol.measurement import Measurement
 from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.verdict import headline
 from bakeoff.report.figures import Bar, Point, finite
+from bakeoff.run.directory import RunDir
+from bakeoff.run.files import read_json
+from bakeoff.run.metrics_log import read_losses
+from bakeoff.run.sealed import measurements, read_seal
+from bakeoff.run.verify import verify
 from bakeoff.tasks import build_task
 from bakeoff.trial.checkpoint import load_model
-from bakeoff.trial.grids import data_uri
-from bakeoff.trial.ledger import verify
-from bakeoff.trial.losses import read_losses
-from bakeoff.trial.outcome import measurements, read_seal, sealed_verdict
-from bakeoff.trial.people import judgements
 from bakeoff.trial.replay import Replay
-from bakeoff.trial.rundir import RunDir, read_json
 
 SHOWN_SEED = 0  # of the noise that the scrubber begins with
 FRAMES_OF = 10  # samples a backbone in the scrubber: every digit once
@@ -37,7 +39,7 @@ def gather(path: Path) -> dict[str, Any]:
     run, verdict = sealed_verdict(path)
     shown = verdict.so_far if verdict.outcome in ("deviated", "incomplete") and verdict.so_far else verdict
     measured = {f"{one.backbone}-s{one.seed}": one for one in measurements(run)}
-    speed = read_json(run.speed)["backbones"] if run.speed.is_file() else {}
+    speed = run.speed_record()["backbones"] if run.speed.is_file() else {}
     return {
         "run": run,
         "protocol": run.protocol,

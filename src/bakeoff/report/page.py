@@ -9,12 +9,12 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from bakeoff.protocol.audit.published import Table
 from bakeoff.protocol.presets import dump_protocol
-from bakeoff.protocol.published import Table
 from bakeoff.protocol.verdict import figure
 from bakeoff.report import figures
 from bakeoff.report.gather import command, gather
-from bakeoff.trial.rundir import write_atomic
+from bakeoff.run.files import write_atomic
 
 SECTIONS = (
     ("verdict", "Verdict"),

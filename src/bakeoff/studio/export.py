@@ -10,11 +10,11 @@ from tempfile import mkdtemp
 from typing import Any
 
 from bakeoff.errors import BakeoffError
-from bakeoff.studio.describe import describe
+from bakeoff.run.directory import RunDir
 from bakeoff.studio.flows import Flows
 from bakeoff.studio.query import Query
+from bakeoff.studio.run_info import describe
 from bakeoff.studio.server import STATIC
-from bakeoff.trial.rundir import RunDir
 
 ASSETS = ("*.js", "*.css", "*.svg")
 ELSEWHERE = ("judge*", "live*")  # need a server

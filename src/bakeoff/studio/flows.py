@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bakeoff.artefacts.sheets import data_uri, tiled
 from bakeoff.errors import BakeoffError
+from bakeoff.run.directory import RunDir
 from bakeoff.studio.query import Query
 from bakeoff.tasks.digits import derived_seed
 from bakeoff.trial.checkpoint import Loaded, load_model
-from bakeoff.trial.grids import data_uri, tiled
 from bakeoff.trial.replay import Replay
-from bakeoff.trial.rundir import RunDir
 
 STRIP, COLUMNS = 64, 16
 KEPT = 16  # models in memory

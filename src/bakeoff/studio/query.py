@@ -7,9 +7,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from bakeoff.errors import BakeoffError
-from bakeoff.flow.solver import Solver
+from bakeoff.objectives.solver import Solver
 from bakeoff.protocol.schema import DIGIT_CLASSES, Sampling
-from bakeoff.trial.rundir import RunDir
+from bakeoff.run.directory import RunDir
 
 STEPS, SEEDS, GUIDANCE = 50, 2**31 - 1, 20
 

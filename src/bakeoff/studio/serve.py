@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import uvicorn
 
 from bakeoff.errors import BakeoffError
-from bakeoff.studio.guard import is_loopback
+from bakeoff.studio.security import is_loopback
 from bakeoff.studio.server import Studio
 
 SHUTDOWN_S = 1  # for streams that never end

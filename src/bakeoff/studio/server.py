@@ -16,16 +16,16 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from bakeoff.errors import BakeoffError
-from bakeoff.studio.answers import answering, failure, http_error
-from bakeoff.studio.describe import Described
+from bakeoff.run.directory import RunDir
+from bakeoff.run.progress import Watch
+from bakeoff.run.sealed import as_sealed
 from bakeoff.studio.flows import Event, Flows
-from bakeoff.studio.guard import Guard
-from bakeoff.studio.judging import Judging
 from bakeoff.studio.query import query_of
-from bakeoff.studio.streams import Streams
-from bakeoff.trial.outcome import as_sealed
-from bakeoff.trial.rundir import RunDir
-from bakeoff.trial.watch import Watch
+from bakeoff.studio.responses import answering, failure, http_error
+from bakeoff.studio.run_info import Described
+from bakeoff.studio.security import Guard
+from bakeoff.studio.sse import Streams
+from bakeoff.studio.votes import Judging
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"

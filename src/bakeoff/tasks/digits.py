@@ -12,20 +12,20 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor
 
+from bakeoff.codecs import images
+from bakeoff.codecs.images import Codec, PixelCodec, load_latent_codec
 from bakeoff.data import as_images, load_mnist, mnist
-from bakeoff.flow import CapturedSolves, Guided, Trajectory, draw_times, flow_loss, solve, states
-from bakeoff.judge import Quality, assess, calibration, load_judge
-from bakeoff.judge import fingerprint as judge_fingerprint
-from bakeoff.models import codec
+from bakeoff.metrics.digits import Quality, assess, calibration, load_judge
+from bakeoff.metrics.digits import fingerprint as judge_fingerprint
 from bakeoff.models.backbones import build_mixers, elastic, nominal_widths
-from bakeoff.models.codec import Codec, PixelCodec, load_latent_codec
 from bakeoff.models.matching import Fit, fit_width
-from bakeoff.models.registry import load_plugins
-from bakeoff.models.velocity import Frame, VelocityModel
+from bakeoff.models.trunk import Frame, VelocityModel
+from bakeoff.objectives import CapturedSolves, Guided, Trajectory, draw_times, flow_loss, solve, states
 from bakeoff.protocol.lint import RealDraws
 from bakeoff.protocol.schema import DIGIT_CLASSES, Backbone, Protocol, Sampling
 from bakeoff.protocol.schema import PixelCodec as PixelCodecSection
 from bakeoff.protocol.seal import Inputs
+from bakeoff.registry import load_plugins
 
 ENCODED_AT_ONCE = 1000
 NOISE_ROWS = 16  # torch draws normals in blocks of 16 values; whole blocks make every prefix the same
@@ -63,7 +63,7 @@ class TrainingSet:
 
 def inputs() -> Inputs:
     """Digests of what shapes a result and is no code: the shipped data, judge and autoencoder, read anew."""
-    return Inputs(data=mnist.fingerprint(), judge=judge_fingerprint(), codec=codec.fingerprint())
+    return Inputs(data=mnist.fingerprint(), judge=judge_fingerprint(), codec=images.fingerprint())
 
 
 def real_draws() -> list[RealDraws]:

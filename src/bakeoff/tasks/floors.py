@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from bakeoff.data import as_images, load_mnist
-from bakeoff.flow import Floor, memoriser_floor
+from bakeoff.objectives import Floor, memoriser_floor
 from bakeoff.tasks.digits import DigitsTask, TrainingSet
 
 DRAWS = 2048  # a standard error of 1 % on MNIST

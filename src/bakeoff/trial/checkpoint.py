@@ -12,13 +12,14 @@ from safetensors.torch import save
 from torch import Tensor
 
 from bakeoff.errors import BakeoffError
-from bakeoff.models.velocity import VelocityModel
+from bakeoff.models.trunk import VelocityModel
 from bakeoff.protocol.presets import parse_protocol
 from bakeoff.protocol.schema import Backbone, Protocol
+from bakeoff.run.directory import RunDir
+from bakeoff.run.files import read_json, write_atomic
+from bakeoff.run.foreign_checkpoints import HEADER, check_fit, read_checkpoint
 from bakeoff.tasks import build_task
 from bakeoff.tasks.digits import DigitsTask
-from bakeoff.trial.layouts import HEADER, check_fit, read_checkpoint
-from bakeoff.trial.rundir import RunDir, read_json, write_atomic
 
 WIDEST = 1 << 16
 OUTLINED = 256  # layers whose outline takes no time, so that what does not fit can be named
@@ -50,7 +51,7 @@ def save_model(
 
 
 def load_model(path: Path, protocol: Protocol | None = None, backbone: str | None = None) -> Loaded:
-    """A trained model from its file, in any layout of `bakeoff.trial.layouts`, ready to sample.
+    """A trained model from its file, in any layout of `bakeoff.run.foreign_checkpoints`, ready to sample.
 
     What to build is read from the file's own header, else from a JSON file beside it (`NAME.json`), else from the run
     directory it lies in; `protocol` and `backbone` say it for files that have none of these.

@@ -1,23 +1,68 @@
-"""Settings of the threads below torch, made in the environment before they are started.
+"""A worker process: what it is told, how it reports, and how its errors become exit codes.
 
-A user's own settings stand. Trials inherit them from the command that starts them.
+The runner starts one as `python -m MODULE RUN ...`; it reports progress as JSON lines on its standard output.
 """
 
+import argparse
+import json
 import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 
-# GNU OpenMP's idle threads spin for milliseconds after every operation. With one other busy process on the machine
-# that made a training step up to thirty times slower; on an idle one it takes a core from our own threads. 3000 turns
-# (some ten microseconds) still bridge the gap between two operations.
-SPIN = "3000"
+import torch
+
+from bakeoff.errors import BakeoffError
+from bakeoff.registry import allow_plugins
+from bakeoff.run.directory import RunDir
+
+STOPPED = 75  # exit code: stopped on request, can be resumed (EX_TEMPFAIL)
+UNWRITABLE = 74  # the disk is full, read-only or broken (EX_IOERR)
+REFUSED = 2
+
+Work = Callable[[RunDir, argparse.Namespace], int]
 
 
-def settle() -> None:
-    """Call before torch is imported."""
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", SPIN)
+def say(**event: object) -> None:
+    try:
+        print(json.dumps(event), flush=True)
+    except BrokenPipeError:  # the parent is gone; `Stop` notices
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
-def settings() -> dict[str, str]:
-    """What is in force, for the record of the environment."""
-    prefixes = ("OMP_", "GOMP_", "BAKEOFF_")
-    return {name: value for name, value in sorted(os.environ.items()) if name.startswith(prefixes)}
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """The options that every worker takes."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("run", type=Path)
+    made.add_argument("--device", default="cpu")
+    made.add_argument("--threads", type=int, default=0)
+    made.add_argument("--data-dir", type=Path, default=None)
+    made.add_argument("--checkpoint-every", type=float, default=30.0)
+    made.add_argument("--allow-plugins", action="store_true")
+    made.add_argument("--launched", type=float, default=time.time())
+    made.add_argument("--protocol", default=None, help="digest that the protocol must have")
+    made.add_argument("--parent", type=int, default=os.getppid())
+    return made
+
+
+def serve(options: argparse.Namespace, work: Work) -> int:
+    """Do the work in the run directory; the exit code."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = torch.device(options.device)
+    if device.type == "cuda" and device.index is not None:  # streams, events and pinned memory are the current device's
+        torch.cuda.set_device(device)
+    if options.allow_plugins:
+        allow_plugins()
+    try:
+        run = RunDir.open(options.run)
+        if options.protocol not in (None, run.protocol.digest()):
+            raise BakeoffError(f"{run.path / 'protocol.toml'}: was changed while the run was going on; restore it.")
+        return work(run, options)
+    except BakeoffError as error:
+        say(event="failed", message=str(error))
+        return REFUSED
+    except OSError as error:
+        say(event="failed", message=f"{error.filename or options.run}: {error.strerror or error}.")
+        return UNWRITABLE

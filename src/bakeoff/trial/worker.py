@@ -1,7 +1,7 @@
 """The process of one trial: trains, samples, judges, and writes the trial's files.
 
-Run by `bakeoff.trial.runner` as `python -m bakeoff.trial.worker`; reports progress as JSON lines on its
-standard output. SIGTERM, or the death of its parent, makes it stop after the current steps with a checkpoint.
+Run by `bakeoff.execute.runner` as `python -m bakeoff.trial.worker`. SIGTERM, or the death of its parent, makes it stop
+after the current steps with a checkpoint.
 """
 
 import argparse
@@ -16,24 +16,19 @@ from typing import NamedTuple
 
 import torch
 
-from bakeoff.errors import BakeoffError
-from bakeoff.models.registry import allow_plugins
+from bakeoff.artefacts.images import pack_samples
+from bakeoff.artefacts.sheets import grid, png
 from bakeoff.protocol.measurement import Measurement, QualityFigures, Spread
+from bakeoff.run.directory import RunDir, TrialDir
+from bakeoff.run.disk import require_room
+from bakeoff.run.files import make_folder, write_atomic, write_json
 from bakeoff.tasks import build_task
-from bakeoff.tasks.floors import task_floor
-from bakeoff.trial import checkpoint, recovery
-from bakeoff.trial.disk import require_room
-from bakeoff.trial.grids import grid, png
+from bakeoff.trial import checkpoint, resume
 from bakeoff.trial.meters import peak_memory, spread, trend
 from bakeoff.trial.plan import make_plan
-from bakeoff.trial.rundir import RunDir, TrialDir, make_folder, write_atomic, write_json
-from bakeoff.trial.samples import write_samples
-from bakeoff.trial.speed import measure_speed
+from bakeoff.trial.process import STOPPED, parser, say, serve
 from bakeoff.trial.trainer import REPORT_STEPS, Trainer
 
-STOPPED = 75  # exit code: stopped on request, can be resumed (EX_TEMPFAIL)
-UNWRITABLE = 74  # the disk is full, read-only or broken (EX_IOERR)
-REFUSED = 2
 LOOP = ("forward and backward", "optimiser", "data", "reading losses")
 ACCOUNTED = 0.10  # share of the wall-clock that may stay unexplained
 
@@ -51,13 +46,6 @@ class Stop:
 
     def __call__(self) -> bool:
         return self.asked or os.getppid() != self.parent
-
-
-def say(**event: object) -> None:
-    try:
-        print(json.dumps(event), flush=True)
-    except BrokenPipeError:  # the parent is gone; `Stop` notices
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
 class MetricsLog:
@@ -94,7 +82,7 @@ def _number(loss: float) -> float | str:
 def train(trainer: Trainer, trial: TrialDir, stop: Stop, clock: "WallClock", every_s: float) -> bool:
     """Train with a log and checkpoints; False if stopped before the end."""
     log = MetricsLog(trial.metrics, trainer)
-    saved_at, saved_step, identity = time.monotonic(), None, recovery.identity(trainer.protocol, trial)
+    saved_at, saved_step, identity = time.monotonic(), None, resume.identity(trainer.protocol, trial)
 
     def save() -> None:
         nonlocal saved_at, saved_step
@@ -175,7 +163,7 @@ def _sample_and_judge(trainer: Trainer, trial: TrialDir, widths: dict[str, int])
     with watch("judging"):
         quality = QualityFigures(**vars(task.assess(images_BHW[: protocol.judge.samples])))
     with watch("writing files"):
-        write_samples(trial.samples, images_BHW, labels_B)
+        write_atomic(trial.samples, pack_samples(images_BHW, labels_B))
         write_atomic(trial.grid, png(grid(images_BHW[: protocol.sampling.count].numpy())))
         checkpoint.save_model(trial.model, model.state_dict(), protocol, trial.backbone, widths)
     return Sampled(quality, seconds, trajectory.nfe)
@@ -223,7 +211,7 @@ def run_trial(run: RunDir, trial: TrialDir, options: argparse.Namespace) -> int:
     make_folder(trial.path)
     data = task.training_set(options.data_dir, device)
     started_s = clock.seconds()
-    trainer, taken_up = recovery.take_up(
+    trainer, taken_up = resume.resume_from_checkpoint(
         trial,
         lambda: Trainer(task, backbone, widths, trial.seed, data),
         lambda message: say(event="damaged", message=message),
@@ -242,45 +230,15 @@ def run_trial(run: RunDir, trial: TrialDir, options: argparse.Namespace) -> int:
     return 0
 
 
+def work(run: RunDir, options: argparse.Namespace) -> int:
+    backbone, seed = options.trial
+    return run_trial(run, run.trial(backbone, int(seed)), options)
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--trial", nargs=2, metavar=("BACKBONE", "SEED"))
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--data-dir", type=Path, default=None)
-    parser.add_argument("--checkpoint-every", type=float, default=30.0)
-    parser.add_argument("--allow-plugins", action="store_true")
-    parser.add_argument("--launched", type=float, default=time.time())
-    parser.add_argument("--protocol", default=None, help="digest that the protocol must have")
-    parser.add_argument("--parent", type=int, default=os.getppid())
-    options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    device = torch.device(options.device)
-    if device.type == "cuda" and device.index is not None:  # streams, events and pinned memory are the current device's
-        torch.cuda.set_device(device)
-    if options.allow_plugins:
-        allow_plugins()
-    try:
-        run = RunDir.open(options.run)
-        if options.protocol not in (None, run.protocol.digest()):
-            raise BakeoffError(f"{run.path / 'protocol.toml'}: was changed while the run was going on; restore it.")
-        if options.trial:
-            backbone, seed = options.trial
-            return run_trial(run, run.trial(backbone, int(seed)), options)
-        task = build_task(run.protocol)
-        data = task.training_set(options.data_dir, device)
-        if not run.floor.is_file():
-            write_json(run.floor, vars(task_floor(task, data)))
-        write_json(run.speed, measure_speed(run, task, data))
-        return 0
-    except BakeoffError as error:
-        say(event="failed", message=str(error))
-        return REFUSED
-    except OSError as error:
-        say(event="failed", message=f"{error.filename or options.run}: {error.strerror or error}.")
-        return UNWRITABLE
+    made = parser(__doc__)
+    made.add_argument("--trial", nargs=2, metavar=("BACKBONE", "SEED"), required=True)
+    return serve(made.parse_args(), work)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Artefacts: files of items, and the pictures made of them."""

@@ -1,0 +1,299 @@
+"""What the terminal shows: tables of plans and verdicts, and live progress of a run."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from bakeoff.errors import printable
+from bakeoff.protocol.measurement import Measurement
+from bakeoff.protocol.verdict import Step, Verdict, criteria_table, headline
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bakeoff.models.contract import ContractCheck
+    from bakeoff.protocol.lint import LintFinding
+    from bakeoff.protocol.seal import Seal
+    from bakeoff.run.verify import Verification
+    from bakeoff.trial.plan import Plan
+
+TEXT_EVERY_S = 10.0
+
+
+def show_plan(console: Console, plan: "Plan", estimated: Mapping[str, Any] | None) -> None:
+    """Matched widths beside the literature's, counts, costs, trials and the estimate."""
+    protocol = plan.protocol
+    console.print(f"[bold]{escape(protocol.name)}[/]  {escape(protocol.description)}")
+    console.print(f"digest {protocol.digest()}")
+    per_epoch, tokens = protocol.steps_per_epoch, plan.tokens
+    console.print(
+        f"{tokens} tokens of {_codec(plan)}; {protocol.total_steps} steps of {protocol.training.batch} images "
+        f"({per_epoch} an epoch); seeds {', '.join(map(str, protocol.seeds))}\n"
+    )
+    table = Table(title=f"Matched to {protocol.budget.params:,} parameters", title_justify="left")
+    for column, justify in (
+        ("backbone", "left"),
+        ("layers", "left"),
+        ("width at printed size", "right"),
+        ("parameters", "right"),
+        ("matched width", "right"),
+        ("parameters", "right"),
+        ("MFLOP a sample", "right"),
+        ("state, KiB", "right"),
+    ):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for one in plan.backbones:
+        table.add_row(
+            one.backbone.name,
+            escape(f"{one.backbone.repeats} x [{', '.join(map(_short, one.backbone.mixers))}]"),
+            _widths(one.nominal_widths),
+            f"{one.nominal_params:,}",
+            _widths(one.fit.widths),
+            f"[bold]{one.fit.params:,}[/]",
+            f"{one.flops_per_sample / 1e6:.1f}{'*' if 'flops' in one.measured else ''}",
+            f"{one.state_bytes / 1024:.1f}{'*' if 'state_bytes' in one.measured else ''}",
+        )
+    console.print(table)
+    if any(one.measured for one in plan.backbones):
+        console.print("* not stated by a plug-in: counted by torch, or the size of all inputs for the state")
+    counts = [one.fit.params for one in plan.backbones]
+    console.print(f"largest over smallest: {max(counts) / min(counts):.3f} (allowed {protocol.budget.tolerance:g})")
+    if estimated:
+        console.print(
+            f"\nestimate on this CPU ({estimated['threads']} threads): {duration(estimated['total_s'])} for "
+            f"{len(protocol.seeds) * len(plan.backbones)} trials, {estimated['peak_memory_mib']:,} MiB at most"
+        )
+        for name, figures in estimated["backbones"].items():
+            console.print(
+                f"  {name}: {figures['step_time_ms']:g} ms a step, {duration(figures['trial_s'])} a trial, "
+                f"{figures['memory_mib']:,} MiB"
+            )
+
+
+def show_lint(console: Console, findings: "Sequence[LintFinding]") -> None:
+    """What holds in one line each; what does not, marked."""
+    console.print()
+    for one in findings:
+        mark = one.level if one.level == "ok" else f"[bold]{one.level}[/]"
+        console.print(f"{mark}: {one.check}: {escape(one.message)}")
+
+
+def show_seal(console: Console, path: "Path", seal: "Seal", ledger: str | None) -> None:
+    console.print(f"Sealed {escape(seal.protocol['name'])} in {escape(str(path))} at {seal.created}, by {seal.code}")
+    console.print(f"  protocol  {seal.digest}")
+    for name, sha256 in {**seal.inputs.data, "judge": seal.inputs.judge, "codec": seal.inputs.codec}.items():
+        console.print(f"  {name}  {sha256}")
+    console.print(f"  ledger    {ledger}")
+    show_warnings(console, seal)
+
+
+def show_warnings(console: Console, seal: "Seal") -> None:
+    """What the sealed lint has against the plan."""
+    for one in seal.plan.get("lint", []):
+        if one["level"] != "ok":
+            console.print(f"{one['level']}: {one['check']}: {one['message']}", markup=False)
+
+
+def show_verification(console: Console, path: "Path", found: "Verification") -> None:
+    for name, problem in found.changed.items():
+        console.print(f"changed: {name}: {problem}", markup=False, soft_wrap=True)
+    for note in found.notes:
+        console.print(f"note: {note}", markup=False)
+    if found.missing:
+        console.print(f"not there yet: {', '.join(found.missing)}", markup=False)
+    console.print(f"{path}: {found.outcome}; {found.files} files recorded", style="bold", markup=False)
+    console.print(f"digest of the run: {found.digest}")
+
+
+def show_verdict(console: Console, verdict: Verdict) -> None:
+    """The outcome, the table criterion x backbone, the figures of every seed, and the rule line by line."""
+    table = Table(title="Criteria", title_justify="left", show_lines=True)
+    table.add_column("criterion")
+    for name in verdict.backbones:
+        table.add_column(name)
+    for criterion, row in criteria_table(verdict).items():
+        table.add_row(criterion, *(escape(text) for text in row.values()))
+    console.print(table)
+    console.print(_seed_table(verdict))
+    console.print(_step_table(verdict.steps))
+    for note in verdict.notes:
+        console.print(f"note: {escape(note)}")
+    for change in verdict.deviations:
+        console.print(f"deviation: {change}", markup=False)
+    if verdict.missing:
+        console.print(f"missing: {', '.join(verdict.missing)}")
+    show_headline(console, verdict)
+    if verdict.so_far is not None:
+        console.print(f"so far: {headline(verdict.so_far)}", markup=False)
+
+
+def show_headline(console: Console, verdict: Verdict) -> None:
+    console.print(f"Verdict: {headline(verdict)}", style="bold", markup=False)
+
+
+def _seed_table(verdict: Verdict) -> Table:
+    table = Table(title="Every seed", title_justify="left")
+    checks = next((seed.checks for result in verdict.backbones.values() for seed in result.seeds if seed.checks), ())
+    for column in ("trial", "bar", *(check.name for check in checks), "loss", "peak memory, MiB"):
+        table.add_column(column, justify="left" if column in ("trial", "bar") else "right")
+    for name, result in verdict.backbones.items():
+        for seed in result.seeds:
+            figures = [_figure(check.observed) for check in seed.checks] or ["-"] * len(checks)
+            table.add_row(
+                f"{name}-s{seed.seed}", seed.standing, *figures, _figure(seed.loss), _figure(seed.peak_memory_mb)
+            )
+    return table
+
+
+def _step_table(steps: list[Step]) -> Table:
+    table = Table(title="The rule, line by line", title_justify="left")
+    for column in ("criterion", "of", "observed", "threshold", "outcome", "would flip it"):
+        table.add_column(column, justify="right" if column in ("observed", "threshold") else "left")
+    for step in steps:
+        if step.criterion.startswith("quality bar, one seed"):
+            continue  # in the table of seeds, and all of them in the JSON
+        table.add_row(
+            step.criterion,
+            step.backbone,
+            _figure(step.observed),
+            _figure(step.threshold),
+            step.outcome,
+            step.flips,
+        )
+    return table
+
+
+def show_checks(console: Console, name: str, checks: "Sequence[ContractCheck]") -> None:
+    table = Table("check", "result", "what was seen", title=escape(f"The contract of {name}"), title_justify="left")
+    for check in checks:
+        table.add_row(check.name, "holds" if check.passed else "[bold]FAILS[/]", escape(check.detail))
+    console.print(table)
+
+
+class Show:
+    """Listens to a run and shows its progress as a bar, as lines of text, or not at all."""
+
+    def __init__(self, console: Console, style: str) -> None:
+        self.console = console
+        self.style = ("bar" if console.is_terminal else "text") if style == "auto" else style
+        self._progress: Progress | None = None
+        self._task: Any = None
+        self._started_at, self._started_step, self._said_at, self._total = 0.0, 0, 0.0, 0
+
+    def __call__(self, name: str, event: dict[str, Any]) -> None:
+        handler = getattr(self, "_on_" + event["event"].replace(" ", "_"), None)
+        if handler is not None and (self.style != "none" or event["event"] == "damaged"):
+            handler(name, event)
+
+    def _on_start(self, name: str, event: dict[str, Any]) -> None:
+        self._total, self._started_step = event["total"], event["step"]
+        self._started_at = self._said_at = time.monotonic()
+        taken_up = f", taken up at step {event['step']}" if event["step"] else ""
+        if self.style == "text":
+            self.console.print(f"{name}: {self._total} steps{taken_up}")
+            return
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("loss {task.fields[loss]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+        self._task = self._progress.add_task(name, total=self._total, completed=event["step"], loss="-")
+        self._progress.start()
+
+    def _on_step(self, name: str, event: dict[str, Any]) -> None:
+        loss = _figure(event["loss"])
+        if self._progress is not None:
+            self._progress.update(self._task, completed=event["step"], loss=loss)
+        elif time.monotonic() - self._said_at > TEXT_EVERY_S:
+            self._said_at = time.monotonic()
+            done = event["step"] - self._started_step
+            left = (self._said_at - self._started_at) / max(1, done) * (self._total - event["step"])
+            self.console.print(f"{name}: step {event['step']}/{self._total}  loss {loss}  {duration(left)} left")
+
+    def _on_sampling(self, name: str, event: dict[str, Any]) -> None:
+        self.close()
+
+    def _on_stopping(self, name: str, event: dict[str, Any]) -> None:
+        self.close()
+        self.console.print(f"{name}: stopping, writing a checkpoint ...")
+
+    def _on_damaged(self, name: str, event: dict[str, Any]) -> None:
+        self.console.print(escape(printable(f"{name}: {event['message']}")))
+
+    def _on_already_done(self, name: str, event: dict[str, Any]) -> None:
+        self.console.print(f"{name}: done before")
+
+    def _on_measured(self, name: str, event: dict[str, Any]) -> None:
+        self.close()
+        measured: Measurement = event["measurement"]
+        if measured.quality is None or measured.loss is None:
+            self.console.print(f"{name}: diverged at step {measured.diverged_at_step}")
+            return
+        quality, step = measured.quality, measured.step_time_ms
+        self.console.print(
+            f"{name}: loss {measured.loss:.4f}, recognised {quality.recognised:.2f}, {quality.classes} classes, "
+            f"Frechet distance {quality.frechet:.0f}, {step.median if step else 0:.0f} ms a step, "
+            f"{duration(measured.wall_s)}"
+        )
+
+    def _on_so_far(self, name: str, event: dict[str, Any]) -> None:
+        so_far = event["verdict"].so_far
+        if so_far is not None:
+            self.console.print(f"so far: {headline(so_far)}", markup=False)
+
+    def _on_speed_pass(self, name: str, event: dict[str, Any]) -> None:
+        self.console.print("speed pass: all backbones in turn, alone on the machine ...")
+
+    def _on_environment_changed(self, name: str, event: dict[str, Any]) -> None:
+        changes = ", ".join(f"{key} is now {value}" for key, value in event["changed"].items())
+        self.console.print(f"note: the machine is not the one this run began on: {escape(changes)}")
+
+    def close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _figure(value: float | str | None) -> str:
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else f"{value:.4g}"
+
+
+def _widths(widths: Mapping[str, int]) -> str:
+    return ", ".join(f"{_short(kind)} {width}" for kind, width in widths.items())
+
+
+def _short(mixer: str) -> str:
+    """A plug-in's class without its module."""
+    return mixer.rpartition(":")[2]
+
+
+def _codec(plan: "Plan") -> str:
+    codec = plan.protocol.codec
+    return f"{codec.patch}x{codec.patch} pixels" if codec.kind == "pixel" else "the latent's 4 values"

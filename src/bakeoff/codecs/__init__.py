@@ -1,0 +1,1 @@
+"""Codecs between items and tokens."""

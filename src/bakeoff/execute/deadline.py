@@ -1,0 +1,35 @@
+"""A run in bounded time: nothing is begun that, judging by what is finished, would not end before the deadline."""
+
+import time
+
+from bakeoff.probes.step_time import SECONDS
+from bakeoff.run.directory import RunDir, TrialDir
+from bakeoff.run.sealed import measurements
+
+SPEED_PASS_S = 2 * SECONDS  # its rounds end after SECONDS; as much again to start, to sample and for the loss's floor
+
+
+class OutOfTime(Exception):
+    """The next part of the run would not end in time; says which, and what is done."""
+
+
+def expected_s(run: RunDir, trial: TrialDir, device: str) -> float:
+    """Seconds that a trial will take, judging by the finished ones on such a device; 0 if there are none.
+
+    The longest of its backbone counts, or of all while its backbone has none.
+    """
+    kind = device.partition(":")[0]
+    finished = [one for one in measurements(run) if one.status == "completed" and one.device.partition(":")[0] == kind]
+    alike = [one for one in finished if one.backbone == trial.backbone]
+    return max((one.wall_s for one in alike or finished), default=0.0)
+
+
+def require_time(run: RunDir, deadline: float | None, name: str, needed_s: float) -> None:
+    """Raises OutOfTime if the part `name` takes longer than is left; deadlines are of time.monotonic()."""
+    if deadline is None or needed_s <= (left_s := deadline - time.monotonic()):
+        return
+    trials = list(run.trials())
+    raise OutOfTime(
+        f"{sum(trial.done for trial in trials)} of {len(trials)} trials are done; {name} was not begun: "
+        f"it takes about {needed_s:.0f} s, and {max(0.0, left_s):.0f} s are left"
+    )

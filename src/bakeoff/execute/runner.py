@@ -1,0 +1,353 @@
+"""Runs a plan: one process per trial, seed by seed, then the speed pass, then the verdict."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bakeoff.artefacts.images import read_samples
+from bakeoff.artefacts.sheets import grid, png, side_by_side
+from bakeoff.errors import BakeoffError
+from bakeoff.execute.deadline import SPEED_PASS_S, expected_s, require_time
+from bakeoff.execute.estimate import require_room_for
+from bakeoff.judging.verdicts import sealed_verdict, verdict_json, verdict_of
+from bakeoff.probes import worker as probe_worker
+from bakeoff.protocol.documents import read_toml
+from bakeoff.protocol.presets import dump_protocol
+from bakeoff.protocol.schema import Protocol
+from bakeoff.protocol.seal import Seal, deviations
+from bakeoff.protocol.verdict import Verdict
+from bakeoff.run.directory import RunDir, TrialDir
+from bakeoff.run.files import make_folder, read_json, write_atomic, write_json
+from bakeoff.run.ledger import MADE_AGAIN, NAME, changed_files, read_ledger, record, retract, sealed_files
+from bakeoff.run.locks import held
+from bakeoff.run.repair import repair
+from bakeoff.run.sealed import read_seal
+from bakeoff.run.version import running_code
+from bakeoff.tasks.digits import inputs
+from bakeoff.trial import worker as trial_worker
+from bakeoff.trial.meters import environment
+from bakeoff.trial.plan import Plan, lint_plan, make_plan, plan_json, refuse_errors
+from bakeoff.trial.process import REFUSED, STOPPED, UNWRITABLE
+
+LEFTOVER = ".protocol.toml.tmp"  # of a run that was killed before its first file was whole
+
+Listener = Callable[[str, dict[str, Any]], None]
+
+
+class TrialFailed(Exception):
+    """A trial's process ended in a way it should not have."""
+
+
+class Interrupted(Exception):
+    """The user stopped the run; everything up to the last checkpoint is on disk."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How, not what: none of this changes the experiment."""
+
+    device: str = "cpu"
+    threads: int = 0  # 0: torch's default
+    data_dir: Path | None = None
+    checkpoint_every_s: float = 30.0
+    allow_plugins: bool = False
+    deadline: float | None = None  # of time.monotonic(): begin nothing that would end later
+
+
+def prepare(path: Path, protocol: Protocol, *, resume: bool) -> RunDir:
+    """A new run directory for the protocol, or the same one again with `resume`.
+
+    Raises:
+        BakeoffError: the folder holds another protocol's run, this one's without `resume`, or other files.
+    """
+    run = RunDir(path, protocol)
+    if path.exists() and not path.is_dir():
+        raise BakeoffError(f"{path}: is a file; give a folder for the run (--out).")
+    if (path / "protocol.toml").is_file():
+        existing = RunDir.open(path).protocol
+        if existing.digest() != protocol.digest():
+            raise BakeoffError(
+                f"{path}: holds a run of another protocol ({existing.name}, digest {existing.digest()[:12]}; "
+                f"given: {protocol.name}, {protocol.digest()[:12]}). Choose another --out."
+            )
+        if not resume and (path / "trials").exists():
+            raise BakeoffError(f"{path}: holds a run of this protocol already; add --resume to go on with it.")
+        plan = make_plan(protocol)
+        refuse_errors(lint_plan(plan))
+        require_room_for(run, plan)
+        begun = (run.path / NAME).exists() or (run.path / "trials").exists()
+        if not run.seal.is_file() and not begun:  # it was killed right after writing the protocol
+            write_seal(run, plan)
+        refuse_deviations(run)
+        record_seal(run)
+        return run
+    if path.is_dir() and any(entry.name != LEFTOVER for entry in path.iterdir()):
+        raise BakeoffError(f"{path}: is not empty and not a run directory; choose another --out.")
+    plan = make_plan(protocol)
+    refuse_errors(lint_plan(plan))
+    require_room_for(run, plan)
+    try:
+        make_folder(path)
+        write_atomic(path / "protocol.toml", dump_protocol(protocol).encode())
+        write_seal(run, plan)
+    except OSError as error:
+        raise BakeoffError(f"{path}: cannot be written ({error.strerror}); choose another --out.") from error
+    return run
+
+
+def write_seal(run: RunDir, plan: Plan) -> None:
+    """What was decided before the first step: the protocol, the plan, all inputs, by which code, and when."""
+    protocol = run.protocol
+    seal = Seal(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        digest=protocol.digest(),
+        protocol=protocol.document(),
+        inputs=inputs(),
+        code=running_code(),
+        plan=plan_json(plan, None),
+    )
+    write_json(run.seal, seal)
+    record_seal(run)
+
+
+def record_seal(run: RunDir) -> None:
+    """The first line of the ledger; a kill may have come before it."""
+    if not (run.path / NAME).exists():
+        record(run, "sealed", [run.path / "protocol.toml", run.seal])
+
+
+def refuse_deviations(run: RunDir) -> None:
+    """Raises BakeoffError if going on would train or judge by something else than what was sealed."""
+    seal = read_seal(run.path)
+    changes = deviations(seal, read_toml(run.path / "protocol.toml"), inputs())
+    if changes:
+        raise BakeoffError(
+            f"{run.path}: not as it was sealed, so going on would mix two experiments:\n"
+            + "\n".join(f"  {change}" for change in changes)
+            + f"\nRestore it (it was sealed by {seal.code}), or begin a new run with another --out."
+        )
+
+
+def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
+    """Run what is not done yet and return the verdict; `listen(name, event)` hears of all progress.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM; the running trial has saved a checkpoint.
+        OutOfTime: the deadline; what was begun is done.
+        BakeoffError: a trial's process refused its input.
+    """
+    with _terminable(), _alone(run) as lock:
+        finished = _finished(run)
+        damage = changed_files(run.path, (path for path in sealed_files(run.path) if path.name not in MADE_AGAIN))
+        for name, problem in damage.items():
+            remedy = (
+                "delete its trial's folder to have it run again" if name.startswith("trials/") else "verify says so"
+            )
+            listen(name, {"event": "damaged", "message": f"{name} is not what was recorded ({problem}); {remedy}."})
+        repair(run, lambda name, message: listen(name, {"event": "damaged", "message": message}))
+        if finished and not damage and _finished(run):
+            for trial in run.trials():
+                listen(trial.name, {"event": "already done"})
+            # people may have judged since
+            return _conclude(run) if run.protocol.judge.measure == "human" else sealed_verdict(run.path)[1]
+        known = read_ledger(run.path).files
+        unknown = [one.name for one in run.trials() if one.done and f"trials/{one.name}/measurement.json" not in known]
+        if len(unknown) > 1:  # a kill leaves at most one
+            damage[NAME] = f"{len(unknown)} finished trials are not in it"
+        _note_environment(run, options, listen, damage)
+        for trial in run.trials():
+            if trial.done:
+                listen(trial.name, {"event": "already done"})
+                record(run, f"trial {trial.name}", sealed_files(trial.path), only_new=True)
+                continue
+            require_time(run, options.deadline, trial.name, expected_s(run, trial, options.device))
+            retract(run, f"trial {trial.name} is run again", sealed_paths(trial))
+            _spawn(
+                run,
+                trial.name,
+                trial_worker.__name__,
+                ["--trial", trial.backbone, str(trial.seed)],
+                options,
+                listen,
+                lock,
+            )
+            listen(trial.name, {"event": "measured", "measurement": trial.measurement()})
+            write_overview(run)
+            record(run, f"trial {trial.name}", [*sealed_files(trial.path), run.overview])
+            if trial.backbone == run.protocol.backbones[-1].name and trial.seed != run.protocol.seeds[-1]:
+                listen("", {"event": "so far", "verdict": verdict_of(run)})
+        write_overview(run)  # a kill may have come between the last trial and its picture
+        if not (run.speed.is_file() and run.floor.is_file()):
+            require_time(run, options.deadline, "the speed pass", SPEED_PASS_S)
+            listen("speed", {"event": "speed pass"})
+            retract(run, "the speed pass is made again", [run.speed, run.floor])
+            _spawn(run, "speed", probe_worker.__name__, [], options, listen, lock)
+            record(run, "speed pass", [run.speed, run.floor])
+        record(run, "speed pass", [run.speed, run.floor], only_new=True)
+        return _conclude(run)
+
+
+def _conclude(run: RunDir) -> Verdict:
+    _, verdict = sealed_verdict(run.path)
+    write_json(run.verdict, verdict_json(run, verdict))
+    record(run, "verdict", [run.verdict, run.overview])
+    return verdict
+
+
+def sealed_paths(trial: TrialDir) -> list[Path]:
+    """What a finished trial leaves, whether it is there or not."""
+    return [trial.metrics, trial.model, trial.samples, trial.grid, trial.measurement_file]
+
+
+def _finished(run: RunDir) -> bool:
+    made = all(path.is_file() for path in (run.verdict, run.speed, run.floor))
+    return made and all(trial.done for trial in run.trials())
+
+
+def write_overview(run: RunDir) -> None:
+    """samples.png: the grids of the first finished seed side by side, equal places from equal noise."""
+    for seed in run.protocol.seeds:
+        found = [run.trial(backbone.name, seed) for backbone in run.protocol.backbones]
+        count = run.protocol.sampling.count
+        grids = [
+            (trial.name, grid(read_samples(trial.samples, run.protocol)[:count]))
+            for trial in found
+            if trial.done and trial.samples.is_file()
+        ]
+        if grids:
+            write_atomic(run.overview, png(side_by_side(grids)))
+            return
+
+
+def _note_environment(run: RunDir, options: Options, listen: Listener, damage: Mapping[str, str]) -> None:
+    """Once a run; a resumed run says what has changed since."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    now = environment(torch.device(options.device))
+    if not run.environment.is_file():
+        write_json(run.environment, now | {"command": sys.argv, "resumed_on": []})
+        record(run, "started", [run.environment])
+        return
+    before = read_json(run.environment)
+    changed = {key: value for key, value in now.items() if before.get(key) != value}
+    earlier = before.get("resumed_on")
+    resumed_on = [*(earlier if isinstance(earlier, list) else []), changed]
+    write_json(run.environment, before | {"resumed_on": resumed_on})
+    changes = ", ".join(f"{name}: {problem}" for name, problem in damage.items())
+    record(run, f"resumed (meanwhile {changes})" if damage else "resumed", [run.environment])
+    if changed:
+        listen("", {"event": "environment changed", "changed": changed})
+
+
+@contextmanager
+def _alone(run: RunDir) -> Iterator[int]:
+    """Holds the run directory; the trials inherit the lock, so that an orphaned one still keeps others out.
+
+    Raises:
+        BakeoffError: another process works there, still after ten seconds.
+    """
+    busy = f"{run.path}: another run is working in this directory; wait for it, or stop it."
+    with held(run.path / ".lock", busy) as lock:
+        yield lock
+
+
+def _spawn(
+    run: RunDir, name: str, module: str, arguments: list[str], options: Options, listen: Listener, lock: int
+) -> None:
+    """One worker process, its progress passed on; on SIGINT or SIGTERM it is asked to stop, and waited for."""
+    # -P: a file of the user's that is named like a module must not be imported in its place
+    command = [sys.executable, "-P", "-m", module, str(run.path), *arguments, "--parent", str(os.getpid())]
+    command += ["--device", options.device, "--threads", str(options.threads)]
+    command += ["--protocol", run.protocol.digest()]
+    command += ["--checkpoint-every", str(options.checkpoint_every_s), "--launched", repr(time.time())]
+    if options.allow_plugins:
+        command.append("--allow-plugins")
+    if options.data_dir is not None:
+        command += ["--data-dir", str(options.data_dir)]
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+            pass_fds=(lock,),
+        ) as child,
+    ):
+        assert child.stdout is not None
+        message = ""
+        try:
+            for line in child.stdout:
+                event = _event(line)
+                if event["event"] == "failed":
+                    message = event["message"]
+                else:
+                    listen(name, event)
+            code = child.wait()
+        except KeyboardInterrupt:
+            listen(name, {"event": "stopping"})
+            _stop(child)
+            raise Interrupted from None
+        except BaseException:
+            child.kill()
+            raise
+        errors.seek(0)
+        rest = errors.read().decode(errors="replace").strip()
+    if code == STOPPED:
+        raise Interrupted
+    if code == REFUSED and message:
+        raise BakeoffError(message)
+    if code == UNWRITABLE:
+        raise TrialFailed(message)
+    if code:
+        how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        memory = " The system does that when memory runs out." if code == -signal.SIGKILL else ""
+        raise TrialFailed(f"the process of {name} ended {how}.{memory}\n{rest}".strip())
+
+
+def _event(line: str) -> dict[str, Any]:
+    """What a worker said; a plug-in's own prints are no events."""
+    try:
+        event = json.loads(line)
+        return event if isinstance(event["event"], str) else {"event": "print"}
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return {"event": "print"}
+
+
+def _stop(child: subprocess.Popen) -> None:
+    """It stops after its current step; a second Ctrl-C does not wait for that."""
+    try:
+        child.send_signal(signal.SIGTERM)
+        child.wait()
+    except KeyboardInterrupt:
+        child.kill()
+
+
+class _terminable:
+    """Lets SIGTERM stop the run as Ctrl-C does."""
+
+    def __enter__(self) -> None:
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        self._previous = signal.signal(signal.SIGTERM, interrupt)
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self._previous)
+
+
+def default_out(protocol: Protocol) -> Path:
+    return Path(os.environ.get("BAKEOFF_RUNS", "runs")) / protocol.name

@@ -1,0 +1,1 @@
+"""What people and the rule say of a run."""

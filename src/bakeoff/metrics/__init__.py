@@ -1,0 +1,1 @@
+"""Metrics: named figures of sets of items."""

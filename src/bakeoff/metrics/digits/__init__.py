@@ -1,0 +1,7 @@
+"""The judge of generated digits: frozen, shipped, and calibrated on images that are not digits."""
+
+from bakeoff.metrics.digits.calibration import calibration
+from bakeoff.metrics.digits.classifier import Judge, fingerprint, load_judge
+from bakeoff.metrics.digits.quality import Quality, assess, recognise
+
+__all__ = ["Judge", "Quality", "assess", "calibration", "fingerprint", "load_judge", "recognise"]

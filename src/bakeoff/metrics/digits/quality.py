@@ -1,0 +1,67 @@
+"""How good a set of images is: recognised share, class coverage, Frechet distance, sharpness.
+
+All four are figures of a *set*; the Frechet distance depends on its size, so compare equal sizes only.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bakeoff.metrics.digits.classifier import NOT_A_DIGIT, Judge
+from bakeoff.metrics.frechet import frechet_distance, moments
+
+CONFIDENT = 0.9
+COVERED_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What the judge measured on one set of images.
+
+    Attributes:
+        samples: how many images were judged.
+        recognised: share of images that are more likely a digit than not, and then one digit with
+            probability above 0.9.
+        classes: digits that make up at least 1 % of all images, recognised ones counted.
+        frechet: Frechet distance to the 60 000 real training digits in the classifier's 64 features.
+        sharpness: mean gradient magnitude over that of real digits; reported, decides nothing.
+        class_shares: for each digit, the share of images recognised as it.
+    """
+
+    samples: int
+    recognised: float
+    classes: int
+    frechet: float
+    sharpness: float
+    class_shares: tuple[float, ...]
+
+
+def assess(judge: Judge, images_B1HW: Tensor) -> Quality:
+    """Judge a set of at least two images, (B, 1, 28, 28) in [-1, 1]; values outside are clamped."""
+    features_BF, probabilities_BK = judge.look(images_B1HW)
+    recognised_B, digit_B = recognise(probabilities_BK)
+    count = len(images_B1HW)
+    shares = torch.bincount(digit_B[recognised_B], minlength=NOT_A_DIGIT).double() / count
+    return Quality(
+        samples=count,
+        recognised=recognised_B.double().mean().item(),
+        classes=int((shares >= COVERED_SHARE).sum()),
+        frechet=frechet_distance(*moments(features_BF), judge.real_mean_F, judge.real_cov_FF),
+        sharpness=sharpness(images_B1HW) / judge.real_sharpness,
+        class_shares=tuple(shares.tolist()),
+    )
+
+
+def recognise(probabilities_BK: Tensor) -> tuple[Tensor, Tensor]:
+    """Which images are recognised (B, bool), and as which digit (B), from the judge's class probabilities (B, K)."""
+    is_digit_B = 1 - probabilities_BK[:, NOT_A_DIGIT]
+    confidence_B, digit_B = probabilities_BK[:, :NOT_A_DIGIT].max(-1)
+    return (is_digit_B > 0.5) & (confidence_B > CONFIDENT * is_digit_B), digit_B
+
+
+def sharpness(images_B1HW: Tensor) -> float:
+    """Mean length of the forward-difference gradient of images clamped to [-1, 1]."""
+    x = images_B1HW.double().clamp(-1, 1)
+    dy, dx = x[..., 1:, :-1] - x[..., :-1, :-1], x[..., :-1, 1:] - x[..., :-1, :-1]
+    return (dx.square() + dy.square()).sqrt().mean().item()

@@ -1,0 +1,8 @@
+"""The built-in mixers, one a file."""
+
+from bakeoff.models.mixers.attention import Attention
+from bakeoff.models.mixers.base import Direction, Mixer
+from bakeoff.models.mixers.mamba import Mamba
+from bakeoff.models.mixers.mlp import Mlp
+
+__all__ = ["Attention", "Direction", "Mamba", "Mixer", "Mlp"]

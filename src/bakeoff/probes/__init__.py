@@ -1,0 +1,1 @@
+"""Probes: measurements over finished candidates, in turn, alone on the machine."""

@@ -1,0 +1,1 @@
+"""People's votes: the record of blind sessions, and agreement."""

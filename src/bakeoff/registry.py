@@ -1,0 +1,149 @@
+"""Parts by name: mixers, tasks, codecs, objectives, probes and kinds, each a class that is imported when asked for.
+
+A built-in part is listed as "module:Class". A plug-in registers its own under a name, or is named as "module:Class" in
+a protocol; its code is loaded only after `allow_plugins()`, for a protocol may come from a stranger.
+"""
+
+import importlib
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from bakeoff.errors import BakeoffError, did_you_mean
+
+PLUGIN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # package.module:Class
+C = TypeVar("C", bound=type)
+T = TypeVar("T")
+
+_allowed = False
+
+
+class Registry(Generic[T]):
+    """The parts of one sort.
+
+    Args:
+        sort: what a part is called in messages.
+        built_in: name to "module:Class".
+    """
+
+    def __init__(self, sort: str, built_in: Mapping[str, str]) -> None:
+        self.sort = sort
+        self.built_in = tuple(built_in)
+        self._known: dict[str, str | type] = dict(built_in)
+
+    def register(self, name: str) -> Callable[[C], C]:
+        """Class decorator: makes a class known by `name` in protocols.
+
+        Raises:
+            BakeoffError: the name is taken by another class.
+        """
+
+        def register(part: C) -> C:
+            taken = self._known.get(name)
+            if taken is not None and _origin(taken) != _origin(part):
+                raise BakeoffError(
+                    f"register_{self.sort}({name!r}): the name belongs to {_origin(taken)}; choose another."
+                )
+            self._known[name] = part
+            return part
+
+        return register
+
+    def get(self, name: str) -> type[T]:
+        """The class behind a name.
+
+        Raises:
+            BakeoffError: unknown name (with the nearest known one), a plug-in that may not be or cannot be loaded.
+        """
+        if ":" in name:
+            return self._plugin(name)
+        known = self._known.get(name)
+        if known is None:
+            raise BakeoffError(
+                f"{self.sort} {name!r}: unknown{did_you_mean(name, self._known)}; known: {', '.join(self._known)}, "
+                "package.module:Class, or a name that a module listed under `plugins` registers."
+            )
+        if isinstance(known, str):
+            module, _, attribute = known.partition(":")
+            return getattr(importlib.import_module(module), attribute)
+        return known
+
+    def check(self, name: str, plugins: Iterable[str] = ()) -> str:
+        """The name, if it can be one: without importing anything.
+
+        Args:
+            plugins: modules that may register names of their own.
+
+        Raises:
+            ValueError: what is allowed.
+        """
+        if name in self.built_in or PLUGIN.fullmatch(name) or (tuple(plugins) and name.isidentifier()):
+            return name
+        raise ValueError(
+            f"{name!r}: unknown {self.sort}{did_you_mean(name, self.built_in)}; allowed: {', '.join(self.built_in)}, "
+            "package.module:Class, or a name that a module listed under plugins registers"
+        )
+
+    def _plugin(self, name: str) -> type[T]:
+        module_name, _, class_name = name.partition(":")
+        module = _import(module_name, name)
+        part = getattr(module, class_name, None)
+        if part is None:
+            classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+            near = did_you_mean(class_name, classes)
+            raise BakeoffError(f"{self.sort} {name!r}: module {module_name} has no {class_name}{near}.")
+        if not isinstance(part, type):
+            raise BakeoffError(f"{self.sort} {name!r}: is {part!r:.40}, no class.")
+        return part
+
+
+MIXERS: Registry[Any] = Registry(
+    "mixer",
+    {
+        "mamba": "bakeoff.models.mixers.mamba:Mamba",
+        "attention": "bakeoff.models.mixers.attention:Attention",
+        "mlp": "bakeoff.models.mixers.mlp:Mlp",
+    },
+)
+
+
+def register_mixer(name: str) -> Callable[[C], C]:
+    """Class decorator: makes a mixer known by `name` in protocols."""
+    return MIXERS.register(name)
+
+
+def allow_plugins() -> None:
+    """From now on protocols may name plug-ins; the current folder is searched for them too."""
+    global _allowed
+    _allowed = True
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+
+
+def load_plugins(modules: Iterable[str]) -> None:
+    """Import modules that register parts."""
+    for module in modules:
+        _import(module, module)
+
+
+def _import(module: str, asked: str) -> object:
+    if not _allowed:
+        raise BakeoffError(
+            f"{asked!r} is a plug-in: code that runs on your machine. If you trust it, add --allow-plugins."
+        )
+    try:
+        return importlib.import_module(module)
+    except BakeoffError:
+        raise
+    except Exception as error:  # the plug-in's own code may raise anything
+        raise BakeoffError(
+            f"plug-in {asked!r} cannot be loaded: {type(error).__name__}: {error}. It is searched for in the current "
+            "folder and in the installed packages."
+        ) from error
+
+
+def _origin(part: str | type) -> str:
+    return part.replace(":", ".") if isinstance(part, str) else f"{part.__module__}.{part.__qualname__}"

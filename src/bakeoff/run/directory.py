@@ -1,0 +1,136 @@
+"""The run directory: plain files, the single truth. Every write is atomic.
+
+    protocol.toml  seal.json  environment.json  speed.json  floor.json  verdict.json  samples.png
+    trials/<backbone>-s<seed>/{metrics.jsonl, resume.ckpt, resume.prev.ckpt, model.safetensors, samples.npz,
+                               grid.png, measurement.json}
+
+Made after the seal, and no part of it: judgements.jsonl (people's votes, appended to), report/.
+
+A trial is done when its measurement exists.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bakeoff.errors import BakeoffError
+from bakeoff.protocol.measurement import FloorRecord, Measurement, SpeedRecord
+from bakeoff.protocol.presets import load_protocol
+from bakeoff.protocol.schema import Protocol
+from bakeoff.run.files import read_record
+from bakeoff.run.untrusted import refuse_links
+
+
+@dataclass(frozen=True)
+class TrialDir:
+    """One trial's files."""
+
+    path: Path
+    backbone: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def resume(self) -> Path:
+        return self.path / "resume.ckpt"
+
+    @property
+    def previous(self) -> Path:
+        """The checkpoint before `resume`, for when that one turns out to be damaged."""
+        return self.path / "resume.prev.ckpt"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model.safetensors"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples.npz"
+
+    @property
+    def grid(self) -> Path:
+        return self.path / "grid.png"
+
+    @property
+    def measurement_file(self) -> Path:
+        return self.path / "measurement.json"
+
+    @property
+    def done(self) -> bool:
+        return self.measurement_file.is_file()
+
+    def measurement(self) -> Measurement:
+        measured = read_record(self.measurement_file, Measurement, "a measurement")
+        if (measured.backbone, measured.seed) != (self.backbone, self.seed):
+            raise BakeoffError(f"{self.measurement_file}: of {measured.backbone}-s{measured.seed}, not of {self.name}.")
+        return measured
+
+
+class RunDir:
+    """A run directory and the protocol that it was made for."""
+
+    def __init__(self, path: Path, protocol: Protocol) -> None:
+        self.path, self.protocol = path, protocol
+
+    @classmethod
+    def open(cls, path: Path) -> "RunDir":
+        """An existing run directory.
+
+        Raises:
+            BakeoffError: no such folder, no protocol in it, or something that leads out of it.
+        """
+        if not path.is_dir():
+            raise BakeoffError(f"{path}: no such run directory.")
+        if not (path / "protocol.toml").is_file():
+            raise BakeoffError(f"{path}: not a run directory: it holds no protocol.toml.")
+        refuse_links(path)
+        return cls(path, load_protocol(str(path / "protocol.toml")))
+
+    @property
+    def speed(self) -> Path:
+        return self.path / "speed.json"
+
+    @property
+    def floor(self) -> Path:
+        return self.path / "floor.json"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def verdict(self) -> Path:
+        return self.path / "verdict.json"
+
+    @property
+    def seal(self) -> Path:
+        return self.path / "seal.json"
+
+    @property
+    def overview(self) -> Path:
+        return self.path / "samples.png"
+
+    def speed_record(self) -> dict[str, Any]:
+        """The content of speed.json, checked. Raises BakeoffError if it is no record of a speed pass."""
+        return read_record(self.speed, SpeedRecord, "the record of a speed pass").model_dump()
+
+    def floor_record(self) -> FloorRecord:
+        """Raises BakeoffError if floor.json is no record of a floor."""
+        return read_record(self.floor, FloorRecord, "the record of the memoriser's floor")
+
+    def trial(self, backbone: str, seed: int) -> TrialDir:
+        return TrialDir(self.path / "trials" / f"{backbone}-s{seed}", backbone, seed)
+
+    def trials(self) -> Iterator[TrialDir]:
+        """Seed by seed, so that all backbones stand side by side after the first third of three seeds."""
+        for seed in self.protocol.seeds:
+            for backbone in self.protocol.backbones:
+                yield self.trial(backbone.name, seed)

@@ -1,0 +1,92 @@
+"""A run directory as it was sealed: its seal, what has changed since, and the records that the rule reads."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from bakeoff.errors import BakeoffError
+from bakeoff.protocol.documents import read_toml
+from bakeoff.protocol.measurement import Measurement
+from bakeoff.protocol.presets import parse_protocol
+from bakeoff.protocol.seal import Seal, deviations
+from bakeoff.run.directory import RunDir
+from bakeoff.run.files import read_json
+from bakeoff.run.ledger import MADE_AGAIN, changed_files, sealed_files
+from bakeoff.run.untrusted import refuse_links
+from bakeoff.tasks.digits import inputs
+
+
+def measurements(run: RunDir) -> list[Measurement]:
+    """Every finished trial's record, in the order of the plan."""
+    return [trial.measurement() for trial in run.trials() if trial.done]
+
+
+def step_times(run: RunDir) -> dict[str, float]:
+    """Milliseconds of a step by backbone, from the speed pass; empty if it has not run."""
+    if not run.speed.is_file():
+        return {}
+    return {name: figures["step_time_ms"]["median"] for name, figures in run.speed_record()["backbones"].items()}
+
+
+def loss_floor(run: RunDir) -> float | None:
+    """The memoriser's floor of the run's loss; None if it was not computed yet."""
+    return run.floor_record().value if run.floor.is_file() else None
+
+
+def as_sealed(path: Path) -> tuple[RunDir, Seal | BakeoffError]:
+    """A run directory by its sealed protocol, and the seal; where that is no seal, by the protocol there, and why.
+
+    Raises:
+        BakeoffError: no run directory, or one in which neither protocol nor seal can be read.
+    """
+    if path.is_dir():
+        refuse_links(path)
+    try:
+        seal = read_seal(path)
+    except BakeoffError as error:
+        return RunDir.open(path), error
+    return RunDir(path, parse_protocol(seal.protocol, f"{path / 'seal.json'}")), seal
+
+
+def open_sealed(path: Path) -> tuple[RunDir, Seal | None, list[str]]:
+    """A run directory as it was sealed, its seal, and what has changed since."""
+    run, seal = as_sealed(path)
+    if isinstance(seal, BakeoffError):
+        return run, None, [str(seal)]
+    try:
+        changes = deviations(seal, read_toml(path / "protocol.toml"), inputs())
+    except BakeoffError as error:
+        changes = [str(error)]
+    read = [one for one in sealed_files(path) if one.name not in MADE_AGAIN]
+    changes += [f"{name}: {problem}" for name, problem in changed_files(path, read).items()]
+    changes += _other_models(run, seal)
+    return run, seal, changes
+
+
+def _other_models(run: RunDir, seal: Seal) -> list[str]:
+    """Trials whose model has not the size that the sealed plan gives it: other code or another plug-in built it."""
+    backbones = seal.plan.get("backbones")
+    rows = [one for one in backbones if isinstance(one, dict)] if isinstance(backbones, list) else []
+    planned = {str(one.get("name")): one.get("params") for one in rows}
+    return [
+        f"{one.backbone}-s{one.seed}: its model has {one.params:,} parameters, the sealed plan says {expected:,}"
+        for one in measurements(run)
+        if isinstance(expected := planned.get(one.backbone), int) and expected != one.params
+    ]
+
+
+def read_seal(path: Path) -> Seal:
+    """The seal of a run directory.
+
+    Raises:
+        BakeoffError: no such run directory, or its seal is missing or damaged.
+    """
+    if not path.is_dir():
+        raise BakeoffError(f"{path}: no such run directory.")
+    document = read_json(path / "seal.json")
+    try:
+        return Seal.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BakeoffError(f"{path / 'seal.json'}: not a seal: {where}: {first['msg']}.") from None

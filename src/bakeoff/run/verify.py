@@ -1,0 +1,145 @@
+"""Whether a run is what was recorded: every file against the ledger, and the ledger against itself."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bakeoff.errors import BakeoffError
+from bakeoff.run.ledger import (
+    FIRST,
+    JUDGEMENTS,
+    MADE_AGAIN,
+    NAME,
+    Ledger,
+    file_digest,
+    problem_of,
+    read_ledger,
+    sealed_files,
+)
+
+
+@dataclass
+class Verification:
+    """What `bakeoff verify` found.
+
+    Attributes:
+        digest: the last hash of the ledger.
+        changed: files of the sealed part that are not what was recorded, each with what is wrong.
+        missing: parts of the plan that are not there yet.
+        notes: what a reader should know, and is no change.
+    """
+
+    digest: str | None
+    changed: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    files: int = 0
+
+    @property
+    def outcome(self) -> str:
+        return "changed" if self.changed else "incomplete" if self.missing else "whole"
+
+
+def verify(run: Path, digest: str | None = None) -> Verification:
+    """Check every file of the sealed part against the ledger, and the ledger against itself.
+
+    Args:
+        digest: the last hash as it was kept elsewhere.
+
+    Raises:
+        BakeoffError: no such folder, or no run in it.
+    """
+    if not run.is_dir():
+        raise BakeoffError(f"{run}: no such run directory.")
+    if not any((run / name).exists() for name in (NAME, "seal.json", "protocol.toml")):
+        raise BakeoffError(f"{run}: not a run directory: it holds neither {NAME} nor seal.json.")
+    ledger = read_ledger(run)
+    found = Verification(ledger.digest, files=len(ledger.files))
+    if ledger.damage is not None:
+        found.changed[NAME] = ledger.damage.removeprefix(f"{NAME}: ")
+    elif digest is not None:
+        _compare(digest.lower(), ledger, found)
+    for name in FIRST:
+        if not ledger.entries or name not in ledger.entries[0]["files"] or name in ledger.recorded_again:
+            found.changed[name] = "not recorded in the first line of the log, or recorded again"
+    for name, sha256 in ledger.files.items():
+        problem = problem_of(run, name, sha256)
+        if problem is not None:
+            found.changed[name] = problem
+    found.notes += [entry["event"] for entry in ledger.entries if "(" in entry["event"]]
+    for name, times in ledger.recorded_again.items():
+        if name not in MADE_AGAIN:
+            found.notes.append(f"{name}: made {times} times, with different contents; the last one stands")
+    codes = list(dict.fromkeys(entry["code"] for entry in ledger.entries))
+    if len(codes) > 1:
+        found.notes.append(f"parts were made by different code: {', '.join(codes)}")
+    if _people_decide(run):
+        found.notes.append(_of_judgements(run / JUDGEMENTS))
+    if ledger.damage is None:
+        _check_completeness(run, ledger, found)
+    if found.missing:  # a run in progress, or one that was killed, may have written these and not recorded them yet
+        for name in MADE_AGAIN:
+            if found.changed.pop(name, None) == "content changed":
+                found.notes.append(f"{name}: written after the last line of the log")
+    return found
+
+
+def _compare(digest: str, ledger: Ledger, found: Verification) -> None:
+    """With the digest that was kept elsewhere; a run that went on after it says what it recorded since."""
+    if digest == ledger.digest:
+        return
+    hashes = [entry["hash"] for entry in ledger.entries]
+    if digest not in hashes:
+        found.changed[NAME] = f"its digest is {ledger.digest}, expected {digest}"
+        return
+    since = ledger.entries[hashes.index(digest) + 1 :]
+    files = ", ".join(dict.fromkeys(name for entry in since for name in entry["files"]))
+    found.notes.append(f"the digest given is that of line {hashes.index(digest) + 1}; recorded since: {files}")
+
+
+def _check_completeness(run: Path, ledger: Ledger, found: Verification) -> None:
+    planned = _planned(run)
+    if planned is None:
+        found.changed.setdefault("seal.json", "cannot be read")
+    for name in planned or []:
+        if f"trials/{name}/measurement.json" not in ledger.files:
+            found.missing.append(name)
+    found.missing += [
+        part
+        for part, name in (("speed pass", "speed.json"), ("loss floor", "floor.json"), ("verdict", "verdict.json"))
+        if name not in ledger.files
+    ]
+    if not found.missing:
+        for path in sealed_files(run):
+            name = path.relative_to(run).as_posix()
+            if name in ledger.files:
+                continue
+            if name.startswith("trials/"):
+                found.changed[name] = "added after the run"
+            else:
+                found.notes.append(f"{name}: not part of the run")
+
+
+def _planned(run: Path) -> list[str] | None:
+    try:
+        plan = json.loads((run / "seal.json").read_bytes())["plan"]
+        return [f"{trial['backbone']}-s{trial['seed']}" for trial in plan["trials"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _people_decide(run: Path) -> bool:
+    try:
+        return json.loads((run / "seal.json").read_bytes())["protocol"]["judge"]["measure"] == "human"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def _of_judgements(path: Path) -> str:
+    rests = f"the verdict rests on {JUDGEMENTS} (judge.measure), which is outside the seal"
+    try:
+        if path.is_file() and not path.is_symlink():
+            return f"{rests}; its SHA-256, to be kept elsewhere: {file_digest(path)}"
+        return f"{rests}, and {'is no file' if path.exists() or path.is_symlink() else 'is not there yet'}"
+    except OSError as error:
+        return f"{rests}, and cannot be read ({error.strerror})"

@@ -1,0 +1,73 @@
+"""Server-sent events: how many streams are open, and that all of them end when the server does."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from bakeoff.errors import BakeoffError
+from bakeoff.studio.flows import Event
+from bakeoff.studio.responses import Busy
+
+MOST = 64  # at once
+HEADERS = {"x-accel-buffering": "no"}
+
+
+class Streams:
+    """All of one server."""
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.ending = asyncio.Event()
+
+    def answer(self, events: AsyncGenerator[Event | None, None]) -> "Stream":
+        """A response that sends these events as they come; None is a sign of life.
+
+        Raises:
+            Busy: too many are open.
+        """
+        if self.open >= MOST:
+            raise Busy(f"{MOST} streams are open already; close a page or try again later.")
+        return Stream(self, events)
+
+    async def wait(self, seconds: float) -> bool:
+        """Whether the server goes on."""
+        try:
+            await asyncio.wait_for(self.ending.wait(), seconds)
+        except TimeoutError:
+            return True
+        return False
+
+
+class Stream(StreamingResponse):
+    """Counted from when it is promised to when it is over, whether or not anybody has read of it."""
+
+    def __init__(self, streams: Streams, events: AsyncGenerator[Event | None, None]) -> None:
+        self._streams, self._text = streams, self._lines(events)
+        super().__init__(self._text, media_type="text/event-stream", headers=HEADERS)
+        streams.open += 1
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._streams.open -= 1
+            await self._text.aclose()  # whoever left in between is still waited for by the generators
+
+    async def _lines(self, events: AsyncGenerator[Event | None, None]) -> AsyncGenerator[str, None]:
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    if self._streams.ending.is_set():
+                        return
+                    yield ": still here\n\n" if event is None else _line(*event)
+        except (BakeoffError, OSError) as error:
+            yield _line("error", {"error": str(error)})
+
+
+def _line(name: str, data: dict[str, Any]) -> str:
+    return f"event: {name}\ndata: {json.dumps(data, allow_nan=False)}\n\n"

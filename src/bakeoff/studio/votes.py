@@ -1,0 +1,86 @@
+"""Blind judging over HTTP. Until the reveal no response holds a name, a time, or anything that differs by backbone."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from anyio import CapacityLimiter, to_thread
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from bakeoff.artefacts.sheets import data_uri, tiled
+from bakeoff.errors import BakeoffError
+from bakeoff.judging import sessions
+from bakeoff.run.directory import RunDir
+from bakeoff.studio.responses import Opened, answering, body, text
+
+COLUMNS = 4
+WRITERS = 4  # threads that may wait for the record's lock; the others serve pages
+
+
+class Judging:
+    """Sessions are kept in the run directory; nothing is remembered here."""
+
+    def __init__(self, opened: Opened) -> None:
+        self.opened = opened
+        self.few = CapacityLimiter(WRITERS)
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/api/judging", answering(self.begin), methods=["POST"]),
+            Route("/api/judging/{session}", answering(self.resume)),
+            Route("/api/judging/{session}/votes", answering(self.vote), methods=["POST"]),
+            Route("/api/judging/{session}/reveal", answering(self.reveal)),
+        ]
+
+    async def begin(self, request: Request) -> Response:
+        who = text(await body(request), "who")
+        return await self._answer(lambda run: _shown(sessions.begin(run, who)), 201)
+
+    async def resume(self, request: Request) -> Response:
+        session = request.path_params["session"]
+        return await self._answer(lambda run: _shown(sessions.resume(run, session)))
+
+    async def vote(self, request: Request) -> Response:
+        given, session = await body(request), request.path_params["session"]
+        item, said = text(given, "id"), text(given, "vote")
+        return await self._answer(lambda run: {"left": sessions.cast(run, session, item, said).left})
+
+    async def reveal(self, request: Request) -> Response:
+        session = request.path_params["session"]
+        return await self._answer(lambda run: _revealed(sessions.reveal(run, session)))
+
+    async def _answer(self, work: Callable[[RunDir], dict[str, Any]], status: int = 200) -> Response:
+        """In words where the judge can mend it; what names a file or a backbone would tell whose the samples are."""
+        names: list[str] = []
+        try:
+            run = await self.opened()
+            names = [str(run.path), *(backbone.name for backbone in run.protocol.backbones)]
+            return JSONResponse(await to_thread.run_sync(work, run, limiter=self.few), status)
+        except sessions.StillOpen as error:
+            raise HTTPException(409, str(error)) from None
+        except sessions.Unreadable as error:
+            raise HTTPException(500, str(error)) from None
+        except BakeoffError as error:
+            if not names or any(name in str(error) for name in names):
+                raise HTTPException(500, "This run cannot be judged as it is; `bakeoff verify` says why.") from None
+            raise
+
+
+def _shown(session: sessions.Session) -> dict[str, Any]:
+    """All sets at once, in the order to be shown."""
+    items = [{"id": item.id, "image": data_uri(tiled(item.images_BHW, COLUMNS))} for item in session.items]
+    return {"session": session.id, "items": items, "voted": session.votes}
+
+
+def _revealed(found: sessions.Reveal) -> dict[str, Any]:
+    return {
+        "items": [item._asdict() for item in found.items],
+        "backbones": [{"name": name, **asdict(votes), "share": votes.share} for name, votes in found.backbones.items()],
+        "agreement": {"judge": found.agreement.judge._asdict(), "people": found.agreement.people._asdict()},
+        "commitment": found.commitment,
+        "salt": found.salt,
+        "mapping": found.mapping,
+    }

@@ -1,0 +1,127 @@
+"""The trunk: it leaves the mixers' initialisation alone, and conditions all of them alike."""
+
+import pytest
+import torch
+
+from bakeoff.codecs.images import PixelCodec, load_latent_codec
+from bakeoff.models.backbones import build_mixers
+from bakeoff.models.mixers import Mamba
+from bakeoff.models.trunk import Frame, VelocityModel
+from bakeoff.protocol.presets import load_protocol, preset_names
+from bakeoff.trial.plan import make_plan
+
+LAYERS = ("mamba", "attention", "mlp", "mamba")
+WIDTHS = {"mamba": 40, "attention": 32, "mlp": 64}
+
+
+def mixers(order="raster"):
+    return build_mixers(LAYERS, 32, WIDTHS, {"mamba": {"d_state": 8}}, order)
+
+
+def model(conditioning="adaln", positions="sinusoidal", classes=10, order="raster") -> VelocityModel:
+    return VelocityModel(Frame(49, 4, 32, positions, conditioning, classes), mixers(order))
+
+
+@pytest.mark.parametrize("conditioning", ["adaln", "head"])
+def test_the_trunk_changes_no_initial_value_of_a_mixer(conditioning) -> None:
+    torch.manual_seed(0)
+    built = mixers()
+    before = [{name: p.clone() for name, p in mixer.named_parameters()} for mixer in built]
+    wrapped = VelocityModel(Frame(49, 4, 32, "learned", conditioning, 10), built)
+    for mixer, branch, initial in zip(built, wrapped.branches, before, strict=True):
+        assert branch.mixer is mixer
+        for name, parameter in mixer.named_parameters():
+            assert torch.equal(parameter, initial[name]), name
+
+
+def test_adaln_starts_as_the_zero_velocity_and_identity_branches() -> None:
+    x, t = torch.randn(3, 49, 4), torch.rand(3)
+    assert torch.equal(model()(x, t, torch.tensor([0, 5, 10])), torch.zeros_like(x))
+    branch = model().branches[0]
+    h = torch.randn(3, 49, 32)
+    assert torch.equal(branch(h, torch.randn(3, 32)), h)
+
+
+def wake(net: VelocityModel) -> VelocityModel:
+    """Move the zero-initialised parameters, as training would."""
+    g = torch.Generator().manual_seed(5)
+    for parameter in net.parameters():
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=g)
+    return net.eval()
+
+
+@pytest.mark.parametrize("conditioning", ["adaln", "head"])
+def test_time_and_class_matter(conditioning) -> None:
+    net, x = wake(model(conditioning)), torch.randn(1, 49, 4)
+    at = net(x, torch.tensor([0.2]), torch.tensor([3]))
+    assert not torch.allclose(at, net(x, torch.tensor([0.8]), torch.tensor([3])))
+    assert not torch.allclose(at, net(x, torch.tensor([0.2]), torch.tensor([4])))
+    none = net(x, torch.tensor([0.2]), None)
+    assert torch.equal(none, net(x, torch.tensor([0.2]), torch.tensor([10])))
+
+
+def test_in_head_conditioning_the_backbone_is_blind_to_time() -> None:
+    net, x = wake(model("head")), torch.randn(1, 49, 4)
+    seen = []
+    net.branches[-1].register_forward_hook(lambda *call: seen.append(call[2]))
+    net(x, torch.tensor([0.1]))
+    net(x, torch.tensor([0.9]))
+    assert torch.equal(seen[0], seen[1])
+
+
+def test_without_positions_attention_cannot_tell_order() -> None:
+    def transformer(positions):
+        built = build_mixers(("attention", "mlp"), 32, WIDTHS, {}, "raster")
+        return wake(VelocityModel(Frame(49, 4, 32, positions, "adaln", 0), built))
+
+    x, t, order = torch.randn(1, 49, 4), torch.tensor([0.4]), torch.randperm(49)
+    blind, seeing = transformer("none"), transformer("sinusoidal")
+    torch.testing.assert_close(blind(x[:, order], t), blind(x, t)[:, order], atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(seeing(x[:, order], t), seeing(x, t)[:, order], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "order,directions",
+    [
+        ("raster", [(False,), (False,)]),
+        ("reverse", [(True,), (True,)]),
+        ("alternating", [(False,), (True,)]),
+        ("bidirectional", [(False, True), (False, True)]),
+    ],
+)
+def test_token_order_reaches_the_directional_mixers(order, directions) -> None:
+    found = [mixer.directions for mixer in mixers(order) if isinstance(mixer, Mamba)]
+    assert found == directions
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_planned_counts_are_those_of_the_models(name: str) -> None:
+    from bakeoff.tasks import build_task
+
+    plan = make_plan(load_protocol(name))
+    task = build_task(plan.protocol)
+    for planned in plan.backbones:
+        net = task.build(planned.backbone, planned.fit.widths)
+        assert sum(p.numel() for p in net.parameters()) == planned.fit.params
+        assert net.flops() == planned.flops_per_sample
+    counts = [planned.fit.params for planned in plan.backbones]
+    assert max(counts) / min(counts) <= 1.10
+
+
+@pytest.mark.parametrize("patch", [1, 2, 4, 7, 14, 28])
+def test_pixel_codec_is_exact(patch: int) -> None:
+    codec, images = PixelCodec(patch), torch.randn(2, 1, 28, 28)
+    x_BLC = codec.encode(images)
+    assert x_BLC.shape == (2, codec.tokens, codec.channels)
+    assert torch.equal(codec.decode(x_BLC), images)
+
+
+def test_latent_codec_restores_digits_and_is_normalised() -> None:
+    from bakeoff.data import as_images, load_mnist
+
+    images = as_images(load_mnist("test").images_NHW[:500])
+    codec = load_latent_codec()
+    x_BLC = codec.encode(images)
+    assert x_BLC.shape == (500, 49, 4)
+    assert x_BLC.mean().abs() < 0.1 and abs(x_BLC.std().item() - 1) < 0.1
+    assert (codec.decode(x_BLC) - images).square().mean() < 0.01 < images.var()
