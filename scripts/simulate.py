@@ -16,7 +16,7 @@ import numpy as np
 
 from bakeoff.protocol.measurement import Check, Evidence
 from bakeoff.protocol.rule import decide
-from bakeoff.protocol.schema import Rule
+from bakeoff.protocol.sections.rule import Rule
 from bakeoff.protocol.statistics import paired_difference, unpaired_difference
 from bakeoff.protocol.verdict import Verdict
 

@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefined
 from bakeoff.protocol import schema
 from bakeoff.protocol.audit import published
 from bakeoff.protocol.presets import preset_names
+from bakeoff.protocol.sections import mixers
 
 DOCS = Path(__file__).parents[1] / "docs"
 PROTOCOL = """# The protocol, key by key
@@ -30,8 +31,8 @@ PROTOCOL_SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ('[codec], kind = "pixel"', schema.PixelCodec),
     ('[codec], kind = "latent"', schema.LatentCodec),
     ("[model]", schema.Model),
-    ("[mixers.mamba]", schema.MambaOptions),
-    ("[mixers.attention]", schema.AttentionOptions),
+    ("[mixers.mamba]", mixers.MambaOptions),
+    ("[mixers.attention]", mixers.AttentionOptions),
     ("[[backbones]]", schema.Backbone),
     ("[budget]", schema.Budget),
     ("[training]", schema.Training),

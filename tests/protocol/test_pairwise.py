@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bakeoff.protocol.measurement import Check, Evidence
 from bakeoff.protocol.rule import decide
-from bakeoff.protocol.schema import Rule
+from bakeoff.protocol.sections.rule import Rule
 from bakeoff.protocol.verdict import Verdict, headline
 
 RULE = Rule(evidence="seeds")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bakeoff.protocol.audit.published import evidence, load_table
 from bakeoff.protocol.measurement import Check, Evidence
 from bakeoff.protocol.rule import Verdict, decide
-from bakeoff.protocol.schema import Rule
+from bakeoff.protocol.sections.rule import Rule
 from bakeoff.protocol.verdict import criteria_table
 
 RULE = Rule()

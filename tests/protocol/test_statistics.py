@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bakeoff.protocol.schema import Rule
+from bakeoff.protocol.sections.rule import Rule
 from bakeoff.protocol.statistics import (
     detectable,
     holm,

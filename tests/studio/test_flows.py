@@ -17,7 +17,7 @@ from PIL import Image
 from bakeoff.artefacts.images import read_samples
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.presets import load_protocol
-from bakeoff.protocol.schema import Sampling
+from bakeoff.protocol.sections.sampling import Sampling
 from bakeoff.run.directory import RunDir
 from bakeoff.studio.query import Query
 from bakeoff.tasks.digits import derived_seed

@@ -7,7 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from bakeoff.protocol.schema import Judge, Protocol, Rule
+from bakeoff.protocol.schema import Protocol
+from bakeoff.protocol.sections.bar import Judge
+from bakeoff.protocol.sections.rule import Rule
 from bakeoff.protocol.statistics import detectable, power_above, power_within
 from bakeoff.protocol.verdict import figure
 from bakeoff.protocol.votes.agreement import places_of_sessions

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bakeoff.protocol.schema import Judge
+from bakeoff.protocol.sections.bar import Judge
 from bakeoff.protocol.votes.agreement import Tally
 
 # What was measured is never negative, nor so large that sums of it overflow; a file from a stranger may claim it.

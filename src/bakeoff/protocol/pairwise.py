@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 
 from bakeoff.protocol.measurement import Evidence
-from bakeoff.protocol.schema import Rule
+from bakeoff.protocol.sections.rule import Rule
 from bakeoff.protocol.statistics import (
     MOST_SEEDS,
     MOST_TRIED,

@@ -14,7 +14,7 @@ from statistics import fmean
 
 from bakeoff.protocol import pairwise
 from bakeoff.protocol.measurement import Check, Evidence
-from bakeoff.protocol.schema import Rule
+from bakeoff.protocol.sections.rule import Rule
 from bakeoff.protocol.verdict import Result, Step, Verdict, change, figure, percent, speed_step, summarise
 
 

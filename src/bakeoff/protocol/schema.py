@@ -5,52 +5,18 @@ Two protocols with equal digests are the same experiment. Every field has its un
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from bakeoff.errors import did_you_mean, printable
 from bakeoff.protocol import seal
+from bakeoff.protocol.sections.bar import Judge
+from bakeoff.protocol.sections.base import Section
+from bakeoff.protocol.sections.codecs import LatentCodec, PixelCodec
+from bakeoff.protocol.sections.mixers import Backbone, Mixers
+from bakeoff.protocol.sections.rule import Rule
+from bakeoff.protocol.sections.sampling import Sampling
+from bakeoff.protocol.sections.tasks import Task
 from bakeoff.registry import MIXERS
-
-IMAGE_SIDE = 28
-TRAIN_IMAGES = 60_000
-DIGIT_CLASSES = 10
-OptionValue = bool | int | float | str
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Task(Section):
-    """What is generated."""
-
-    name: Literal["mnist"] = "mnist"
-    conditional: bool = Field(default=True, description="generate a given digit (class-conditional) or any digit")
-    train_images: int = Field(
-        default=TRAIN_IMAGES,
-        ge=1,
-        le=TRAIN_IMAGES,
-        description="first N of the training images; all of them by default",
-    )
-
-
-class PixelCodec(Section):
-    """Tokens are square patches of pixels."""
-
-    kind: Literal["pixel"]
-    patch: int = Field(description="side of a patch in pixels; must divide 28")
-
-    @model_validator(mode="after")
-    def _divides(self) -> Self:
-        if self.patch < 1 or IMAGE_SIDE % self.patch:
-            raise ValueError(f"patch = {self.patch} does not divide {IMAGE_SIDE}; allowed: 1, 2, 4, 7, 14, 28")
-        return self
-
-
-class LatentCodec(Section):
-    """Tokens are the 7x7 cells of a frozen autoencoder's latent, four values each."""
-
-    kind: Literal["latent"]
 
 
 class Model(Section):
@@ -64,42 +30,6 @@ class Model(Section):
     conditioning: Literal["adaln", "head"] = Field(
         default="adaln", description="adaLN-zero in every residual branch, or time (and class) only in the head"
     )
-
-
-class MambaOptions(Section):
-    d_state: int = Field(default=16, ge=1, le=256, description="states per channel")
-    d_conv: int = Field(default=4, ge=1, le=8, description="taps of the causal convolution")
-
-
-class AttentionOptions(Section):
-    heads: int = Field(default=4, ge=1, le=128, description="attention heads; must divide d_model")
-
-
-class MlpOptions(Section):
-    pass
-
-
-class Mixers(Section):
-    """Options of the mixers, the same wherever they stand; a plug-in's are handed to its constructor as they are."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
-    __pydantic_extra__: dict[str, dict[str, OptionValue]]  # pyright: ignore[reportIncompatibleVariableOverride]
-
-    mamba: MambaOptions = MambaOptions()
-    attention: AttentionOptions = AttentionOptions()
-    mlp: MlpOptions = MlpOptions()
-
-
-class Backbone(Section):
-    """A named arrangement of mixers: `mixers`, repeated `repeats` times."""
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$", description="lower case, digits, - and _")
-    mixers: tuple[str, ...] = Field(min_length=1, max_length=64)
-    repeats: int = Field(default=1, ge=1, le=256)
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        return self.mixers * self.repeats
 
 
 class Budget(Section):
@@ -138,62 +68,6 @@ class Training(Section):
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas = {self.betas}; allowed: each in [0, 1)")
         return self
-
-
-class Sampling(Section):
-    """How every backbone is sampled."""
-
-    steps: int = Field(default=10, ge=1, le=1000)
-    solver: Literal["euler", "midpoint", "heun"] = "euler"
-    guidance: float = Field(default=1.0, ge=0, le=20, description="classifier-free guidance weight; 1 is none")
-    count: int = Field(default=64, ge=1, le=1024, description="samples shown in the grid")
-
-
-class Judge(Section):
-    """The quality bar: all three thresholds together, on a fixed number of samples; or what people say of them."""
-
-    measure: Literal["automatic", "human"] = Field(
-        default="automatic",
-        description="what decides the bar: the automatic judge's thresholds, or people who judge blind, for whose "
-        "votes the verdict then waits; the other one is shown and decides nothing",
-    )
-    clean: float = Field(
-        default=0.5, ge=0, le=1, description="human: share of a trial's votes that say clean, at least; unsure is not"
-    )
-    votes: int = Field(default=4, ge=1, le=100_000, description="human: votes that a trial needs, at least")
-    samples: int = Field(default=256, ge=2, le=100_000)
-    recognised: float = Field(
-        default=0.80, ge=0, le=1, description="share that is a digit with confidence > 0.9, at least"
-    )
-    classes: int = Field(
-        default=8, ge=0, le=DIGIT_CLASSES, description="digits that make up at least 1 % each, at least"
-    )
-    frechet: float = Field(ge=0, description="Frechet distance to real digits in the judge's features, at most")
-
-
-class Rule(Section):
-    """Margins of the decision, and what counts as shown."""
-
-    evidence: Literal["point", "seeds"] = Field(
-        default="point",
-        description="seeds: every comparison must hold against the spread over seeds; point: means as they stand, "
-        "marked indicative. A file that leaves it out means seeds where there are two or more",
-    )
-    pairing: Literal["paired", "unpaired"] = Field(
-        default="paired", description="t-intervals on per-seed differences, or on means (Welch)"
-    )
-    confidence: float = Field(
-        default=0.95, gt=0.5, lt=1, description="of intervals; 1 - confidence is the level of tests"
-    )
-    sigma: float = Field(
-        default=0.008,
-        gt=0,
-        le=1,
-        description="expected spread over seeds of the difference of two backbones' log losses (mnist-quick: 0.004 to "
-        "0.008); the plan states the power that follows, no decision reads it",
-    )
-    loss_margin: float = Field(default=0.10, ge=0, le=1, description="within this of the best loss: quality-equivalent")
-    speed_margin: float = Field(default=0.05, ge=0, le=1, description="the fastest must lead by more than this")
 
 
 class Protocol(Section):

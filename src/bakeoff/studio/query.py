@@ -8,7 +8,8 @@ from starlette.requests import Request
 
 from bakeoff.errors import BakeoffError
 from bakeoff.objectives.solver import Solver
-from bakeoff.protocol.schema import DIGIT_CLASSES, Sampling
+from bakeoff.protocol.sections.sampling import Sampling
+from bakeoff.protocol.sections.tasks import DIGIT_CLASSES
 from bakeoff.run.directory import RunDir
 
 STEPS, SEEDS, GUIDANCE = 50, 2**31 - 1, 20

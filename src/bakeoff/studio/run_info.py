@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from bakeoff.data.mnist import SIDE
 from bakeoff.judging.verdicts import sealed_verdict
 from bakeoff.objectives.solver import Solver
-from bakeoff.protocol.schema import DIGIT_CLASSES
+from bakeoff.protocol.sections.tasks import DIGIT_CLASSES
 from bakeoff.protocol.verdict import headline
 from bakeoff.run.directory import RunDir
 from bakeoff.studio.flows import STRIP

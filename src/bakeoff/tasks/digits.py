@@ -22,9 +22,12 @@ from bakeoff.models.matching import Fit, fit_width
 from bakeoff.models.trunk import Frame, VelocityModel
 from bakeoff.objectives import CapturedSolves, Guided, Trajectory, draw_times, flow_loss, solve, states
 from bakeoff.protocol.lint import RealDraws
-from bakeoff.protocol.schema import DIGIT_CLASSES, Backbone, Protocol, Sampling
-from bakeoff.protocol.schema import PixelCodec as PixelCodecSection
+from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.seal import Inputs
+from bakeoff.protocol.sections.codecs import PixelCodec as PixelCodecSection
+from bakeoff.protocol.sections.mixers import Backbone
+from bakeoff.protocol.sections.sampling import Sampling
+from bakeoff.protocol.sections.tasks import DIGIT_CLASSES
 from bakeoff.registry import load_plugins
 
 ENCODED_AT_ONCE = 1000

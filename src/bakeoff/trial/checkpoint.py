@@ -14,7 +14,8 @@ from torch import Tensor
 from bakeoff.errors import BakeoffError
 from bakeoff.models.trunk import VelocityModel
 from bakeoff.protocol.presets import parse_protocol
-from bakeoff.protocol.schema import Backbone, Protocol
+from bakeoff.protocol.schema import Protocol
+from bakeoff.protocol.sections.mixers import Backbone
 from bakeoff.run.directory import RunDir
 from bakeoff.run.files import read_json, write_atomic
 from bakeoff.run.foreign_checkpoints import HEADER, check_fit, read_checkpoint

@@ -8,7 +8,8 @@ from bakeoff.models.backbones import elastic, mixer_class
 from bakeoff.models.costs import unstated, width_name_of
 from bakeoff.models.matching import Fit, check_match
 from bakeoff.protocol.lint import Counts, LintFinding, lint
-from bakeoff.protocol.schema import Backbone, Protocol
+from bakeoff.protocol.schema import Protocol
+from bakeoff.protocol.sections.mixers import Backbone
 from bakeoff.tasks import build_task
 from bakeoff.tasks.digits import DigitsTask, real_draws
 

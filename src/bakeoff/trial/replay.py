@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bakeoff.protocol.schema import Sampling
+from bakeoff.protocol.sections.sampling import Sampling
 from bakeoff.trial.checkpoint import Loaded
 
 

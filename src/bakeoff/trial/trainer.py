@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bakeoff.protocol.schema import Backbone, Protocol
+from bakeoff.protocol.schema import Protocol
+from bakeoff.protocol.sections.mixers import Backbone
 from bakeoff.tasks.digits import DigitsTask, TrainingSet, derived_seed
 from bakeoff.trial.meters import StepClock, Stopwatch
 

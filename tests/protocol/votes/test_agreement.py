@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bakeoff.protocol.measurement import Evidence, check_votes
 from bakeoff.protocol.presets import load_protocol
 from bakeoff.protocol.rule import decide
-from bakeoff.protocol.schema import Rule
+from bakeoff.protocol.sections.rule import Rule
 from bakeoff.protocol.verdict import criteria_table, headline
 from bakeoff.protocol.votes.agreement import (
     SAMPLES,

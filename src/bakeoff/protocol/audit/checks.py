@@ -14,7 +14,8 @@ from bakeoff.protocol.audit.contradiction import Checked, Contradiction, Skipped
 from bakeoff.protocol.audit.parameters import block_params
 from bakeoff.protocol.audit.published import Row, Table, evidence
 from bakeoff.protocol.rule import decide
-from bakeoff.protocol.schema import TRAIN_IMAGES, Rule
+from bakeoff.protocol.sections.rule import Rule
+from bakeoff.protocol.sections.tasks import TRAIN_IMAGES
 from bakeoff.protocol.verdict import Verdict
 
 KNOWN_LOSS = "velocity_mse_mean_over_pixels_uniform_t"

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.documents import existing_file, parse_document, read_toml
 from bakeoff.protocol.measurement import Check, Evidence
-from bakeoff.protocol.schema import Section
+from bakeoff.protocol.sections.base import Section
 
 LARGEST_TABLE = 1 << 16
 
