@@ -23,22 +23,26 @@ WARM_UP_STEPS = 3
 
 def trainers(bench: Bench, precision: str) -> Iterator["Trainer"]:
     """One of each backbone, on noise in place of images."""
+    from bakeoff.models.batch import stand_in
     from bakeoff.protocol.presets import load_protocol
-    from bakeoff.tasks import build_task
-    from bakeoff.tasks.digits import TrainingSet
+    from bakeoff.seeding import generator
+    from bakeoff.tasks.base import Finite
+    from bakeoff.trial.candidate import candidates
     from bakeoff.trial.trainer import Trainer
 
     protocol = load_protocol(bench.sizes.preset, [*bench.sizes.overrides, f"training.precision={precision}"])
-    task = build_task(protocol)
-    count = protocol.task.train_images
-    x_NLC = torch.randn(count, task.frame.tokens, task.frame.channels, device=bench.device)
-    data = TrainingSet(x_NLC, torch.zeros(count, dtype=torch.long, device=bench.device))
-    for backbone in protocol.backbones:
-        yield Trainer(task, backbone, task.fit(backbone).widths, 0, data)
+    for candidate in candidates(protocol):
+        items = stand_in(candidate.task.space, protocol.task.train_images, generator("benchmark")).to(bench.device)
+        data = Finite(items, protocol.training.batch)
+        yield Trainer(candidate, candidate.blueprint.fit().widths, 0, data, bench.device)
+
+
+def _name(trainer: "Trainer") -> str:
+    return trainer.candidate.backbone.name
 
 
 def of_the_study(bench: Bench, trainer: "Trainer") -> bool:
-    return bench.sizes.preset == "mnist-paper" and trainer.backbone == "mamba"
+    return bench.sizes.preset == "mnist-paper" and _name(trainer) == "mamba"
 
 
 def _against_20_ms(name: str, ms: float, bar: bool, detail: str) -> Row:
@@ -53,9 +57,9 @@ def training(bench: Bench) -> Iterator[Row]:
             work = partial(_steps, trainer, bench.sizes.steps)
             ms = medians_ms({"step": work}, bench.device, seconds=2.0)["step"] / bench.sizes.steps
             bar = of_the_study(bench, trainer)
-            size = f"batch {trainer.protocol.training.batch}, {trainer.task.frame.tokens} tokens"
+            size = f"batch {trainer.protocol.training.batch}, {trainer.candidate.blueprint.frame.tokens} tokens"
             yield _against_20_ms(
-                f"step of {trainer.backbone}, {precision}, {size}",
+                f"step of {_name(trainer)}, {precision}, {size}",
                 ms,
                 bar,
                 f"{trainer.model.parameter_count() / 1e6:.2f} M parameters; mean of {bench.sizes.steps} steps with "
@@ -85,26 +89,27 @@ def waiting(bench: Bench) -> Iterator[Row]:
             seen = str(error).splitlines()[0][:300]
         finally:
             torch.cuda.set_sync_debug_mode(before)
-        yield Row(f"two steps of {trainer.backbone}, fp16: the host waits for none", None, "", "holds", not seen, seen)
+        yield Row(f"two steps of {_name(trainer)}, fp16: the host waits for none", None, "", "holds", not seen, seen)
 
 
 def sampling(bench: Bench) -> Iterator[Row]:
-    """The whole sampler, launched kernel by kernel and as it is used: a CUDA graph from its second call on."""
-    from bakeoff.objectives import CapturedSolves
-    from bakeoff.tasks import build_task
+    """The whole sampler, its network calls kernel by kernel and as they are: CUDA graphs."""
+    from bakeoff.objectives import Generator
+    from bakeoff.objectives._cuda_graph import Captured
 
     for trainer in trainers(bench, "fp32"):
-        task, wanted, model = trainer.task, trainer.protocol.sampling, trainer.model.eval()
-        noise, labels = task.starting_noise(wanted.count, 0).to(bench.device), task.sample_labels(wanted.count)
-        plain = build_task(trainer.protocol)
-        plain.solves = CapturedSolves(serves=lambda device: False)
-        sample = [partial(one.sample, model, noise, labels, wanted) for one in (plain, task)]
-        ms = medians_ms(dict(zip(("kernel by kernel", "as used"), sample, strict=True)), bench.device)
-        why_not = task.solves.why_not(model)
+        candidate, wanted, model = trainer.candidate, trainer.protocol.sampling, trainer.model.eval()
+        prompts, used = candidate.task.prompts(wanted.count), candidate.generator(model)
+        plain = Generator(used.objective, used.space, model, Captured(model, serves=lambda device: False))
+        works = {
+            "kernel by kernel": partial(plain, prompts, wanted, 0),
+            "as used": partial(used, prompts, wanted, 0),
+        }
+        ms = medians_ms(works, bench.device)
         for how, taken in ms.items():
             bar = of_the_study(bench, trainer) and how == "as used"
-            name = f"{wanted.steps}-step sampling of {wanted.count}, {trainer.backbone}, {how}"
-            yield _against_20_ms(name, taken, bar, why_not if how == "as used" else "")
+            name = f"{wanted.steps}-step sampling of {wanted.count}, {_name(trainer)}, {how}"
+            yield _against_20_ms(name, taken, bar, used.captured.why_not if how == "as used" else "")
 
 
 def captured_step(bench: Bench) -> Iterator[Row]:
@@ -115,7 +120,7 @@ def captured_step(bench: Bench) -> Iterator[Row]:
         if bench.device.type == "cuda":
             works["as one CUDA graph"] = captured(step)
         for how, ms in medians_ms(works, bench.device, seconds=2.0).items():
-            yield Row(f"step of {trainer.backbone}, bf16, its batch given, {how}", ms, "ms")
+            yield Row(f"step of {_name(trainer)}, bf16, its batch given, {how}", ms, "ms")
 
 
 def compiled_step(bench: Bench) -> Iterator[Row]:
@@ -131,7 +136,7 @@ def compiled_step(bench: Bench) -> Iterator[Row]:
         works = {"as it is": _fixed_step(trainer), f"compiled ({backend})": step}
         for how, ms in medians_ms(works, bench.device, seconds=2.0).items():
             detail = "" if how == "as it is" else compiling
-            yield Row(f"step of {trainer.backbone}, bf16, its batch given, {how}", ms, "ms", detail=detail)
+            yield Row(f"step of {_name(trainer)}, bf16, its batch given, {how}", ms, "ms", detail=detail)
 
 
 def _fixed_step(trainer: "Trainer", model: Callable[..., Tensor] | None = None) -> Callable[[], object]:
@@ -140,18 +145,17 @@ def _fixed_step(trainer: "Trainer", model: Callable[..., Tensor] | None = None) 
     Args:
         model: in place of the trainer's own, with the same parameters.
     """
-    from bakeoff.objectives import flow_loss
-
-    recipe, x_BLC = trainer.protocol.training, trainer.data.x_NLC[: trainer.protocol.training.batch]
-    noise_BLC, t_B = torch.randn_like(x_BLC), torch.rand(len(x_BLC), device=x_BLC.device)
-    labels_B = trainer.data.labels_N[: len(x_BLC)] if trainer.task.classes else None
-    on_card = x_BLC.device.type == "cuda"
+    objective, recipe = trainer.candidate.objective, trainer.protocol.training
+    batch = trainer.data.batch(0, 0)
+    drawn = objective.draws(batch, torch.Generator().manual_seed(0))
+    draws = {name: None if one is None else one.to(trainer.device) for name, one in drawn.items()}
+    on_card = trainer.device.type == "cuda"
     optimiser = torch.optim.AdamW(trainer.parameters, lr=recipe.lr, fused=True, capturable=on_card)
 
     def step() -> None:
         optimiser.zero_grad(set_to_none=True)
-        with torch.autocast(x_BLC.device.type, torch.bfloat16):
-            loss = flow_loss(trainer.model if model is None else model, x_BLC, noise_BLC, t_B, labels_B)
+        with torch.autocast(trainer.device.type, torch.bfloat16):
+            loss = objective.loss(trainer.model if model is None else model, batch, draws)
         loss.backward()
         nn.utils.clip_grad_norm_(trainer.parameters, recipe.clip)
         optimiser.step()

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Generator, Tensor
 
-from bakeoff.codecs.images import SHIPPED, Autoencoder, LatentCodec
+from bakeoff.codecs.latent import SHIPPED, Autoencoder, LatentCodec
 from bakeoff.data import as_images, load_mnist
 from bakeoff.metrics.digits import assess, load_judge
 

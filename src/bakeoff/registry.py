@@ -107,6 +107,18 @@ MIXERS: Registry[Any] = Registry(
         "mlp": "bakeoff.models.mixers.mlp:Mlp",
     },
 )
+CODECS: Registry[Any] = Registry(
+    "codec", {"pixel": "bakeoff.codecs.pixel:PixelCodec", "latent": "bakeoff.codecs.latent:LatentCodec"}
+)
+OBJECTIVES: Registry[Any] = Registry("objective", {"flow": "bakeoff.objectives.flow:Flow"})
+TASKS: Registry[Any] = Registry("task", {"mnist": "bakeoff.tasks.digits:Digits"})
+PROBES: Registry[Any] = Registry(
+    "probe",
+    {
+        "step_time": "bakeoff.probes.step_time:StepTime",
+        "sampling_time": "bakeoff.probes.sampling_time:SamplingTime",
+    },
+)
 
 
 def register_mixer(name: str) -> Callable[[C], C]:

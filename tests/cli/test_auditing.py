@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff import cli
-from bakeoff.objectives import Floor
-from bakeoff.tasks import floors
+from bakeoff import cli, tasks
+from bakeoff.objectives.base import Floor
 
 Invoke = Callable[..., tuple[int, str]]
 MNIST = Floor(0.078091, 0.000759, 2048)  # tests/flow/test_floor.py computes it
@@ -20,7 +19,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "audit.md"
 @pytest.fixture
 def invoke(monkeypatch: pytest.MonkeyPatch, capsys) -> Invoke:
     """Runs `bakeoff audit` in this process, with a floor that is known at once."""
-    monkeypatch.setattr(floors, "mnist_floor", lambda pixel_range, train_images: MNIST)
+    monkeypatch.setattr(tasks, "mnist_floor", lambda pixel_range, train_images: MNIST)
 
     def run(*arguments: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["bakeoff", "audit", *arguments])

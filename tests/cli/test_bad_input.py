@@ -258,13 +258,13 @@ def test_there_are_at_least_eighty_cases() -> None:
 
 
 def test_a_picture_that_cannot_be_written_is_said_and_leaves_nothing(furnished: Path, invoke) -> None:
-    from bakeoff.tasks import build_task
     from bakeoff.trial import checkpoint
+    from bakeoff.trial.candidate import candidates
 
     protocol = load_protocol("smoke")
-    task, backbone = build_task(protocol), protocol.backbones[1]
-    fit = task.fit(backbone)
-    model = task.build(backbone, fit.widths)
+    candidate = candidates(protocol)[1]
+    backbone, fit = candidate.backbone, candidate.blueprint.fit()
+    model = candidate.blueprint.build(fit.widths)
     checkpoint.save_model(furnished / "good.safetensors", model.state_dict(), protocol, backbone.name, fit.widths)
     before = snapshot(furnished)
     for out, expected in (("folder", "cannot be written"), ("absent/x.png", "cannot be written"), ("/proc/x.png", "")):

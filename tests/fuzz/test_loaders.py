@@ -45,17 +45,18 @@ from bakeoff.run.foreign_checkpoints import HEADER
 from bakeoff.run.ledger import record, sealed_files
 from bakeoff.run.repair import repair
 from bakeoff.run.verify import verify
-from bakeoff.tasks import build_task
-from bakeoff.tasks.digits import inputs
+from bakeoff.tasks import build_task, inputs
+from bakeoff.trial.candidate import candidate_of
 from bakeoff.trial.checkpoint import load_model, load_state, pack_state, save_model
 from bakeoff.trial.plan import make_plan
+from blanks import blank
 
 EXAMPLES = int(os.environ.get("BAKEOFF_FUZZ", "100"))
 SMALL = ["model.d_model=8", "mixers.mamba.d_state=2", "mixers.attention.heads=2", "budget.params=4000"]
 SMALL += ["budget.tolerance=2.0", "judge.samples=2", "sampling.count=2", "seeds=[0, 1]"]
 PROTOCOL = load_protocol("smoke", SMALL)
-TASK = build_task(PROTOCOL)
 HYBRID = PROTOCOL.backbones[2]
+CANDIDATE = candidate_of(build_task(PROTOCOL), HYBRID)
 WIDTHS = {"mamba": 8, "attention": 8, "mlp": 8}
 TABLE = Path(__file__).parents[2] / "examples" / "published.toml"
 COUNT: Counter[str] = Counter()
@@ -104,7 +105,7 @@ def load_protocol_again(protocol: Any) -> str:
 
 def weights() -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
-    return TASK.build(HYBRID, WIDTHS).state_dict()
+    return CANDIDATE.blueprint.build(WIDTHS).state_dict()
 
 
 def safetensors_file() -> bytes:
@@ -191,9 +192,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         trial.path.mkdir(parents=True)
         write_json(trial.measurement_file, measured(trial.backbone, trial.seed))
         trial.metrics.write_text(json.dumps({"step": 2, "lr": 0.1, "losses": [1.0, 0.9]}) + "\n")
-        write_atomic(
-            trial.samples, pack_samples(torch.zeros(PROTOCOL.samples_drawn, 28, 28, dtype=torch.uint8), torch.arange(2))
-        )
+        write_atomic(trial.samples, pack_samples(blank(PROTOCOL.samples_drawn)))
         (trial.path / "model.safetensors").write_bytes(safetensors_file())
         trial.resume.write_bytes(state_file())
     (run.path / "protocol.toml").write_text(dump_protocol(PROTOCOL))

@@ -9,7 +9,6 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from scipy.stats import binomtest
 
 from bakeoff.artefacts.images import pack_samples, read_samples
@@ -35,6 +34,7 @@ from bakeoff.run.files import write_atomic
 from bakeoff.run.repair import repair
 from bakeoff.run.untrusted import refuse_links
 from bakeoff.run.verify import verify
+from blanks import blank
 from blind import NAMES, hidden, record, vote_all
 
 
@@ -203,7 +203,7 @@ def test_samples_that_cannot_be_read_leave_nothing_behind(run: RunDir) -> None:
 def test_a_session_whose_samples_have_changed_is_not_shown_and_another_is_begun(run: RunDir) -> None:
     session = begin(run, "Ann")
     samples = run.trial("mamba", 0).samples
-    write_atomic(samples, pack_samples(torch.zeros(64, 28, 28, dtype=torch.uint8), None))
+    write_atomic(samples, pack_samples(blank(64)))
     with pytest.raises(Unreadable, match="2 of 6 sets"):
         _ = resume(run, session.id).items
     assert begin(run, "Ann").id != session.id

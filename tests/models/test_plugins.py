@@ -14,7 +14,6 @@ from bakeoff.models.backbones import mixer_class
 from bakeoff.models.contract import check_mixer
 from bakeoff.protocol.presets import load_protocol
 from bakeoff.registry import MIXERS, load_plugins, register_mixer
-from bakeoff.tasks import build_task
 from bakeoff.trial.plan import make_plan, plan_json
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -79,7 +78,7 @@ def test_a_registered_mixer_joins_by_its_name(allowed: Path) -> None:
     sets = ['plugins=["my_mixers"]', 'backbones.0.mixers=["pointwise", "mlp"]', "mixers.pointwise.bias=false"]
     protocol = load_protocol("smoke", sets)
     plan = make_plan(protocol)
-    net = build_task(protocol).build(protocol.backbones[0], plan.widths("mamba"))
+    net = plan.of("mamba").candidate.blueprint.build(plan.of("mamba").fit.widths)
     assert type(net.branches[0].mixer).__name__ == "Pointwise" and net.branches[0].mixer.bias is None
     with pytest.raises(BakeoffError, match="belongs to"):
         register_mixer("pointwise")(Averaging)

@@ -3,11 +3,13 @@
 import pytest
 import torch
 
-from bakeoff.codecs.images import PixelCodec, load_latent_codec
+from bakeoff.codecs.latent import LatentCodec
+from bakeoff.codecs.pixel import PixelCodec
 from bakeoff.models.backbones import build_mixers
 from bakeoff.models.mixers import Mamba
-from bakeoff.models.trunk import Frame, VelocityModel
+from bakeoff.models.trunk import Frame, Trunk
 from bakeoff.protocol.presets import load_protocol, preset_names
+from bakeoff.protocol.space import Space
 from bakeoff.trial.plan import make_plan
 
 LAYERS = ("mamba", "attention", "mlp", "mamba")
@@ -18,8 +20,12 @@ def mixers(order="raster"):
     return build_mixers(LAYERS, 32, WIDTHS, {"mamba": {"d_state": 8}}, order)
 
 
-def model(conditioning="adaln", positions="sinusoidal", classes=10, order="raster") -> VelocityModel:
-    return VelocityModel(Frame(49, 4, 32, positions, conditioning, classes), mixers(order))
+def frame(conditioning="adaln", positions="sinusoidal", classes=10, **others) -> Frame:
+    return Frame(Space(49, channels=4, classes=classes, **others), 32, positions, conditioning, out=4)
+
+
+def model(conditioning="adaln", positions="sinusoidal", classes=10, order="raster") -> Trunk:
+    return Trunk(frame(conditioning, positions, classes), mixers(order))
 
 
 @pytest.mark.parametrize("conditioning", ["adaln", "head"])
@@ -27,7 +33,7 @@ def test_the_trunk_changes_no_initial_value_of_a_mixer(conditioning) -> None:
     torch.manual_seed(0)
     built = mixers()
     before = [{name: p.clone() for name, p in mixer.named_parameters()} for mixer in built]
-    wrapped = VelocityModel(Frame(49, 4, 32, "learned", conditioning, 10), built)
+    wrapped = Trunk(frame(conditioning, "learned"), built)
     for mixer, branch, initial in zip(built, wrapped.branches, before, strict=True):
         assert branch.mixer is mixer
         for name, parameter in mixer.named_parameters():
@@ -42,7 +48,7 @@ def test_adaln_starts_as_the_zero_velocity_and_identity_branches() -> None:
     assert torch.equal(branch(h, torch.randn(3, 32)), h)
 
 
-def wake(net: VelocityModel) -> VelocityModel:
+def wake(net: Trunk) -> Trunk:
     """Move the zero-initialised parameters, as training would."""
     g = torch.Generator().manual_seed(5)
     for parameter in net.parameters():
@@ -72,7 +78,7 @@ def test_in_head_conditioning_the_backbone_is_blind_to_time() -> None:
 def test_without_positions_attention_cannot_tell_order() -> None:
     def transformer(positions):
         built = build_mixers(("attention", "mlp"), 32, WIDTHS, {}, "raster")
-        return wake(VelocityModel(Frame(49, 4, 32, positions, "adaln", 0), built))
+        return wake(Trunk(frame("adaln", positions, 0), built))
 
     x, t, order = torch.randn(1, 49, 4), torch.tensor([0.4]), torch.randperm(49)
     blind, seeing = transformer("none"), transformer("sinusoidal")
@@ -96,12 +102,9 @@ def test_token_order_reaches_the_directional_mixers(order, directions) -> None:
 
 @pytest.mark.parametrize("name", preset_names())
 def test_planned_counts_are_those_of_the_models(name: str) -> None:
-    from bakeoff.tasks import build_task
-
     plan = make_plan(load_protocol(name))
-    task = build_task(plan.protocol)
     for planned in plan.backbones:
-        net = task.build(planned.backbone, planned.fit.widths)
+        net = planned.candidate.blueprint.build(planned.fit.widths)
         assert sum(p.numel() for p in net.parameters()) == planned.fit.params
         assert net.flops() == planned.flops_per_sample
     counts = [planned.fit.params for planned in plan.backbones]
@@ -110,9 +113,9 @@ def test_planned_counts_are_those_of_the_models(name: str) -> None:
 
 @pytest.mark.parametrize("patch", [1, 2, 4, 7, 14, 28])
 def test_pixel_codec_is_exact(patch: int) -> None:
-    codec, images = PixelCodec(patch), torch.randn(2, 1, 28, 28)
+    codec, images = PixelCodec(patch, 28), torch.randn(2, 1, 28, 28)
     x_BLC = codec.encode(images)
-    assert x_BLC.shape == (2, codec.tokens, codec.channels)
+    assert x_BLC.shape == (2, codec.space.length, codec.space.channels)
     assert torch.equal(codec.decode(x_BLC), images)
 
 
@@ -120,7 +123,7 @@ def test_latent_codec_restores_digits_and_is_normalised() -> None:
     from bakeoff.data import as_images, load_mnist
 
     images = as_images(load_mnist("test").images_NHW[:500])
-    codec = load_latent_codec()
+    codec = LatentCodec()
     x_BLC = codec.encode(images)
     assert x_BLC.shape == (500, 49, 4)
     assert x_BLC.mean().abs() < 0.1 and abs(x_BLC.std().item() - 1) < 0.1

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from torch import Generator, Tensor
 
 from bakeoff.errors import BakeoffError
-from bakeoff.objectives import Floor, memoriser_floor
-from bakeoff.tasks.floors import mnist_floor
+from bakeoff.objectives.base import Floor
+from bakeoff.objectives.floor import memoriser_floor
+from bakeoff.tasks.digits import pixel_floor
 
 PI_2 = math.pi / 2
 
@@ -128,7 +129,7 @@ def test_what_has_no_floor_is_refused(x_NC: Tensor, options: dict, said: str) ->
 
 def test_the_floor_of_mnist_is_the_published_one_and_halves_with_the_range() -> None:
     """All 60 000 images; about five CPU seconds."""
-    floor = mnist_floor((-1.0, 1.0), 60_000, draws=1024)
+    floor = pixel_floor((-1.0, 1.0), 60_000, draws=1024)
     assert 0.076 < floor.value < 0.080 and floor.stderr < 0.015 * floor.value
-    few, half = mnist_floor((-1.0, 1.0), 500, draws=64), mnist_floor((0.0, 1.0), 500, draws=64)
+    few, half = pixel_floor((-1.0, 1.0), 500, draws=64), pixel_floor((0.0, 1.0), 500, draws=64)
     assert half.value == few.value / 2 and few.value < floor.value

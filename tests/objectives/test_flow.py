@@ -6,13 +6,21 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from bakeoff.objectives import Guided, draw_times, flow_loss, interpolate, solve, target_velocity
+from bakeoff.models.batch import Batch
+from bakeoff.objectives.flow import Flow, draw_times, interpolate, target_velocity
+from bakeoff.objectives.solver import Field, Solver, states
+from bakeoff.protocol.sections.sampling import Sampling
 
 RATE = 1.3
 
 
 def linear(x: Tensor, t: Tensor) -> Tensor:
     return RATE * x
+
+
+def solve(field: Field, noise: Tensor, steps: int, solver: Solver) -> Tensor:
+    *_, end = states(field, noise, steps, solver)
+    return end
 
 
 def test_path_runs_from_noise_to_data() -> None:
@@ -26,7 +34,7 @@ def test_path_runs_from_noise_to_data() -> None:
 @pytest.mark.parametrize("steps", [1, 2, 10])
 def test_euler_map_of_a_linear_velocity(steps: int) -> None:
     x = torch.randn(5, 2, 3, dtype=torch.float64)
-    torch.testing.assert_close(solve(linear, x, steps, "euler").x, (1 + RATE / steps) ** steps * x)
+    torch.testing.assert_close(solve(linear, x, steps, "euler"), (1 + RATE / steps) ** steps * x)
 
 
 @pytest.mark.parametrize("solver,order", [("euler", 1), ("midpoint", 2), ("heun", 2)])
@@ -36,34 +44,37 @@ def test_order_of_convergence(solver, order: int) -> None:
 
     x = torch.ones(1, 1, 1, dtype=torch.float64)
     exact = math.exp(math.sin(2) / 2)
-    coarse, fine = (abs(solve(field, x, steps, solver).x.item() - exact) for steps in (32, 64))
+    coarse, fine = (abs(solve(field, x, steps, solver).item() - exact) for steps in (32, 64))
     assert math.log2(coarse / fine) == pytest.approx(order, abs=0.2)
 
 
-@pytest.mark.parametrize("solver,per_step", [("euler", 1), ("midpoint", 2), ("heun", 2)])
-@pytest.mark.parametrize("weight,copies", [(1.0, 1), (2.0, 2)])
-def test_nfe_counts_every_evaluation_of_the_network(solver, per_step: int, weight: float, copies: int) -> None:
-    rows = 0
-
-    def network(x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
-        nonlocal rows
-        rows += len(x)
-        return torch.zeros_like(x)
-
-    labels = torch.zeros(6, dtype=torch.long)
-    trajectory = solve(Guided(network, labels, 10, weight), torch.randn(6, 4, 2), 5, solver, keep_path=True)
-    assert trajectory.nfe == 5 * per_step * copies == rows / 6
-    assert trajectory.path is not None and len(trajectory.path) == 6
-
-
 def test_guidance_extrapolates_from_no_label() -> None:
-    def network(x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
-        assert labels is not None
-        return labels[:, None, None] * torch.ones_like(x)
+    def network(x, t_B=None, labels_B=None, context=None, hidden_B=None) -> Tensor:
+        assert labels_B is not None and hidden_B is not None
+        return labels_B.masked_fill(hidden_B, 10)[:, None, None] * torch.ones_like(x)
 
-    labels = torch.full((2,), 3)
-    v = Guided(network, labels, 10, 2.5)(torch.zeros(2, 1, 1), torch.zeros(2))
-    assert torch.equal(v, torch.full((2, 1, 1), 10 + 2.5 * (3 - 10)))
+    prompts = Batch(labels_B=torch.full((2,), 3))
+    sampling = Sampling(steps=1, guidance=2.5)
+    *_, x = Flow().states(network, prompts, torch.zeros(2, 1, 1), sampling, 0)
+    assert torch.equal(x, torch.full((2, 1, 1), 10 + 2.5 * (3 - 10)))
+
+
+def test_a_weight_of_zero_leaves_a_token_out_of_the_loss() -> None:
+    g = Generator().manual_seed(0)
+    batch = Batch(x=torch.randn(4, 3, 2, generator=g))
+    draws = Flow().draws(batch, g)
+
+    def network(x, *others) -> Tensor:
+        return 0.5 * x
+
+    whole = Flow().loss(network, batch, draws)
+    ones = Flow().loss(network, batch._replace(weight_BL=torch.ones(4, 3)), draws)
+    torch.testing.assert_close(ones, whole)
+    first = torch.zeros(4, 3)
+    first[:, 0] = 1
+    cut = {name: one[:, :1] if name == "noise" and one is not None else one for name, one in draws.items()}
+    alone = Flow().loss(network, Batch(x=batch.x[:, :1] if batch.x is not None else None), cut)
+    torch.testing.assert_close(Flow().loss(network, batch._replace(weight_BL=first), draws), alone)
 
 
 def test_gaussian_data_is_generated_by_its_closed_form_velocity() -> None:
@@ -75,7 +86,7 @@ def test_gaussian_data_is_generated_by_its_closed_form_velocity() -> None:
         return mean + (t * std**2 - (1 - t)) / ((1 - t) ** 2 + t**2 * std**2) * (x - t * mean)
 
     noise = torch.randn(4000, 1, 1, dtype=torch.float64, generator=Generator().manual_seed(0))
-    torch.testing.assert_close(solve(velocity, noise, 400, "heun").x, mean + std * noise, atol=2e-4, rtol=0)
+    torch.testing.assert_close(solve(velocity, noise, 400, "heun"), mean + std * noise, atol=2e-4, rtol=0)
 
 
 def test_loss_of_the_exact_velocity_is_its_irreducible_variance() -> None:
@@ -86,7 +97,11 @@ def test_loss_of_the_exact_velocity_is_its_irreducible_variance() -> None:
     noise = torch.randn(count, 1, 1, dtype=torch.float64, generator=g)
     t = torch.full((count,), t0, dtype=torch.float64)
     spread = (1 - t0) ** 2 + t0**2 * std**2
-    best = flow_loss(lambda x, t, labels: (t0 * std**2 - (1 - t0)) / spread * x, data, noise, t, None)
+
+    def best_velocity(x, *others) -> Tensor:
+        return (t0 * std**2 - (1 - t0)) / spread * x
+
+    best = Flow().loss(best_velocity, Batch(x=data), {"noise": noise, "t": t, "hidden": None})
     assert best.item() == pytest.approx(std**2 / spread, rel=0.01)
 
 

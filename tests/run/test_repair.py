@@ -12,24 +12,26 @@ from bakeoff.protocol.presets import load_protocol
 from bakeoff.run.directory import RunDir, TrialDir
 from bakeoff.run.files import write_atomic, write_json
 from bakeoff.run.repair import check_trial, repair
-from bakeoff.tasks import build_task
-from bakeoff.tasks.digits import TrainingSet
+from bakeoff.tasks import Dataset, build_task
 from bakeoff.trial import worker
 from bakeoff.trial.checkpoint import load_state, pack_state, save_model
 from bakeoff.trial.plan import make_plan
 from bakeoff.trial.resume import identity, resume_from_checkpoint
 from bakeoff.trial.trainer import Trainer
 from bakeoff.trial.worker import MetricsLog, WallClock
+from blanks import blank
 
 SETS = ["task.train_images=32", "training.batch=8", "training.steps=30", "judge.samples=8", "sampling.count=4"]
 PROTOCOL = load_protocol("smoke", [*SETS, "sampling.steps=1"])
-PLAN = make_plan(PROTOCOL)
 BACKBONE = PROTOCOL.backbones[2]
+PLANNED = make_plan(PROTOCOL).of(BACKBONE.name)
 
 
 @pytest.fixture(scope="module")
-def data() -> TrainingSet:
-    return build_task(PROTOCOL).training_set(None, torch.device("cpu"))
+def data() -> Dataset:
+    data = build_task(PROTOCOL).data(torch.device("cpu"))
+    assert data is not None
+    return data
 
 
 @pytest.fixture
@@ -44,8 +46,8 @@ def trial(run: RunDir) -> TrialDir:
     return found
 
 
-def fresh(data: TrainingSet) -> Trainer:
-    return Trainer(build_task(PROTOCOL), BACKBONE, PLAN.widths(BACKBONE.name), 0, data)
+def fresh(data: Dataset) -> Trainer:
+    return Trainer(PLANNED.candidate, PLANNED.fit.widths, 0, data, torch.device("cpu"))
 
 
 def train(trainer: Trainer, trial: TrialDir, stop_at: int | None = None) -> bool:
@@ -54,7 +56,7 @@ def train(trainer: Trainer, trial: TrialDir, stop_at: int | None = None) -> bool
     return worker.train(trainer, trial, stop, WallClock(0.0), 0.0)  # pyright: ignore[reportArgumentType]
 
 
-def take(trial: TrialDir, data: TrainingSet) -> tuple[Trainer, list[str]]:
+def take(trial: TrialDir, data: Dataset) -> tuple[Trainer, list[str]]:
     said: list[str] = []
     trainer, _ = resume_from_checkpoint(trial, lambda: fresh(data), said.append)
     return trainer, said
@@ -93,7 +95,7 @@ def test_torch_alone_would_not_have_seen_it(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(
-    trial: TrialDir, data: TrainingSet, damaged: list[str], step: int, said: list[str]
+    trial: TrialDir, data: Dataset, damaged: list[str], step: int, said: list[str]
 ) -> None:
     whole = fresh(data)
     assert train(whole, trial)
@@ -115,7 +117,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"step": 5}\n', b"\xff" * 99, b'{"step": 10, "losses": []}\n' * 9])
-def test_a_damaged_log_is_written_anew_from_the_checkpoint(trial: TrialDir, data: TrainingSet, content: bytes) -> None:
+def test_a_damaged_log_is_written_anew_from_the_checkpoint(trial: TrialDir, data: Dataset, content: bytes) -> None:
     assert not train(fresh(data), trial, stop_at=17)
     good = trial.metrics.read_bytes()
     trial.metrics.write_bytes(content)
@@ -139,7 +141,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_a_checkpoint_of_something_else_is_not_taken_up(trial: TrialDir, data: TrainingSet, case: str) -> None:
+def test_a_checkpoint_of_something_else_is_not_taken_up(trial: TrialDir, data: Dataset, case: str) -> None:
     trainer = fresh(data)
     trainer.run(lambda *_: None, lambda: trainer.step == 5)
     state = {"trainer": trainer.state(), "wall_s": 1.0, "resumed": 0, "of": identity(PROTOCOL, trial)}
@@ -160,9 +162,9 @@ MEASURED = {
 
 def finish(run: RunDir, trial: TrialDir) -> None:
     write_json(trial.measurement_file, dict(MEASURED))
-    write_atomic(trial.samples, pack_samples(torch.zeros(PROTOCOL.samples_drawn, 28, 28, dtype=torch.uint8), None))
-    widths = PLAN.widths(BACKBONE.name)
-    weights = build_task(PROTOCOL).build(BACKBONE, widths).state_dict()
+    write_atomic(trial.samples, pack_samples(blank(PROTOCOL.samples_drawn)))
+    widths = PLANNED.fit.widths
+    weights = PLANNED.candidate.blueprint.build(widths).state_dict()
     save_model(trial.model, weights, PROTOCOL, BACKBONE.name, widths)
 
 

@@ -19,8 +19,8 @@ from bakeoff.errors import BakeoffError
 from bakeoff.protocol.presets import load_protocol
 from bakeoff.protocol.sections.sampling import Sampling
 from bakeoff.run.directory import RunDir
+from bakeoff.seeding import derived_seed
 from bakeoff.studio.query import Query
-from bakeoff.tasks.digits import derived_seed
 from bakeoff.trial.checkpoint import load_model
 from serving import events, studio
 
@@ -38,10 +38,9 @@ def frames(found: list, backbone: str) -> list[np.ndarray]:
 def expected(run: Path, backbone: str, label: int, noise: int, sampling: Sampling, count: int = 1) -> np.ndarray:
     """(S + 1, count, 28, 28), straight from the weights."""
     loaded = load_model(run / f"trials/{backbone}-s0/model.safetensors")
-    task = loaded.task
-    x_BLC, labels_B = task.starting_noise(count, derived_seed("studio", noise)), task.sample_labels(count, label)
-    path = task.sample(loaded.model, x_BLC, labels_B, sampling, keep_path=True).path or []
-    return np.stack([task.images(x).numpy() for x in path])
+    task, prompts = loaded.task, loaded.task.prompts(count, label)
+    states = loaded.generator().states(prompts, sampling, derived_seed("studio", noise))
+    return np.stack([task.items(x, prompts).arrays["images"] for x in states])
 
 
 @pytest.mark.parametrize("solver,cost", [("euler", 1), ("midpoint", 2), ("heun", 2)])

@@ -13,18 +13,19 @@ from bakeoff.protocol.presets import dump_protocol, load_protocol
 from bakeoff.run.foreign_checkpoints import HEADER
 from bakeoff.tasks import build_task
 from bakeoff.trial import checkpoint
+from bakeoff.trial.candidate import candidate_of
 from bakeoff.trial.checkpoint import load_model
 
 PROTOCOL = load_protocol("smoke")
-TASK = build_task(PROTOCOL)
 BACKBONE = PROTOCOL.backbones[2]
-WIDTHS = TASK.fit(BACKBONE).widths
+CANDIDATE = candidate_of(build_task(PROTOCOL), BACKBONE)
+WIDTHS = CANDIDATE.blueprint.fit().widths
 
 
 @pytest.fixture(scope="module")
 def weights() -> dict[str, torch.Tensor]:
     torch.manual_seed(3)
-    return {name: torch.randn_like(t) for name, t in TASK.build(BACKBONE, WIDTHS).state_dict().items()}
+    return {name: torch.randn_like(t) for name, t in CANDIDATE.blueprint.build(WIDTHS).state_dict().items()}
 
 
 def prefixed(weights, *prefixes: str):
@@ -59,14 +60,15 @@ def same(path: Path, weights, **named) -> None:
 
 
 def expected_model(weights):
-    model = TASK.build(BACKBONE, WIDTHS).eval()
+    model = CANDIDATE.blueprint.build(WIDTHS).eval()
     model.load_state_dict(weights)
     return model
 
 
 def picture(model) -> torch.Tensor:
-    tokens = TASK.sample(model, TASK.starting_noise(2, 0), TASK.sample_labels(2), PROTOCOL.sampling).x
-    return TASK.images(tokens)
+    prompts = CANDIDATE.task.prompts(2)
+    tokens = CANDIDATE.generator(model)(prompts, PROTOCOL.sampling, 0).x
+    return torch.from_numpy(CANDIDATE.task.items(tokens, prompts).arrays["images"])
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

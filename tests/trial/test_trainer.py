@@ -4,29 +4,32 @@ import copy
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
 from bakeoff.protocol.presets import load_protocol
-from bakeoff.tasks import build_task
-from bakeoff.tasks.digits import TrainingSet
+from bakeoff.tasks import Dataset, build_task
+from bakeoff.tasks.base import Finite
 from bakeoff.trial.meters import spread, trend
 from bakeoff.trial.plan import make_plan
 from bakeoff.trial.trainer import OPTIMISER_ON_DEVICE, Trainer
 from bakeoff.trial.worker import account
 
+CPU = torch.device("cpu")
 SMALL = ["task.train_images=200", "training.batch=64", "training.steps=20"]
 
 
 @pytest.fixture(scope="module")
-def data() -> TrainingSet:
-    return build_task(load_protocol("smoke", SMALL)).training_set(None, torch.device("cpu"))
+def data() -> Dataset:
+    data = build_task(load_protocol("smoke", SMALL)).data(CPU)
+    assert data is not None
+    return data
 
 
-def trainers(data: TrainingSet, *overrides: str) -> dict[str, Trainer]:
-    protocol = load_protocol("smoke", [*SMALL, *overrides])
-    plan, task = make_plan(protocol), build_task(protocol)
-    return {b.backbone.name: Trainer(task, b.backbone, b.fit.widths, 0, data) for b in plan.backbones}
+def trainers(data: Dataset, *overrides: str) -> dict[str, Trainer]:
+    plan = make_plan(load_protocol("smoke", [*SMALL, *overrides]))
+    return {one.backbone.name: Trainer(one.candidate, one.fit.widths, 0, data, CPU) for one in plan.backbones}
 
 
 def go_on(step: int, losses: list[float]) -> None:
@@ -39,7 +42,7 @@ def after(steps: int) -> Callable[[], bool]:
     return lambda: next(left) == 0
 
 
-def test_all_backbones_of_a_seed_see_the_same_noise_times_and_images(data: TrainingSet) -> None:
+def test_all_backbones_of_a_seed_see_the_same_noise_times_and_images(data: Dataset) -> None:
     seen: dict[str, list[tuple]] = {}
     for name, trainer in trainers(data).items():
         calls = seen.setdefault(name, [])
@@ -49,26 +52,33 @@ def test_all_backbones_of_a_seed_see_the_same_noise_times_and_images(data: Train
     assert len(mamba) == 6
     for calls in others:
         for ours, theirs in zip(mamba, calls, strict=True):
-            assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
-    labels = torch.cat([labels for _, _, labels in mamba])
-    assert 0 < (labels == 10).double().mean() < 0.3  # some are hidden: the preset's dropout is 0.1
-    times = torch.cat([t for _, t, _ in mamba])
+            for a, b in zip(ours, theirs, strict=True):
+                assert (a is None and b is None) or torch.equal(a, b)
+    hidden = torch.cat([hidden for *_, hidden in mamba])
+    assert 0 < hidden.double().mean() < 0.3  # some are hidden: the preset's dropout is 0.1
+    times = torch.cat([t for _, t, *_ in mamba])
     assert len(times.unique()) == len(times)
 
 
-def test_every_epoch_visits_every_image_once_and_keeps_the_last_batch(data: TrainingSet) -> None:
-    task = trainers(data)["mamba"].task
+def test_every_epoch_visits_every_image_once_and_keeps_the_last_batch(data: Dataset) -> None:
+    assert isinstance(data, Finite)
     for epoch in range(2):
-        batches = [task.batch_indices(0, 4 * epoch + step) for step in range(4)]
-        assert [len(batch) for batch in batches] == [64, 64, 64, 8]
+        batches = [data.indices(0, 4 * epoch + step) for step in range(4)]
+        assert (
+            [len(batch) for batch in batches] == [data.size(4 * epoch + step) for step in range(4)] == [64, 64, 64, 8]
+        )
         assert sorted(torch.cat(batches).tolist()) == list(range(200))
-    assert not torch.equal(task.batch_indices(0, 0), task.batch_indices(0, 4))
-    assert not torch.equal(task.batch_indices(0, 0), task.batch_indices(1, 0))
+    assert not torch.equal(data.indices(0, 0), data.indices(0, 4))
+    assert not torch.equal(data.indices(0, 0), data.indices(1, 0))
+    whole, batch = data.whole(), data.batch(0, 3)
+    assert batch.x is not None and whole.x is not None and batch.labels_B is not None and whole.labels_B is not None
+    assert torch.equal(batch.x, whole.x[data.indices(0, 3)]) and batch.items() == 8
+    assert torch.equal(batch.labels_B, whole.labels_B[data.indices(0, 3)])
 
 
 @pytest.mark.parametrize("steps", [1, 7, 10])
 @pytest.mark.parametrize("name", ["mamba", "transformer", "hybrid"])
-def test_a_restored_training_ends_bit_for_bit_alike(data: TrainingSet, name: str, steps: int) -> None:
+def test_a_restored_training_ends_bit_for_bit_alike(data: Dataset, name: str, steps: int) -> None:
     whole = trainers(data, "training.ema=0.9")[name]
     assert whole.run(go_on)
     stopped = trainers(data, "training.ema=0.9")[name]
@@ -85,13 +95,13 @@ def test_a_restored_training_ends_bit_for_bit_alike(data: TrainingSet, name: str
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_every_precision_learns(data: TrainingSet, precision: str) -> None:
+def test_every_precision_learns(data: Dataset, precision: str) -> None:
     for trainer in trainers(data, f"training.precision={precision}").values():
         assert trainer.run(go_on) and trainer.diverged_at is None
         assert trainer.losses[-5:].mean() < trainer.losses[:5].mean()
 
 
-def test_divergence_ends_the_trial_at_the_first_loss_that_is_not_finite(data: TrainingSet) -> None:
+def test_divergence_ends_the_trial_at_the_first_loss_that_is_not_finite(data: Dataset) -> None:
     trainer = trainers(data, "training.precision=fp16", "training.lr=1.0")["mamba"]
     assert trainer.run(go_on)
     assert trainer.diverged_at is not None
@@ -100,7 +110,7 @@ def test_divergence_ends_the_trial_at_the_first_loss_that_is_not_finite(data: Tr
     assert trainer.step < trainer.total or trainer.diverged_at >= trainer.total - 10
 
 
-def test_final_loss_counts_every_image_of_the_last_epoch_once(data: TrainingSet) -> None:
+def test_final_loss_counts_every_image_of_the_last_epoch_once(data: Dataset) -> None:
     trainer = trainers(data)["mamba"]
     trainer.losses.copy_(torch.arange(20.0))
     assert trainer.final_loss() == pytest.approx((64 * (16 + 17 + 18) + 8 * 19) / 200)
@@ -112,7 +122,7 @@ def test_final_loss_counts_every_image_of_the_last_epoch_once(data: TrainingSet)
     assert less.final_loss() == pytest.approx(0.5)
 
 
-def test_learning_rate_schedule(data: TrainingSet) -> None:
+def test_learning_rate_schedule(data: Dataset) -> None:
     trainer = trainers(data, "training.warmup=4", "training.schedule=cosine", "training.lr=0.01")["mamba"]
     rates = [trainer.learning_rate(step) for step in range(20)]
     assert rates[0] == pytest.approx(0.01 / 4)
@@ -122,15 +132,35 @@ def test_learning_rate_schedule(data: TrainingSet) -> None:
     assert {constant.learning_rate(step) for step in range(20)} == {constant.protocol.training.lr}
 
 
-def test_samples_do_not_depend_on_how_many_are_drawn(data: TrainingSet) -> None:
+def test_samples_do_not_depend_on_how_many_are_drawn(data: Dataset) -> None:
     trainer = trainers(data)["transformer"]
     trainer.run(go_on)
-    task, sampling = trainer.task, trainer.protocol.sampling
+    task, generator = trainer.candidate.task, trainer.candidate.generator(trainer.model)
     few, many = (
-        task.images(task.sample(trainer.model, task.starting_noise(n, 5), task.sample_labels(n), sampling).x)
+        task.items(generator(task.prompts(n), trainer.protocol.sampling, 5).x, task.prompts(n)).arrays["images"]
         for n in (3, 9)
     )
-    assert (few.int() - many[:3].int()).abs().max() <= 1  # one grey level: products of other shapes
+    assert np.abs(few.astype(int) - many[:3].astype(int)).max() <= 1  # one grey level: products of other shapes
+
+
+def test_weight_decay_may_leave_alone_what_a_mixer_names_and_norms_and_biases(data: Dataset) -> None:
+    recipe = ["training.weight_decay=1.0", "training.lr=0.01", "training.steps=1", "model.conditioning=head"]
+    (all_, weights) = (trainers(data, f"training.decay={which}", *recipe)["hybrid"] for which in ("all", "weights"))
+    assert len(all_.optimiser.param_groups) == 1
+    decayed, spared = (group["params"] for group in weights.optimiser.param_groups)
+    names = {id(p): name for name, p in weights.model.named_parameters()}
+    left_alone = {names[id(p)].rpartition(".")[2] for p in spared}
+    assert left_alone >= {"A_log", "dt_bias", "D", "conv_bias", "bias"} and "conv_weight" not in left_alone
+    assert {names[id(p)] for p in spared} >= {name for name in names.values() if ".norm." in name}
+    assert len(decayed) + len(spared) == len(all_.parameters) and all(p.dim() >= 2 for p in decayed)
+    before = {name: p.clone() for name, p in all_.model.named_parameters()}
+    for trainer in (all_, weights):
+        trainer.run(go_on)
+    shrunk = all_.learning_rate(0) * 1.0  # AdamW multiplies by 1 - lr * decay before its step
+    for name, p in weights.model.named_parameters():
+        other = dict(all_.model.named_parameters())[name]
+        expected = other + shrunk * before[name] if any(p is one for one in spared) else other
+        torch.testing.assert_close(p, expected, atol=1e-6, rtol=1e-5)
 
 
 def test_trend_of_a_line_is_exact_and_of_noise_is_within_its_error() -> None:

@@ -2,24 +2,31 @@
 
 import io
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.lib import format as npy
-from torch import Tensor
 
-from bakeoff.data.mnist import SIDE
+from bakeoff.artefacts.base import Items
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.schema import Protocol
 
+SIDE = 28
 HEADER_ROOM = 1 << 10
 IMAGE_BYTES = SIDE * SIDE
 
 
-def pack_samples(images_BHW: Tensor, labels_B: Tensor | None) -> bytes:
-    labels = np.array([], np.uint8) if labels_B is None else labels_B.numpy().astype(np.uint8)
+def pack_samples(items: Items) -> bytes:
     packed = io.BytesIO()
-    np.savez_compressed(packed, images=images_BHW.numpy(), labels=labels)
+    labels = items.arrays.get("labels", np.array([], np.uint8))
+    np.savez_compressed(packed, images=items.arrays["images"], labels=labels)
+    return packed.getvalue()
+
+
+def pack_path(states: Sequence[Items]) -> bytes:
+    packed = io.BytesIO()
+    np.savez_compressed(packed, images=np.stack([state.arrays["images"] for state in states]))
     return packed.getvalue()
 
 
@@ -47,3 +54,12 @@ def read_samples(path: Path, protocol: Protocol) -> np.ndarray:
     except Exception as error:  # a damaged or hostile archive may raise anything here
         reason = str(error).strip()[:160] or type(error).__name__
         raise BakeoffError(f"{path}: not the samples of this trial ({reason}).") from error
+
+
+def read_path(path: Path) -> np.ndarray:
+    """uint8 images (S, B, 28, 28) of S states. Raises BakeoffError for anything else."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return archive["images"]
+    except Exception as error:  # a damaged or hostile archive may raise anything here
+        raise BakeoffError(f"{path}: not the path of this trial ({error}).") from error

@@ -18,7 +18,7 @@ def audited(table: Table) -> Audit:
     basis = floor_basis(table)
     if table.setup.loss_floor is not None or not isinstance(basis, FloorBasis):
         return audit(table)
-    from bakeoff.tasks.floors import mnist_floor
+    from bakeoff.tasks import mnist_floor
 
     floor = mnist_floor(basis.pixel_range, basis.train_images)
     low, high = basis.pixel_range

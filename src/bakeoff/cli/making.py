@@ -126,9 +126,9 @@ def run(
     permit(allow_plugins)
     options = runner.Options(device_of(device), threads, data_dir, checkpoint_every, allow_plugins, deadline)
     if data_dir is not None:
-        from bakeoff.data import load_mnist
+        from bakeoff.tasks import build_task
 
-        load_mnist("train", data_dir)  # refuse bad files before anything is written
+        build_task(resolved).check_data(data_dir)  # refuse bad files before anything is written
     console = new_console()
     show = Show(console, progress)
     try:

@@ -258,8 +258,8 @@ class Show:
         if so_far is not None:
             self.console.print(f"so far: {headline(so_far)}", markup=False)
 
-    def _on_speed_pass(self, name: str, event: dict[str, Any]) -> None:
-        self.console.print("speed pass: all backbones in turn, alone on the machine ...")
+    def _on_probes(self, name: str, event: dict[str, Any]) -> None:
+        self.console.print(f"probes ({', '.join(event['names'])}): all candidates in turn, alone on the machine ...")
 
     def _on_environment_changed(self, name: str, event: dict[str, Any]) -> None:
         changes = ", ".join(f"{key} is now {value}" for key, value in event["changed"].items())

@@ -51,7 +51,7 @@ def sample(
 
     permit(allow_plugins)
     loaded = load_model(checkpoint, None if protocol is None else load_protocol(protocol), backbone)
-    if label is not None and not loaded.task.classes:
+    if label is not None and not loaded.task.space.classes:
         raise BakeoffError(f"--label {label}: this model is unconditional; leave --label out.")
     changes = {"steps": steps, "solver": solver, "guidance": guidance}
     sampling = loaded.protocol.sampling.model_copy(update={k: v for k, v in changes.items() if v is not None})
@@ -59,14 +59,14 @@ def sample(
         raise BakeoffError(
             f"--guidance {sampling.guidance:g}: this model was trained without label dropout; only 1 works."
         )
-    model = loaded.model.to(device_of(device))
-    noise, labels = loaded.task.starting_noise(count, seed), loaded.task.sample_labels(count, label)
-    trajectory = loaded.task.sample(model, noise, labels, sampling)
+    loaded.model.to(device_of(device))
+    prompts = loaded.task.prompts(count, label)
+    generated = loaded.generator()(prompts, sampling, seed)
     try:
-        write_atomic(out, png(grid(loaded.task.images(trajectory.x).numpy())))
+        write_atomic(out, png(grid(loaded.task.items(generated.x, prompts).arrays["images"])))
     except OSError as error:
         raise BakeoffError(f"--out {out}: cannot be written ({error.strerror}).") from error
-    typer.echo(f"{out}: {count} samples, {sampling.steps} {sampling.solver} steps, {trajectory.nfe} evaluations each")
+    typer.echo(f"{out}: {count} samples, {sampling.steps} {sampling.solver} steps, {generated.nfe} evaluations each")
 
 
 @app.command("check-plugin")

@@ -1,1 +1,1 @@
-"""Codecs between items and tokens."""
+"""Codecs between items and tokens, one a file."""

@@ -2,11 +2,11 @@
 
 import time
 
-from bakeoff.probes.step_time import SECONDS
+from bakeoff.probes.base import Probe
 from bakeoff.run.directory import RunDir, TrialDir
 from bakeoff.run.sealed import measurements
 
-SPEED_PASS_S = 2 * SECONDS  # its rounds end after SECONDS; as much again to start, to sample and for the loss's floor
+PROBES_S = 2 * Probe.seconds  # rounds of steps end after that; as much again to start, to sample and for the floor
 
 
 class OutOfTime(Exception):

@@ -5,15 +5,15 @@ from collections.abc import Callable
 
 import torch
 
-from bakeoff.artefacts.images import IMAGE_BYTES
 from bakeoff.errors import BakeoffError
+from bakeoff.models.batch import Batch, stand_in
 from bakeoff.models.matching import Fit
-from bakeoff.objectives import flow_loss
 from bakeoff.protocol.schema import Protocol
+from bakeoff.protocol.space import Space
 from bakeoff.run.directory import RunDir
 from bakeoff.run.disk import FLOAT_BYTES, RESERVE, free_bytes, mib
-from bakeoff.tasks import build_task
-from bakeoff.tasks.digits import DigitsTask
+from bakeoff.seeding import generator
+from bakeoff.trial.path import PATH_ITEMS, PATH_STATES
 from bakeoff.trial.plan import Plan, PlannedBackbone
 
 PROBE_S = 0.25  # a probe this long stops growing its batch
@@ -23,17 +23,17 @@ TRIAL_OVERHEAD_S = 6.0  # process start, data, judging
 def estimate(plan: Plan) -> dict:
     """Rough time and memory of the run on this machine, from one small step of every backbone on noise.
 
-    Time is scaled linearly from a batch of a few samples; memory is what that step keeps for its backward
-    pass, scaled likewise, on top of weights, optimiser and the libraries.
+    Time is scaled linearly from a batch of a few items; memory is what that step keeps for its backward pass, scaled
+    likewise, on top of weights, optimiser and the libraries.
     """
-    protocol, task = plan.protocol, build_task(plan.protocol)
+    protocol, task = plan.protocol, plan.task
     seconds, peak_mib, by_backbone = 0.0, 0.0, {}
-    evaluations = 2 if protocol.sampling.guidance != 1.0 else 1
-    order = 1 if protocol.sampling.solver == "euler" else 2
-    sampled = max(protocol.judge.samples, protocol.sampling.count) * protocol.sampling.steps * evaluations * order
+    prompts = task.prompts(protocol.samples_drawn)
+    batch = stand_in(task.space, protocol.training.batch, generator("estimate"))
     for planned in plan.backbones:
-        step_s, forward_s, kept_bytes = _probe(task, planned)
-        trial_s = TRIAL_OVERHEAD_S + protocol.total_steps * protocol.training.batch * step_s + sampled * forward_s
+        evaluated = prompts.items() * planned.candidate.objective.nfe(protocol.sampling, prompts)
+        step_s, forward_s, kept_bytes = _probe(planned, batch)
+        trial_s = TRIAL_OVERHEAD_S + protocol.total_steps * protocol.training.batch * step_s + evaluated * forward_s
         weights = 4 * (4 + (protocol.training.ema > 0)) * planned.fit.params
         memory_mib = (kept_bytes * protocol.training.batch + weights) / 2**20 + 350
         by_backbone[planned.backbone.name] = {
@@ -52,24 +52,23 @@ def estimate(plan: Plan) -> dict:
     }
 
 
-def _probe(task: DigitsTask, planned: PlannedBackbone) -> tuple[float, float, float]:
-    """Seconds of a training step, seconds of a forward pass, bytes kept for backward; all per sample."""
+def _probe(planned: PlannedBackbone, whole: Batch) -> tuple[float, float, float]:
+    """Seconds of a training step, seconds of a forward pass, bytes kept for backward; all per item."""
     torch.manual_seed(0)
-    model = task.build(planned.backbone, planned.fit.widths)
+    objective, model = planned.candidate.objective, planned.candidate.blueprint.build(planned.fit.widths)
 
-    def step(batch: int) -> Callable[[], None]:
-        x_BLC = torch.randn(batch, task.frame.tokens, task.frame.channels)
-        t_B = torch.rand(batch)
-        labels_B = torch.zeros(batch, dtype=torch.long) if task.classes else None
-        return lambda: flow_loss(model, x_BLC, torch.randn_like(x_BLC), t_B, labels_B).backward()
+    def step(count: int) -> Callable[[], None]:
+        batch = whole.take(0, count)
+        return lambda: objective.loss(model, batch, objective.draws(batch, generator("estimate"))).backward()
 
     step(1)()
-    batch, taken = 1, _seconds(step(1))
-    while taken < PROBE_S / 2 and batch < task.protocol.training.batch:
-        batch *= 2
-        taken = _seconds(step(batch))
+    count, taken = 1, _seconds(step(1))
+    while taken < PROBE_S / 2 and count < whole.items():
+        count = min(2 * count, whole.items())
+        taken = _seconds(step(count))
     with torch.no_grad():
-        forward = _seconds(lambda: model(torch.randn(batch, task.frame.tokens, task.frame.channels), torch.rand(batch)))
+        batch = whole.take(0, count)
+        forward = _seconds(lambda: objective.loss(model, batch, objective.draws(batch, generator("estimate"))))
     kept: dict[int, int] = {}
 
     def keep(x: torch.Tensor) -> torch.Tensor:
@@ -79,7 +78,7 @@ def _probe(task: DigitsTask, planned: PlannedBackbone) -> tuple[float, float, fl
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
         step(1)()
     owned = 4 * planned.fit.params
-    return taken / batch, forward / batch, max(0.0, sum(kept.values()) - owned)
+    return taken / count, forward / count, max(0.0, sum(kept.values()) - owned)
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -92,9 +91,11 @@ LOG_BYTES = 24  # a loss in metrics.jsonl
 CHECKPOINTS = 3  # the newest, the one before it, and the one being written
 
 
-def kept_bytes(fit: Fit, protocol: Protocol) -> int:
-    """What one trial leaves: weights, samples, log; an upper bound."""
-    return FLOAT_BYTES * fit.params + IMAGE_BYTES * protocol.samples_drawn + LOG_BYTES * protocol.total_steps
+def kept_bytes(fit: Fit, protocol: Protocol, space: Space) -> int:
+    """What one trial leaves: weights, samples and the path of some, log; an upper bound."""
+    item = FLOAT_BYTES * (space.length * max(1, space.channels) + space.context * max(1, space.context_channels))
+    items = protocol.samples_drawn + PATH_ITEMS * (PATH_STATES + 1)
+    return FLOAT_BYTES * fit.params + item * items + LOG_BYTES * protocol.total_steps
 
 
 def checkpoint_bytes(fit: Fit, protocol: Protocol) -> int:
@@ -111,7 +112,7 @@ def require_room_for(run: RunDir, plan: Plan) -> None:
     """
     protocol, fits = plan.protocol, {one.backbone.name: one.fit for one in plan.backbones}
     todo = [trial for trial in run.trials() if not trial.done]
-    needed = sum(kept_bytes(fits[trial.backbone], protocol) for trial in todo)
+    needed = sum(kept_bytes(fits[trial.backbone], protocol, plan.task.space) for trial in todo)
     needed += CHECKPOINTS * max((checkpoint_bytes(fits[trial.backbone], protocol) for trial in todo), default=0)
     held = sum(path.stat().st_size for trial in todo for path in trial.path.glob("*.ckpt"))
     free = free_bytes(run.path)

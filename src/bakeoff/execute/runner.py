@@ -1,4 +1,4 @@
-"""Runs a plan: one process per trial, seed by seed, then the speed pass, then the verdict."""
+"""Runs a plan: one process per trial, seed by seed, then the probes, then the verdict."""
 
 import json
 import os
@@ -19,12 +19,13 @@ import torch
 from bakeoff.artefacts.images import read_samples
 from bakeoff.artefacts.sheets import grid, png, side_by_side
 from bakeoff.errors import BakeoffError
-from bakeoff.execute.deadline import SPEED_PASS_S, expected_s, require_time
+from bakeoff.execute.deadline import PROBES_S, expected_s, require_time
 from bakeoff.execute.estimate import require_room_for
 from bakeoff.judging.verdicts import sealed_verdict, verdict_json, verdict_of
 from bakeoff.probes import worker as probe_worker
 from bakeoff.protocol.documents import read_toml
 from bakeoff.protocol.presets import dump_protocol
+from bakeoff.protocol.probes import PROBES
 from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.seal import Seal, deviations
 from bakeoff.protocol.verdict import Verdict
@@ -35,7 +36,7 @@ from bakeoff.run.locks import held
 from bakeoff.run.repair import repair
 from bakeoff.run.sealed import read_seal
 from bakeoff.run.version import running_code
-from bakeoff.tasks.digits import inputs
+from bakeoff.tasks import inputs
 from bakeoff.trial import worker as trial_worker
 from bakeoff.trial.meters import environment
 from bakeoff.trial.plan import Plan, lint_plan, make_plan, plan_json, refuse_errors
@@ -114,7 +115,7 @@ def write_seal(run: RunDir, plan: Plan) -> None:
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         digest=protocol.digest(),
         protocol=protocol.document(),
-        inputs=inputs(),
+        inputs=inputs(protocol),
         code=running_code(),
         plan=plan_json(plan, None),
     )
@@ -131,7 +132,7 @@ def record_seal(run: RunDir) -> None:
 def refuse_deviations(run: RunDir) -> None:
     """Raises BakeoffError if going on would train or judge by something else than what was sealed."""
     seal = read_seal(run.path)
-    changes = deviations(seal, read_toml(run.path / "protocol.toml"), inputs())
+    changes = deviations(seal, read_toml(run.path / "protocol.toml"), inputs(run.protocol))
     if changes:
         raise BakeoffError(
             f"{run.path}: not as it was sealed, so going on would mix two experiments:\n"
@@ -189,13 +190,15 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
             if trial.backbone == run.protocol.backbones[-1].name and trial.seed != run.protocol.seeds[-1]:
                 listen("", {"event": "so far", "verdict": verdict_of(run)})
         write_overview(run)  # a kill may have come between the last trial and its picture
-        if not (run.speed.is_file() and run.floor.is_file()):
-            require_time(run, options.deadline, "the speed pass", SPEED_PASS_S)
-            listen("speed", {"event": "speed pass"})
-            retract(run, "the speed pass is made again", [run.speed, run.floor])
-            _spawn(run, "speed", probe_worker.__name__, [], options, listen, lock)
-            record(run, "speed pass", [run.speed, run.floor])
-        record(run, "speed pass", [run.speed, run.floor], only_new=True)
+        files = [path for path in run.parts().values() if path != run.verdict]
+        missing = [path for path in files if not path.is_file()]
+        if missing:
+            require_time(run, options.deadline, "the probes", PROBES_S)
+            listen("probes", {"event": "probes", "names": list(PROBES)})
+            retract(run, "probes are made again", missing)
+            _spawn(run, "probes", probe_worker.__name__, ["--probe", *PROBES], options, listen, lock)
+            record(run, "probes", files)
+        record(run, "probes", files, only_new=True)
         return _conclude(run)
 
 
@@ -208,11 +211,11 @@ def _conclude(run: RunDir) -> Verdict:
 
 def sealed_paths(trial: TrialDir) -> list[Path]:
     """What a finished trial leaves, whether it is there or not."""
-    return [trial.metrics, trial.model, trial.samples, trial.grid, trial.measurement_file]
+    return [trial.metrics, trial.model, trial.samples, trial.path_file, trial.grid, trial.measurement_file]
 
 
 def _finished(run: RunDir) -> bool:
-    made = all(path.is_file() for path in (run.verdict, run.speed, run.floor))
+    made = all(path.is_file() for path in run.parts().values())
     return made and all(trial.done for trial in run.trials())
 
 

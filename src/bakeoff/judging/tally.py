@@ -8,14 +8,15 @@ from functools import cached_property
 
 import numpy as np
 
+from bakeoff.artefacts.base import Items
 from bakeoff.artefacts.images import read_samples
-from bakeoff.data.mnist import as_images
 from bakeoff.errors import BakeoffError
 from bakeoff.judging.store import read_record
-from bakeoff.metrics.digits import load_judge, recognise
+from bakeoff.models.batch import Batch
 from bakeoff.protocol.votes.agreement import Agreement, Judgement, SampleSet, Tally, between_people, tally, with_judge
 from bakeoff.protocol.votes.sessions import SessionRecord
 from bakeoff.run.directory import RunDir, TrialDir
+from bakeoff.tasks import build_task
 
 
 @dataclass
@@ -101,10 +102,9 @@ def judge_words(run: RunDir, sets: Iterable[SampleSet]) -> dict[SampleSet, str]:
 
     Sets whose images are not there any more are left out.
     """
-    words = {}
+    words, task = {}, build_task(run.protocol)
     for one, images_BHW in images_of(run, sets)[0].items():
-        _, probabilities_BK = load_judge().look(as_images(images_BHW))
-        share = recognise(probabilities_BK)[0].double().mean().item()
+        share = task.assess(Items({"images": images_BHW}), Batch(size=len(images_BHW))).recognised
         words[one] = "clean" if share >= run.protocol.judge.recognised else "noise"
     return words
 

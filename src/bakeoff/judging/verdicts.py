@@ -10,7 +10,7 @@ from bakeoff.protocol.measurement import Evidence, Measurement, evidence_of
 from bakeoff.protocol.rule import decide
 from bakeoff.protocol.verdict import Verdict, criteria_table, headline
 from bakeoff.run.directory import RunDir
-from bakeoff.run.sealed import loss_floor, measurements, open_sealed, step_times
+from bakeoff.run.sealed import loss_floor, measurements, open_sealed
 from bakeoff.run.version import running_code
 
 
@@ -34,7 +34,7 @@ def sealed_verdict(path: Path) -> tuple[RunDir, Verdict]:
 
 def verdict_of(run: RunDir) -> Verdict:
     """The rule applied to what the run directory holds; "incomplete" until all of it is there."""
-    speeds, bar = step_times(run), run.protocol.judge
+    speeds, bar = run.medians("step_time_ms"), run.protocol.judge
     people = judgements(run) if bar.measure == "human" else None
 
     def evidence(measurement: Measurement) -> Evidence:

@@ -1,1 +1,1 @@
-"""Models: mixers in backbones, a velocity model around them, codecs, and the matching of their sizes."""
+"""Models: mixers in backbones, a trunk around them, codecs, and the matching of their sizes."""

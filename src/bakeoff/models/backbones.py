@@ -6,8 +6,9 @@ from typing import Any, Literal
 from torch import nn
 
 from bakeoff.errors import BakeoffError
-from bakeoff.models.costs import expand_of, is_directional, width_name_of
+from bakeoff.models.costs import expand_of, reads_one_way, width_name_of
 from bakeoff.models.mixers import Direction
+from bakeoff.models.order import ContextFirst
 from bakeoff.registry import MIXERS
 
 Order = Literal["raster", "reverse", "alternating", "bidirectional"]
@@ -41,16 +42,36 @@ def build_mixers(
     widths: Mapping[str, int],
     options: Mapping[str, Mapping[str, Any]],
     order: Order,
+    *,
+    causal: bool = False,
+    context: int = 0,
 ) -> list[nn.Module]:
-    """One mixer a layer. The token order becomes a direction for the mixers that have one."""
+    """One mixer a layer.
+
+    Args:
+        order: of the tokens; it becomes a direction for the mixers that read one way.
+        causal: every mixer reads earlier tokens alone, whatever the order.
+        context: tokens that are read before the others, whatever the order.
+
+    Raises:
+        BakeoffError: options that a mixer does not take, or a causal objective and a mixer that cannot be.
+    """
     built: list[nn.Module] = []
     turns = 0
     for name in layers:
         kind, arguments = mixer_class(name), dict(options.get(name, {}))
-        if is_directional(kind):
-            arguments["direction"] = _direction(order, turns)
-            turns += 1
-        built.append(_construct(name, kind, d_model, widths[name], arguments))
+        if not reads_one_way(kind):
+            if causal and getattr(kind, "reads", "both ways") == "both ways":
+                arguments["causal"] = True
+            built.append(_construct(name, kind, d_model, widths[name], arguments))
+            continue
+        direction = "forward" if causal else _direction(order, turns)
+        turns += 1
+        if context and direction != "forward":
+            mixer = _construct(name, kind, d_model, widths[name], arguments | {"direction": "forward"})
+            built.append(ContextFirst(mixer, direction, context, d_model))
+        else:
+            built.append(_construct(name, kind, d_model, widths[name], arguments | {"direction": direction}))
     return built
 
 

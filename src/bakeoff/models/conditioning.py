@@ -23,24 +23,35 @@ def sinusoidal(positions_N: Tensor, dim: int, longest: float = 10_000.0) -> Tens
 
 
 class Condition(nn.Module):
-    """Time t in [0, 1] and an optional class to one vector c_BD; class `classes` means "no class"."""
+    """Time t in [0, 1] and an optional class to one vector c_BD; class `classes` means "no class".
 
-    def __init__(self, d_model: int, classes: int) -> None:
+    Args:
+        timed: whether there is a time.
+        classes: 0: there are no labels.
+    """
+
+    def __init__(self, d_model: int, classes: int, timed: bool = True) -> None:
         super().__init__()
         self.d_model, self.classes = d_model, classes
-        self.time = nn.Sequential(nn.Linear(d_model, d_model), nn.SiLU(), nn.Linear(d_model, d_model))
+        self.time = None
+        if timed:
+            self.time = nn.Sequential(nn.Linear(d_model, d_model), nn.SiLU(), nn.Linear(d_model, d_model))
         self.label = nn.Embedding(classes + 1, d_model) if classes else None
 
-    def forward(self, t_B: Tensor, labels_B: Tensor | None) -> Tensor:
-        c_BD = self.time(sinusoidal(1000.0 * t_B, self.d_model))
+    def forward(self, x: Tensor, t_B: Tensor | None, labels_B: Tensor | None) -> Tensor:
+        """c_BD for the items of x, (B, ...)."""
+        c_BD = torch.zeros(len(x), self.d_model, device=x.device)
+        if self.time is not None:
+            assert t_B is not None
+            c_BD = self.time(sinusoidal(1000.0 * t_B, self.d_model))
         if self.label is None:
             return c_BD
         if labels_B is None:
-            labels_B = torch.full_like(t_B, self.classes, dtype=torch.long)
+            labels_B = torch.full((len(x),), self.classes, device=x.device)
         return c_BD + self.label(labels_B)
 
     def flops(self) -> int:
-        return 4 * self.d_model**2
+        return 0 if self.time is None else 4 * self.d_model**2
 
 
 class AdaLNBranch(nn.Module):
@@ -92,6 +103,21 @@ class AdaLNHead(nn.Module):
 
     def flops(self, L: int) -> int:
         return 2 * self.modulation.weight.numel() + 2 * L * self.out.weight.numel()
+
+
+class PlainHead(nn.Module):
+    """W norm(x): the head where there is nothing to be conditioned on."""
+
+    def __init__(self, d_model: int, out: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(d_model)
+        self.out = zeroed(nn.Linear(d_model, out))
+
+    def forward(self, x_BLD: Tensor, c_BD: Tensor) -> Tensor:
+        return self.out(self.norm(x_BLD))
+
+    def flops(self, L: int) -> int:
+        return 2 * L * self.out.weight.numel()
 
 
 class TimeHead(nn.Module):

@@ -19,9 +19,9 @@ def width_name_of(kind: type[nn.Module]) -> str | None:
     return getattr(kind, "width_name", "width")
 
 
-def is_directional(kind: type[nn.Module]) -> bool:
-    """Whether the class takes a `direction`."""
-    return bool(getattr(kind, "directional", False))
+def reads_one_way(kind: type[nn.Module]) -> bool:
+    """Whether the class reads tokens in one order and takes a `direction`."""
+    return getattr(kind, "reads", None) == "one way"
 
 
 def unstated(kind: type[nn.Module]) -> tuple[str, ...]:

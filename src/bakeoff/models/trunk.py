@@ -1,6 +1,6 @@
-"""The velocity model: token embedding, positions, a backbone of conditioned branches, and the flow head.
+"""The trunk that all candidates share: embedding, positions, a backbone of conditioned branches, and a head.
 
-Shapes: B batch, L tokens, C values a token, D = d_model.
+Shapes: B items, L tokens, K context tokens, C values a token, D = d_model, O values out a token.
 """
 
 from collections.abc import Sequence
@@ -17,33 +17,57 @@ from bakeoff.models.conditioning import (
     Condition,
     Conditioning,
     PlainBranch,
+    PlainHead,
     TimeHead,
     sinusoidal,
 )
+from bakeoff.protocol.space import Space
 
 Positions = Literal["none", "sinusoidal", "learned"]
 
 
 @dataclass(frozen=True)
 class Frame:
-    """All of a velocity model that is not its mixers: the same for every backbone of one protocol."""
+    """All of a model that is not its mixers: the same for every backbone of one task and objective.
 
-    tokens: int
-    channels: int
+    Attributes:
+        out: values that the model gives for a token.
+        times: numbers that the model is told beside the tokens; 0 or 1.
+        symbols: extra symbols beside the vocabulary.
+    """
+
+    space: Space
     d_model: int
     positions: Positions
     conditioning: Conditioning
-    classes: int  # 0: unconditional
+    out: int
+    times: int = 1
+    symbols: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """K + L, what the mixers read."""
+        return self.space.context + self.space.length
 
 
-class VelocityModel(nn.Module):
-    """v_hat(x_t, t, label): (B, L, C), (B,) in [0, 1], (B,) integer or None -> (B, L, C)."""
+class Trunk(nn.Module):
+    """Tokens, and what is known of them, to O values a token.
 
-    def __init__(self, frame: Frame, mixers: Sequence[nn.Module]) -> None:
+    The context is a prefix: it is read before the tokens, and every order permutes the tokens only. Where an item's
+    label and context are hidden, learned nulls stand in their place.
+    """
+
+    def __init__(self, frame: Frame, mixers: Sequence[nn.Module], encoder: nn.Module | None = None) -> None:
         super().__init__()
         self.frame = frame
-        D, adaln = frame.d_model, frame.conditioning == "adaln"
-        self.embed = nn.Linear(frame.channels, D)
+        space, D = frame.space, frame.d_model
+        conditioned = frame.times > 0 or space.classes > 0
+        adaln = frame.conditioning == "adaln"
+        self.embed: nn.Module
+        if space.vocabulary:
+            self.embed = nn.Embedding(space.vocabulary + frame.symbols, D)
+        else:
+            self.embed = nn.Linear(space.channels, D)
         self.positions: Tensor | None
         if frame.positions == "learned":
             self.positions = nn.Parameter(0.02 * torch.randn(frame.tokens, D))
@@ -51,29 +75,74 @@ class VelocityModel(nn.Module):
             self.register_buffer("positions", sinusoidal(torch.arange(frame.tokens), D), persistent=False)
         else:
             self.positions = None
-        self.condition = Condition(D, frame.classes)
-        branch = AdaLNBranch if adaln else PlainBranch
+        self.condition = Condition(D, space.classes, frame.times > 0)
+        branch = AdaLNBranch if conditioned and adaln else PlainBranch
         self.branches = nn.ModuleList(branch(mixer, D) for mixer in mixers)
-        self.head = (AdaLNHead if adaln else TimeHead)(D, frame.channels)
+        head = (AdaLNHead if adaln else TimeHead) if conditioned else PlainHead
+        self.head = head(D, frame.out)
+        self.encoder = encoder
+        self.context: nn.Module | None = None
+        self.no_context: nn.Parameter | None = None
+        if space.context:
+            if encoder is None and space.context_channels:
+                self.context = nn.Linear(space.context_channels, D)
+            self.no_context = nn.Parameter(torch.zeros(D))
 
-    def forward(self, x_BLC: Tensor, t_B: Tensor, labels_B: Tensor | None = None) -> Tensor:
-        h_BLD = self.embed(x_BLC)
+    def forward(
+        self,
+        x: Tensor,
+        t_B: Tensor | None = None,
+        labels_B: Tensor | None = None,
+        context: Tensor | None = None,
+        hidden_B: Tensor | None = None,
+    ) -> Tensor:
+        """(B, L, O).
+
+        Args:
+            x: (B, L, C) float32, or (B, L) int64 symbols.
+            t_B: in [0, 1]; where the objective has times.
+            labels_B: int64; None: all hidden.
+            context: (B, K, C') float32 or (B, K) int64; None: all hidden.
+            hidden_B: bool, items whose label and context are hidden.
+        """
+        h_BLD = self.embed(x)
+        if self.frame.space.context:
+            h_BLD = torch.cat([self._prefix(len(x), context, hidden_B), h_BLD], 1)
         if self.positions is not None:
-            h_BLD = h_BLD + self.positions
-        c_BD = self.condition(t_B, labels_B)
+            h_BLD = h_BLD + self.positions[: h_BLD.shape[1]]
+        if labels_B is not None and hidden_B is not None:
+            labels_B = labels_B.masked_fill(hidden_B, self.frame.space.classes)
+        c_BD = self.condition(x, t_B, labels_B)
         for branch in self.branches:
             h_BLD = branch(h_BLD, c_BD)
-        return self.head(h_BLD, c_BD)
+        return self.head(h_BLD[:, self.frame.space.context :], c_BD)
+
+    def _prefix(self, B: int, context: Tensor | None, hidden_B: Tensor | None) -> Tensor:
+        """(B, K, D)."""
+        assert self.no_context is not None
+        none_BKD = self.no_context.expand(B, self.frame.space.context, -1)
+        if context is None:
+            return none_BKD
+        given_BKD = (self.encoder or self.context or self.embed)(context)
+        return given_BKD if hidden_B is None else torch.where(hidden_B[:, None, None], none_BKD, given_BKD)
 
     def parameter_count(self) -> int:
-        return sum(p.numel() for p in self.parameters())
+        """Of the trunk and its mixers; an encoder of the context is counted apart."""
+        encoder = 0 if self.encoder is None else sum(p.numel() for p in self.encoder.parameters())
+        return sum(p.numel() for p in self.parameters()) - encoder
 
     def flops(self) -> int:
-        """FLOPs of one sample's forward pass: matrix products, convolutions and scans."""
+        """FLOPs of one item's forward pass: matrix products, convolutions and scans."""
         L, D = self.frame.tokens, self.frame.d_model
-        trunk = 2 * L * self.embed.weight.numel() + self.condition.flops() + self.head.flops(L)
+        trunk = self._embedding_flops() + self.condition.flops() + self.head.flops(self.frame.space.length)
         branches = sum(branch.flops() + costs.flops(branch.mixer, L, D) for branch in self._branches())
         return trunk + branches
+
+    def _embedding_flops(self) -> int:
+        space = self.frame.space
+        tokens = 2 * space.length * self.embed.weight.numel() if isinstance(self.embed, nn.Linear) else 0
+        context = 2 * space.context * self.context.weight.numel() if isinstance(self.context, nn.Linear) else 0
+        return tokens + context
 
     def state_bytes(self) -> int:
         """Bytes that generation token by token would keep, all mixers together, float32."""

@@ -1,21 +1,16 @@
-"""Flow matching: the path from noise (t = 0) to data (t = 1), its objective, its floor, and solvers for its ODE."""
+"""Objectives: what a model is trained for and how items are made with it."""
 
-from bakeoff.objectives._cuda_graph import CapturedSolves
-from bakeoff.objectives.floor import Floor, memoriser_floor
-from bakeoff.objectives.flow import draw_times, flow_loss
-from bakeoff.objectives.path import interpolate, target_velocity
-from bakeoff.objectives.solver import Guided, Trajectory, solve, states
+from bakeoff.objectives.base import Draws, Floor, Objective
+from bakeoff.objectives.generate import Generated, Generator
+from bakeoff.protocol.schema import Protocol
+from bakeoff.protocol.sections.mixers import Backbone
+from bakeoff.registry import OBJECTIVES
 
-__all__ = [
-    "CapturedSolves",
-    "Floor",
-    "Guided",
-    "Trajectory",
-    "draw_times",
-    "flow_loss",
-    "interpolate",
-    "memoriser_floor",
-    "solve",
-    "states",
-    "target_velocity",
-]
+
+def build_objective(protocol: Protocol, candidate: Backbone | None = None) -> Objective:
+    """The protocol's objective, or the candidate's own."""
+    training = protocol.training
+    return OBJECTIVES.get("flow")(training.times, training.label_dropout)
+
+
+__all__ = ["Draws", "Floor", "Generated", "Generator", "Objective", "build_objective"]

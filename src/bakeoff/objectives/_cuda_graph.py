@@ -1,10 +1,10 @@
-"""The whole solve as one CUDA graph: the host launches it once, and not kernel after kernel of every step.
+"""A model's calls as CUDA graphs: the host launches a whole call once, and not kernel after kernel.
 
-A shape's first solve runs as ever. When the shape comes again it is captured, and replayed from then on; what came once
-is not worth a capture. A field that cannot be captured, or that waits for the device, is solved as ever, and why is
-logged once.
+The first call of a shape runs as ever. When the shape comes again it is captured, and replayed from then on; what came
+once is not worth a capture. A model that cannot be captured, or that waits for the device, is called as ever, and why
+is logged once.
 
-A graph holds the addresses of the weights, so weights may change in place; a model whose weights have moved is captured
+A graph holds the addresses of the weights, so weights may change in place; when they have moved the call is captured
 anew. A replay runs no Python: hooks of the model are not called, and attributes that are no tensors stay as they were.
 """
 
@@ -13,29 +13,27 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from bakeoff.objectives.solver import Trajectory
-
-Work = Callable[[Tensor, Tensor | None], Trajectory]  # noise_BLC, labels_B
 Replay = Callable[[], object]
-Capture = Callable[[Callable[[], Trajectory], torch.device], tuple[Trajectory, Replay]]
+Capture = Callable[[Callable[[], Tensor], torch.device], tuple[Tensor, Replay]]
+Inputs = tuple[Tensor | None, ...]
 
-MOST = 4  # graphs a model; each holds the memory that its solve takes
+MOST = 4  # graphs a model; each holds the memory that its call takes
 logger = logging.getLogger(__name__)
 
 
 class Uncapturable(RuntimeError):
-    """Found before a capture began: this work is none for a graph."""
+    """Found before a capture began: this call cannot be a graph."""
 
 
-def cuda_graph(work: Callable[[], Trajectory], device: torch.device) -> tuple[Trajectory, Replay]:
-    """What `work` returns, whose tensors every replay writes anew, and the replay.
+def cuda_graph(call: Callable[[], Tensor], device: torch.device) -> tuple[Tensor, Replay]:
+    """What `call` returns, which every replay writes anew, and the replay.
 
-    Before, `work` runs on the stream of the capture, where kernels are compiled and chosen, and where a wait for the
+    Before, `call` runs on the stream of the capture, where kernels are compiled and chosen, and where a wait for the
     device raises: a capture that fails leaves torch before 2.12 unable to empty its cache (pytorch/pytorch#180395).
 
     Raises:
@@ -50,7 +48,7 @@ def cuda_graph(work: Callable[[], Trajectory], device: torch.device) -> tuple[Tr
         torch.cuda.set_sync_debug_mode("error")
         try:
             with torch.cuda.stream(stream):
-                work()
+                call()
         except RuntimeError as error:
             raise Uncapturable(str(error)) from error
         finally:
@@ -58,7 +56,7 @@ def cuda_graph(work: Callable[[], Trajectory], device: torch.device) -> tuple[Tr
             torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-            kept = work()
+            kept = call()
     return kept, graph.replay
 
 
@@ -69,84 +67,80 @@ def from_main_thread(device: torch.device) -> bool:
 
 @dataclass
 class _Graph:
-    """One captured solve and the buffers that it reads and writes."""
+    """One captured call and the buffers that it reads and writes."""
 
-    noise_BLC: Tensor
-    labels_B: Tensor | None
-    kept: Trajectory
+    inputs: Inputs
+    kept: Tensor
     replay: Replay
 
-    def __call__(self, noise_BLC: Tensor, labels_B: Tensor | None) -> Trajectory:
-        self.noise_BLC.copy_(noise_BLC)
-        if self.labels_B is not None and labels_B is not None:
-            self.labels_B.copy_(labels_B)
+    def __call__(self, inputs: Inputs) -> Tensor:
+        for mine, given in zip(self.inputs, inputs, strict=True):
+            if mine is not None and given is not None:
+                mine.copy_(given)
         self.replay()
-        path = None if self.kept.path is None else [x.clone() for x in self.kept.path]
-        return Trajectory(self.kept.x.clone(), self.kept.nfe, path)
+        return self.kept.clone()
 
 
-class CapturedSolves:
-    """Solves of models, each captured when it comes a second time with the same shapes and settings."""
+class Captured:
+    """A model, whose calls are captured when they come a second time with the same shapes. For sampling only.
+
+    Attributes:
+        why_not: why calls are not captured; empty if nothing is known to be in the way.
+    """
+
+    broken: ClassVar[str] = ""  # a capture failed, and torch cannot be relied on for another in this process
 
     def __init__(
-        self, capture: Capture = cuda_graph, serves: Callable[[torch.device], bool] = from_main_thread
+        self,
+        model: nn.Module,
+        capture: Capture = cuda_graph,
+        serves: Callable[[torch.device], bool] = from_main_thread,
     ) -> None:
-        self._capture, self._serves = capture, serves
-        self._graphs: WeakKeyDictionary[nn.Module, OrderedDict[Hashable, _Graph | None]] = WeakKeyDictionary()
-        self._obstacles: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
-        self._broken = ""  # a capture failed, and torch cannot be relied on for another
+        self.model, self._capture, self._serves = model, capture, serves
+        self._graphs: OrderedDict[Hashable, _Graph | None] = OrderedDict()
+        self._obstacle = ""
 
-    def why_not(self, model: nn.Module) -> str:
-        """Why this model is not captured; empty if nothing is known to be in the way."""
-        return self._broken or self._obstacles.get(model, "")
+    @property
+    def why_not(self) -> str:
+        return Captured.broken or self._obstacle
 
     @torch.no_grad()
-    def __call__(
-        self, model: nn.Module, settings: Hashable, work: Work, noise_BLC: Tensor, labels_B: Tensor | None
-    ) -> Trajectory:
-        """work(noise_BLC, labels_B), by a graph where there is one.
-
-        Args:
-            model: what `work` evaluates; its graphs live no longer than it does.
-            settings: all else that decides what `work` launches, besides the shapes of its inputs.
-        """
-        if self.why_not(model) or not self._serves(noise_BLC.device):
-            return work(noise_BLC, labels_B)
-        graphs = self._graphs.setdefault(model, OrderedDict())
-        key = (settings, _kind(noise_BLC), labels_B is not None and _kind(labels_B), model.training, _weights(model))
-        if key not in graphs:
-            result = work(noise_BLC, labels_B)
-            graphs[key] = None
-            if len(graphs) > MOST:
-                graphs.popitem(last=False)
+    def __call__(self, *inputs: Tensor | None) -> Tensor:
+        """model(*inputs), by a graph where there is one."""
+        x = inputs[0]
+        if self.why_not or x is None or not self._serves(x.device):
+            return self.model(*inputs)
+        kinds = tuple(None if one is None else (one.shape, one.dtype, one.device) for one in inputs)
+        key = (kinds, self.model.training, _addresses(self.model))
+        if key not in self._graphs:
+            result = self.model(*inputs)
+            self._graphs[key] = None
+            if len(self._graphs) > MOST:
+                self._graphs.popitem(last=False)
             return result
-        graphs.move_to_end(key)
-        if graphs[key] is None:
-            graphs[key] = self._graph(model, work, noise_BLC, labels_B)
-        graph = graphs[key]
-        return work(noise_BLC, labels_B) if graph is None else graph(noise_BLC, labels_B)
+        self._graphs.move_to_end(key)
+        if self._graphs[key] is None:
+            self._graphs[key] = self._graph(inputs)
+        graph = self._graphs[key]
+        return self.model(*inputs) if graph is None else graph(inputs)
 
-    def _graph(self, model: nn.Module, work: Work, noise_BLC: Tensor, labels_B: Tensor | None) -> _Graph | None:
-        noise_BLC, labels_B = noise_BLC.clone(), None if labels_B is None else labels_B.clone()
+    def _graph(self, inputs: Inputs) -> _Graph | None:
+        buffers = tuple(None if one is None else one.clone() for one in inputs)
+        assert buffers[0] is not None
         try:
-            kept, replay = self._capture(lambda: work(noise_BLC, labels_B), noise_BLC.device)
+            kept, replay = self._capture(lambda: self.model(*buffers), buffers[0].device)
         except RuntimeError as error:
-            why = (
-                f"sampled kernel by kernel, not as a CUDA graph: {(str(error) or type(error).__name__).splitlines()[0]}"
-            )
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            why = f"sampled kernel by kernel, not as a CUDA graph: {reason}"
             if isinstance(error, Uncapturable):
-                self._obstacles[model] = why
+                self._obstacle = why
             else:
-                self._broken = why
+                Captured.broken = why
             logger.warning(why)
             return None
-        return _Graph(noise_BLC, labels_B, kept, replay)
+        return _Graph(buffers, kept, replay)
 
 
-def _kind(x: Tensor) -> Hashable:
-    return x.shape, x.dtype, x.device
-
-
-def _weights(model: nn.Module) -> Hashable:
+def _addresses(model: nn.Module) -> Hashable:
     """Where the weights and buffers lie, and as what."""
     return tuple((x.data_ptr(), x.dtype) for both in (model.parameters(), model.buffers()) for x in both)

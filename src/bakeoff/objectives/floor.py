@@ -14,24 +14,16 @@ Shapes: N points, C values of a point (all its tokens and channels), M draws.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor
 
 from bakeoff.errors import BakeoffError
-from bakeoff.objectives.flow import Times
+from bakeoff.objectives.base import Floor
 
+Times = Literal["uniform", "logit-normal"]
 ROWS = 64  # draws at once: 64 x 60 000 float32 weights are 15 MB
-
-
-@dataclass(frozen=True)
-class Floor:
-    """The estimate, its standard error, and the draws of (t, point, noise) that it is made of."""
-
-    value: float
-    stderr: float
-    draws: int
 
 
 @torch.no_grad()

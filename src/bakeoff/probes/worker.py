@@ -1,26 +1,58 @@
-"""The process of the passes after training: the loss floor, and the speed of all candidates in turn."""
+"""The process of the probes: all candidates of a run, with the weights of its first seed, measured in turn.
+
+It also estimates the loss floor, for it has the data at hand.
+"""
 
 import argparse
 import sys
 
 import torch
 
-from bakeoff.probes.step_time import measure_speed
+from bakeoff.errors import BakeoffError
+from bakeoff.probes.base import Subject, measure
+from bakeoff.registry import PROBES
 from bakeoff.run.directory import RunDir
-from bakeoff.run.files import write_json
-from bakeoff.tasks import build_task
-from bakeoff.tasks.floors import task_floor
-from bakeoff.trial.process import parser, serve
+from bakeoff.run.files import make_folder, write_json
+from bakeoff.tasks import Dataset
+from bakeoff.trial.checkpoint import load_model
+from bakeoff.trial.plan import Plan, make_plan
+from bakeoff.trial.process import parser, say, serve
+from bakeoff.trial.trainer import Trainer
 
 
 def work(run: RunDir, options: argparse.Namespace) -> int:
-    task = build_task(run.protocol)
-    data = task.training_set(options.data_dir, torch.device(options.device))
-    if not run.floor.is_file():
-        write_json(run.floor, vars(task_floor(task, data)))
-    write_json(run.speed, measure_speed(run, task, data))
+    plan, device = make_plan(run.protocol), torch.device(options.device)
+    data = plan.task.data(device, options.data_dir)
+    if data is None:
+        raise BakeoffError(f"task {run.protocol.task.name}: has no training data.")
+    if not run.floor.is_file() and (floor := plan.backbones[0].candidate.objective.floor(data)) is not None:
+        write_json(run.floor, vars(floor))
+    missing = [name for name in options.probe if not run.probe_file(name).is_file()]
+    subjects = _subjects(run, plan, data, device) if missing else []
+    for name in missing:
+        say(event="probe", probe=name)
+        make_folder(run.probe_file(name).parent)
+        write_json(run.probe_file(name), measure(PROBES.get(name)(), run.protocol, subjects))
     return 0
 
 
+def _subjects(run: RunDir, plan: Plan, data: Dataset, device: torch.device) -> list[Subject]:
+    """With the weights that the first seed's trials have trained, where they did not diverge."""
+    seed, subjects = run.protocol.seeds[0], []
+    for planned in plan.backbones:
+        trainer = Trainer(planned.candidate, planned.fit.widths, seed, data, device)
+        trained = run.trial(planned.backbone.name, seed).model
+        if trained.is_file():
+            trainer.model.load_state_dict(load_model(trained).model.state_dict())
+        subjects.append(Subject(planned.backbone.name, trainer, planned.candidate.generator(trainer.model)))
+    return subjects
+
+
+def main() -> int:
+    made = parser(__doc__)
+    made.add_argument("--probe", nargs="*", default=[], metavar="NAME")
+    return serve(made.parse_args(), work)
+
+
 if __name__ == "__main__":
-    sys.exit(serve(parser(__doc__).parse_args(), work))
+    sys.exit(main())

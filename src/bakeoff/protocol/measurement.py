@@ -94,10 +94,10 @@ class SpeedRecord(Record):
 
 
 class FloorRecord(Record):
-    """The memoriser's floor of the run's own loss: no model can be below it. An estimate, with its standard error."""
+    """The floor of the run's own loss, which no model can be below: an estimate with standard error; None: unknown."""
 
-    value: Amount
-    stderr: Amount
+    value: Amount | None
+    stderr: Amount | None
     draws: Count
 
 

@@ -46,6 +46,11 @@ class Training(Section):
     lr: float = Field(default=1e-3, gt=0, le=1)
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = Field(default=0.01, ge=0, le=1)
+    decay: Literal["all", "weights"] = Field(
+        default="all",
+        description="what weight decay shrinks: all parameters, or weights alone (not A_log, dt_bias, D and what else "
+        "a mixer names, nor norms and biases)",
+    )
     clip: float = Field(
         default=1.0, gt=0, description="largest norm of the gradient; larger ones are scaled down to it"
     )

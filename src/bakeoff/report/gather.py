@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bakeoff.artefacts.images import read_path
 from bakeoff.artefacts.sheets import data_uri
 from bakeoff.errors import BakeoffError
 from bakeoff.judging.tally import judgements
 from bakeoff.judging.verdicts import sealed_verdict
-from bakeoff.metrics.digits import calibration
 from bakeoff.protocol.measurement import Measurement
-from bakeoff.protocol.schema import Protocol
+from bakeoff.protocol.probes import ProbeRecord
 from bakeoff.protocol.verdict import headline
 from bakeoff.report.figures import Bar, Point, finite
 from bakeoff.run.directory import RunDir
@@ -23,10 +23,7 @@ from bakeoff.run.metrics_log import read_losses
 from bakeoff.run.sealed import measurements, read_seal
 from bakeoff.run.verify import verify
 from bakeoff.tasks import build_task
-from bakeoff.trial.checkpoint import load_model
-from bakeoff.trial.replay import Replay
 
-SHOWN_SEED = 0  # of the noise that the scrubber begins with
 FRAMES_OF = 10  # samples a backbone in the scrubber: every digit once
 
 
@@ -39,7 +36,6 @@ def gather(path: Path) -> dict[str, Any]:
     run, verdict = sealed_verdict(path)
     shown = verdict.so_far if verdict.outcome in ("deviated", "incomplete") and verdict.so_far else verdict
     measured = {f"{one.backbone}-s{one.seed}": one for one in measurements(run)}
-    speed = run.speed_record()["backbones"] if run.speed.is_file() else {}
     return {
         "run": run,
         "protocol": run.protocol,
@@ -51,13 +47,13 @@ def gather(path: Path) -> dict[str, Any]:
         "seal": (seal := _seal(path)),
         "lint": _records(seal.plan.get("lint") if seal else None, "check", "level", "message"),
         "measured": measured,
-        "main": [_row(name.name, run.protocol, measured, speed, shown) for name in run.protocol.backbones],
+        "main": [_row(name.name, run, measured, shown) for name in run.protocol.backbones],
         "curves": {name.name: _losses(run, name.name) for name in run.protocol.backbones},
         "points": _points(shown),
-        "bars": _bars(speed),
+        "bars": _bars(run.probe("step_time")),
         "grids": _grids(run),
         "scrubber": _scrubber(run),
-        "calibration": calibration().get(run.protocol.judge.samples, {}),
+        "calibration": _calibration(run),
         "people": _people(run),
         "environment": (environment := read_json(run.environment) if run.environment.is_file() else {}),
         "resumed_on": _records(environment.get("resumed_on")),
@@ -78,12 +74,12 @@ def _records(value: Any, *keys: str) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict) and one.keys() >= {*keys}] if isinstance(value, list) else []
 
 
-def _row(name: str, protocol: Protocol, measured: Mapping[str, Measurement], speed: Mapping, verdict: Any) -> dict:
+def _row(name: str, run: RunDir, measured: Mapping[str, Measurement], verdict: Any) -> dict:
     """One backbone of the main table: means over the seeds that finished."""
     floor = verdict.loss_floor
-    seeds = [measured[trial] for seed in protocol.seeds if (trial := f"{name}-s{seed}") in measured]
+    seeds = [measured[trial] for seed in run.protocol.seeds if (trial := f"{name}-s{seed}") in measured]
     judged = [one.quality for one in seeds if one.quality is not None]
-    result, times = verdict.backbones[name], speed.get(name, {})
+    result = verdict.backbones[name]
     first = seeds[0] if seeds else None
     return {
         "name": name,
@@ -100,7 +96,7 @@ def _row(name: str, protocol: Protocol, measured: Mapping[str, Measurement], spe
         "state_bytes": first and first.state_bytes,
         "nfe": first and first.nfe,
         "step_time_ms": result.step_time_ms,
-        "sampling_time_s": (times.get("sampling_time_s") or {}).get("median"),
+        "sampling_time_s": run.medians("sampling_time_s").get(name),
         "memory_mib": result.peak_memory_mb,
         "wall_s": _mean([one.wall_s for one in seeds]),
     }
@@ -125,12 +121,16 @@ def _points(verdict: Any) -> dict[str, Point]:
     return points
 
 
-def _bars(speed: Mapping) -> dict[str, Bar]:
-    return {
-        name: Bar(float(times["median"]), float(times["p10"]), float(times["p90"]))
-        for name, figures in speed.items()
-        if (times := figures.get("step_time_ms"))
-    }
+def _bars(probe: ProbeRecord | None) -> dict[str, Bar]:
+    candidates = {} if probe is None else probe.points[0].candidates
+    spreads = {name: figures["step_time_ms"] for name, figures in candidates.items() if "step_time_ms" in figures}
+    return {name: Bar(one.median, one.p10, one.p90) for name, one in spreads.items()}
+
+
+def _calibration(run: RunDir) -> dict[str, Any]:
+    """Kind of items -> figure -> spread, for sets of the size that is judged."""
+    calibration = build_task(run.protocol).calibration()
+    return {} if calibration is None else calibration.samples.get(run.protocol.judge.samples, {})
 
 
 def _grids(run: RunDir) -> dict[str, str]:
@@ -146,18 +146,16 @@ def _grids(run: RunDir) -> dict[str, str]:
 
 def _scrubber(run: RunDir) -> dict[str, Any]:
     """Every backbone's way from one noise, all steps: one sheet each, a sample a row and a step a column."""
-    task, protocol = build_task(run.protocol), run.protocol
-    noise_BLC, labels_B = task.starting_noise(FRAMES_OF, SHOWN_SEED), task.sample_labels(FRAMES_OF)
-    sheets = {}
+    protocol, sheets, steps = run.protocol, {}, 0
     for backbone in protocol.backbones:
-        path = run.trial(backbone.name, protocol.seeds[0]).model
+        path = run.trial(backbone.name, protocol.seeds[0]).path_file
         if path.is_file():
-            replay = Replay(load_model(path), noise_BLC, labels_B, protocol.sampling)
-            frames_SBHW = np.stack([replay.images(x_BLC) for x_BLC in replay])
-            steps, count, height, width = frames_SBHW.shape
-            sheet = 255 - frames_SBHW.transpose(1, 2, 0, 3).reshape(count * height, steps * width)
+            frames_SBHW = read_path(path)[:, :FRAMES_OF]
+            states, count, height, width = frames_SBHW.shape
+            steps = states - 1
+            sheet = 255 - frames_SBHW.transpose(1, 2, 0, 3).reshape(count * height, states * width)
             sheets[backbone.name] = data_uri(Image.fromarray(np.ascontiguousarray(sheet)))
-    return {"sheets": sheets, "steps": protocol.sampling.steps, "count": FRAMES_OF, "labelled": labels_B is not None}
+    return {"sheets": sheets, "steps": steps, "count": FRAMES_OF, "labelled": protocol.task.conditional}
 
 
 def _people(run: RunDir) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """The run directory: plain files, the single truth. Every write is atomic.
 
-    protocol.toml  seal.json  environment.json  speed.json  floor.json  verdict.json  samples.png
-    trials/<backbone>-s<seed>/{metrics.jsonl, resume.ckpt, resume.prev.ckpt, model.safetensors, samples.npz,
+    protocol.toml  seal.json  environment.json  floor.json  verdict.json  samples.png  probes/<probe>.json
+    trials/<backbone>-s<seed>/{metrics.jsonl, resume.ckpt, resume.prev.ckpt, model.safetensors, samples.npz, path.npz,
                                grid.png, measurement.json}
+
+A run of format 1 has a speed.json in place of its probes, and no paths.
 
 Made after the seal, and no part of it: judgements.jsonl (people's votes, appended to), report/.
 
@@ -12,11 +14,11 @@ A trial is done when its measurement exists.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.measurement import FloorRecord, Measurement, SpeedRecord
 from bakeoff.protocol.presets import load_protocol
+from bakeoff.protocol.probes import PROBES, ProbeRecord, upgrade_speed
 from bakeoff.protocol.schema import Protocol
 from bakeoff.run.files import read_record
 from bakeoff.run.untrusted import refuse_links
@@ -54,6 +56,10 @@ class TrialDir:
     @property
     def samples(self) -> Path:
         return self.path / "samples.npz"
+
+    @property
+    def path_file(self) -> Path:
+        return self.path / "path.npz"
 
     @property
     def grid(self) -> Path:
@@ -96,7 +102,11 @@ class RunDir:
 
     @property
     def speed(self) -> Path:
+        """Of a run of format 1."""
         return self.path / "speed.json"
+
+    def probe_file(self, name: str) -> Path:
+        return self.path / "probes" / f"{name}.json"
 
     @property
     def floor(self) -> Path:
@@ -118,9 +128,26 @@ class RunDir:
     def overview(self) -> Path:
         return self.path / "samples.png"
 
-    def speed_record(self) -> dict[str, Any]:
-        """The content of speed.json, checked. Raises BakeoffError if it is no record of a speed pass."""
-        return read_record(self.speed, SpeedRecord, "the record of a speed pass").model_dump()
+    def probe(self, name: str) -> ProbeRecord | None:
+        """What a probe found; None if it has not run. Raises BakeoffError for a damaged record."""
+        path = self.probe_file(name)
+        if path.is_file():
+            return read_record(path, ProbeRecord, "the record of a probe")
+        if self.speed.is_file():
+            return upgrade_speed(read_record(self.speed, SpeedRecord, "the record of a speed pass")).get(name)
+        return None
+
+    def medians(self, figure: str) -> dict[str, float]:
+        """Candidate -> median of a cost that some probe measures; empty if none has run."""
+        found = (record.medians(figure) for name in PROBES if (record := self.probe(name)) is not None)
+        return next((medians for medians in found if medians), {})
+
+    def parts(self) -> dict[str, Path]:
+        """What belongs to a whole run besides its trials: what it is called, and its file."""
+        probes = {name.replace("_", " "): self.probe_file(name) for name in PROBES}
+        if self.speed.is_file():
+            probes = {"speed pass": self.speed}
+        return {**probes, "loss floor": self.floor, "verdict": self.verdict}
 
     def floor_record(self) -> FloorRecord:
         """Raises BakeoffError if floor.json is no record of a floor."""

@@ -41,11 +41,7 @@ class Watch:
     def _look(self) -> dict[str, Any]:
         run, _ = as_sealed(self.path)
         trials = [self._trial(run, trial) for trial in run.trials()]
-        parts = {
-            "speed pass": run.speed.is_file(),
-            "loss floor": run.floor.is_file(),
-            "verdict": run.verdict.is_file(),
-        }
+        parts = {name: path.is_file() for name, path in run.parts().items()}
         done = sum(one["status"] in ("done", "diverged") for one in trials)
         verdict = self._once(run.verdict, read_json) if parts["verdict"] else None
         return {

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from bakeoff.artefacts.images import read_samples
 from bakeoff.errors import BakeoffError
+from bakeoff.protocol.probes import PROBES
 from bakeoff.run.directory import RunDir, TrialDir
 from bakeoff.run.files import read_json
 from bakeoff.run.foreign_checkpoints import read_checkpoint
@@ -33,7 +34,8 @@ def repair(run: RunDir, tell: Tell) -> None:
         for path in (trial.resume, trial.previous):  # it was killed after its last write
             path.unlink(missing_ok=True)
     for path, read in (
-        (run.speed, run.speed_record),
+        *((run.probe_file(name), lambda name=name: run.probe(name)) for name in PROBES),
+        (run.speed, lambda: run.probe("step_time")),
         (run.floor, run.floor_record),
         (run.environment, lambda: read_json(run.environment)),
     ):

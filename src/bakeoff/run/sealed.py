@@ -13,19 +13,12 @@ from bakeoff.run.directory import RunDir
 from bakeoff.run.files import read_json
 from bakeoff.run.ledger import MADE_AGAIN, changed_files, sealed_files
 from bakeoff.run.untrusted import refuse_links
-from bakeoff.tasks.digits import inputs
+from bakeoff.tasks import inputs
 
 
 def measurements(run: RunDir) -> list[Measurement]:
     """Every finished trial's record, in the order of the plan."""
     return [trial.measurement() for trial in run.trials() if trial.done]
-
-
-def step_times(run: RunDir) -> dict[str, float]:
-    """Milliseconds of a step by backbone, from the speed pass; empty if it has not run."""
-    if not run.speed.is_file():
-        return {}
-    return {name: figures["step_time_ms"]["median"] for name, figures in run.speed_record()["backbones"].items()}
 
 
 def loss_floor(run: RunDir) -> float | None:
@@ -54,7 +47,7 @@ def open_sealed(path: Path) -> tuple[RunDir, Seal | None, list[str]]:
     if isinstance(seal, BakeoffError):
         return run, None, [str(seal)]
     try:
-        changes = deviations(seal, read_toml(path / "protocol.toml"), inputs())
+        changes = deviations(seal, read_toml(path / "protocol.toml"), inputs(run.protocol))
     except BakeoffError as error:
         changes = [str(error)]
     read = [one for one in sealed_files(path) if one.name not in MADE_AGAIN]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bakeoff.errors import BakeoffError
+from bakeoff.protocol.probes import PROBES
 from bakeoff.run.ledger import (
     FIRST,
     JUDGEMENTS,
@@ -16,6 +17,12 @@ from bakeoff.run.ledger import (
     read_ledger,
     sealed_files,
 )
+
+PARTS = {  # of a whole run, besides its trials; a run of format 1 has a speed pass in place of the probes
+    **{name.replace("_", " "): (f"probes/{name}.json", "speed.json") for name in PROBES},
+    "loss floor": ("floor.json",),
+    "verdict": ("verdict.json",),
+}
 
 
 @dataclass
@@ -104,11 +111,7 @@ def _check_completeness(run: Path, ledger: Ledger, found: Verification) -> None:
     for name in planned or []:
         if f"trials/{name}/measurement.json" not in ledger.files:
             found.missing.append(name)
-    found.missing += [
-        part
-        for part, name in (("speed pass", "speed.json"), ("loss floor", "floor.json"), ("verdict", "verdict.json"))
-        if name not in ledger.files
-    ]
+    found.missing += [part for part, names in PARTS.items() if not any(name in ledger.files for name in names)]
     if not found.missing:
         for path in sealed_files(run):
             name = path.relative_to(run).as_posix()

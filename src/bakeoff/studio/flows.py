@@ -21,10 +21,10 @@ from torch import Tensor
 from bakeoff.artefacts.sheets import data_uri, tiled
 from bakeoff.errors import BakeoffError
 from bakeoff.run.directory import RunDir
+from bakeoff.seeding import derived_seed
 from bakeoff.studio.query import Query
-from bakeoff.tasks.digits import derived_seed
+from bakeoff.studio.replay import Replay
 from bakeoff.trial.checkpoint import Loaded, load_model
-from bakeoff.trial.replay import Replay
 
 STRIP, COLUMNS = 64, 16
 KEPT = 16  # models in memory
@@ -66,7 +66,7 @@ class Flows:
                 yield "missing", event
             for step in range(query.sampling(run).steps + 1):
                 for name, replay in replays.items():
-                    frame = await self._compute(lambda replay=replay: replay.images(next(replay)))
+                    frame = await self._compute(lambda replay=replay: replay.items(next(replay)).arrays["images"])
                     yield "frame", {"backbone": name, "step": step, "image": _pixels(frame)}
             for name, replay in replays.items():
                 yield "done", {"backbone": name, "nfe": replay.nfe, "ms": _ms(replay)}
@@ -82,7 +82,9 @@ class Flows:
             while (x := await self._patiently(lambda replay=replay: next(replay, None))) is not None:
                 x_BLC = x
             assert x_BLC is not None  # there is always the noise itself
-            image = await self._patiently(lambda replay=replay, x=x_BLC: data_uri(tiled(replay.images(x), COLUMNS)))
+            image = await self._patiently(
+                lambda replay=replay, x=x_BLC: data_uri(tiled(replay.items(x).arrays["images"], COLUMNS))
+            )
             shown = {"backbone": name, "count": STRIP, "columns": COLUMNS, "image": image}
             yield "strip", {**shown, "nfe": replay.nfe, "ms": _ms(replay)}
         yield "end", {}
@@ -111,8 +113,8 @@ class Flows:
                 task = loaded.task
                 _check(run, loaded, backbone.name)
                 # a stream of its own: the trials' samples, which are judged blind, are not shown here by name
-                noise_BLC = task.starting_noise(count, derived_seed("studio", query.noise))
-                replays[backbone.name] = Replay(loaded, noise_BLC, task.sample_labels(count, query.label), sampling)
+                prompts, noise = task.prompts(count, query.label), derived_seed("studio", query.noise)
+                replays[backbone.name] = Replay(loaded, prompts, sampling, noise)
             except BakeoffError as error:
                 why = str(error).replace(f"{run.path}/", "")  # a page for others tells nothing of this machine
                 missing.append({"backbone": backbone.name, "why": why})

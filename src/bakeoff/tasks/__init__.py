@@ -1,10 +1,34 @@
-"""Tasks: data, codec, objective, sampler and judge, bound into what a trial needs."""
+"""Tasks, one a file: data, prompts and figures. Outside this room a task is only known by its contract."""
 
+from bakeoff.objectives.base import Floor
 from bakeoff.protocol.schema import Protocol
-from bakeoff.tasks.digits import DigitsTask
+from bakeoff.protocol.seal import Inputs
+from bakeoff.registry import TASKS, load_plugins
+from bakeoff.tasks.base import Dataset, Task
 
-TASKS = {"mnist": DigitsTask}
+
+def build_task(protocol: Protocol) -> Task:
+    """The task of a protocol; loads the protocol's plug-ins first.
+
+    Raises:
+        BakeoffError: a plug-in that may not be or cannot be loaded.
+    """
+    load_plugins(protocol.plugins)
+    return TASKS.get(protocol.task.name)(protocol)
 
 
-def build_task(protocol: Protocol) -> DigitsTask:
-    return TASKS[protocol.task.name](protocol)
+def inputs(protocol: Protocol) -> Inputs:
+    """SHA-256 of everything that is not code and shapes a result of this protocol."""
+    found = build_task(protocol).inputs()
+    data = {name: sha256 for name, sha256 in found.items() if name not in ("judge", "codec")}
+    return Inputs(data=data, judge=found["judge"], codec=found.get("codec", ""))
+
+
+def mnist_floor(pixel_range: tuple[float, float], train_images: int) -> Floor:
+    """The lowest unconditional flow-matching loss on MNIST's pixels, for the audit of published tables."""
+    from bakeoff.tasks.digits import pixel_floor
+
+    return pixel_floor(pixel_range, train_images)
+
+
+__all__ = ["Dataset", "Task", "build_task", "inputs", "mnist_floor"]

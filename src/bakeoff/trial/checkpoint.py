@@ -12,15 +12,16 @@ from safetensors.torch import save
 from torch import Tensor
 
 from bakeoff.errors import BakeoffError
-from bakeoff.models.trunk import VelocityModel
+from bakeoff.models.trunk import Trunk
+from bakeoff.objectives import Generator
 from bakeoff.protocol.presets import parse_protocol
 from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.sections.mixers import Backbone
 from bakeoff.run.directory import RunDir
 from bakeoff.run.files import read_json, write_atomic
 from bakeoff.run.foreign_checkpoints import HEADER, check_fit, read_checkpoint
-from bakeoff.tasks import build_task
-from bakeoff.tasks.digits import DigitsTask
+from bakeoff.tasks import Task, build_task
+from bakeoff.trial.candidate import Candidate, candidate_of
 
 WIDEST = 1 << 16
 OUTLINED = 256  # layers whose outline takes no time, so that what does not fit can be named
@@ -30,11 +31,25 @@ SEALED = len(SEAL) + DIGEST
 
 
 class Loaded(NamedTuple):
-    task: DigitsTask
-    model: VelocityModel
-    protocol: Protocol
-    backbone: Backbone
+    candidate: Candidate
+    model: Trunk
     layout: str
+
+    @property
+    def protocol(self) -> Protocol:
+        return self.candidate.protocol
+
+    @property
+    def backbone(self) -> Backbone:
+        return self.candidate.backbone
+
+    @property
+    def task(self) -> Task:
+        return self.candidate.task
+
+    def generator(self) -> Generator:
+        """The model, ready to make items."""
+        return self.candidate.generator(self.model)
 
 
 def save_model(
@@ -69,16 +84,16 @@ def load_model(path: Path, protocol: Protocol | None = None, backbone: str | Non
     chosen = _choose(protocol, backbone, path)
     if len(chosen.layers) > max(len(content.weights), OUTLINED):
         raise BakeoffError(f"{path}: {len(content.weights)} tensors cannot be a model of {len(chosen.layers)} layers.")
-    task = build_task(protocol)
+    candidate = candidate_of(build_task(protocol), chosen)
     if widths is None:
-        widths = task.fit(chosen).widths
+        widths = candidate.blueprint.fit().widths
     elif unknown := set(chosen.layers) - set(widths):
         raise BakeoffError(f"{path}: its bakeoff header is damaged (no width of {', '.join(sorted(unknown))}).")
     # as an outline first: a header from a stranger may ask for a model that no machine holds
-    check_fit(content.weights, task.outline(chosen, widths), path, content.layout)
-    model = task.build(chosen, widths)
+    check_fit(content.weights, candidate.blueprint.outline(widths), path, content.layout)
+    model = candidate.blueprint.build(widths)
     model.load_state_dict(content.weights)
-    return Loaded(task, model.eval().requires_grad_(False), protocol, chosen, content.layout)
+    return Loaded(candidate, model.eval().requires_grad_(False), content.layout)
 
 
 def _description(path: Path, header: object) -> tuple[Protocol, str | None, dict[str, int] | None]:

@@ -7,11 +7,11 @@ from bakeoff.errors import BakeoffError
 from bakeoff.models.backbones import elastic, mixer_class
 from bakeoff.models.costs import unstated, width_name_of
 from bakeoff.models.matching import Fit, check_match
-from bakeoff.protocol.lint import Counts, LintFinding, lint
+from bakeoff.protocol.lint import Counts, LintFinding, RealDraws, lint
 from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.sections.mixers import Backbone
-from bakeoff.tasks import build_task
-from bakeoff.tasks.digits import DigitsTask, real_draws
+from bakeoff.tasks import Task, build_task
+from bakeoff.trial.candidate import Candidate, candidate_of
 
 FLOAT_BYTES = 4
 
@@ -20,12 +20,16 @@ FLOAT_BYTES = 4
 class PlannedBackbone:
     """One backbone as it will be trained, beside what the literature's widths would give."""
 
-    backbone: Backbone
+    candidate: Candidate
     fit: Fit
     flops_per_sample: int
     state_bytes: int
     nominal_widths: dict[str, int]
     nominal_params: int
+
+    @property
+    def backbone(self) -> Backbone:
+        return self.candidate.backbone
 
     @property
     def knob(self) -> tuple[str, float]:
@@ -44,40 +48,54 @@ class PlannedBackbone:
 @dataclass(frozen=True)
 class Plan:
     protocol: Protocol
-    tokens: int
+    task: Task
     backbones: tuple[PlannedBackbone, ...]
 
-    def widths(self, name: str) -> dict[str, int]:
-        return next(planned.fit.widths for planned in self.backbones if planned.backbone.name == name)
+    @property
+    def tokens(self) -> int:
+        """What the mixers read of an item, its context included."""
+        return self.backbones[0].candidate.blueprint.frame.tokens
+
+    def of(self, name: str) -> PlannedBackbone:
+        """Raises KeyError for a backbone that the protocol does not have."""
+        return {planned.backbone.name: planned for planned in self.backbones}[name]
 
 
 def make_plan(protocol: Protocol) -> Plan:
     """Match every backbone to the budget.
 
     Raises:
-        BakeoffError: the counts cannot be brought within the tolerance.
+        BakeoffError: the counts cannot be brought within the tolerance, or an objective cannot serve the task.
     """
     task = build_task(protocol)
-    planned = tuple(_planned(task, backbone) for backbone in protocol.backbones)
+    planned = tuple(_planned(candidate_of(task, backbone)) for backbone in protocol.backbones)
     check_match([one.fit for one in planned], protocol.budget.params, protocol.budget.tolerance)
-    return Plan(protocol, task.frame.tokens, planned)
+    return Plan(protocol, task, planned)
 
 
-def _planned(task: DigitsTask, backbone: Backbone) -> PlannedBackbone:
-    fit, nominal = task.fit(backbone), task.nominal(backbone)
+def _planned(candidate: Candidate) -> PlannedBackbone:
+    blueprint = candidate.blueprint
+    fit, nominal = blueprint.fit(), blueprint.nominal()
     if (needed := FLOAT_BYTES * fit.params) > (memory := memory_bytes()):
         raise BakeoffError(
-            f"backbone {backbone.name}: {fit.params:,} parameters are {needed / 2**30:,.0f} GiB of weights; this "
-            f"machine has {memory / 2**30:,.0f} GiB of memory. Lower budget.params, model.d_model or repeats."
+            f"backbone {candidate.backbone.name}: {fit.params:,} parameters are {needed / 2**30:,.0f} GiB of weights; "
+            f"this machine has {memory / 2**30:,.0f} GiB of memory. Lower budget.params, model.d_model or repeats."
         )
-    model = task.build(backbone, fit.widths)
-    return PlannedBackbone(backbone, fit, model.flops(), model.state_bytes(), nominal, task.count(backbone, nominal))
+    model = blueprint.build(fit.widths)
+    return PlannedBackbone(candidate, fit, model.flops(), model.state_bytes(), nominal, blueprint.count(nominal))
 
 
 def lint_plan(plan: Plan) -> list[LintFinding]:
     """Is the comparison matched, and can the rule decide? See `bakeoff.protocol.lint`."""
     counts = {one.backbone.name: Counts(one.fit.params, plan.tokens, one.flops_per_sample) for one in plan.backbones}
-    return lint(plan.protocol, counts, real_draws())
+    return lint(plan.protocol, counts, real_draws(plan.task))
+
+
+def real_draws(task: Task) -> list[RealDraws]:
+    """How real items come out at the task's figures, from its calibration."""
+    calibration = task.calibration()
+    of_real = {} if calibration is None else calibration.of("real")
+    return [RealDraws(count, real["recognised"], real["classes"], real["frechet"]) for count, real in of_real.items()]
 
 
 def refuse_errors(findings: list[LintFinding]) -> None:

@@ -8,9 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bakeoff.models.batch import Batch, to_device
+from bakeoff.models.build import decay_groups
 from bakeoff.protocol.schema import Protocol
-from bakeoff.protocol.sections.mixers import Backbone
-from bakeoff.tasks.digits import DigitsTask, TrainingSet, derived_seed
+from bakeoff.seeding import derived_seed, generator
+from bakeoff.tasks import Dataset
+from bakeoff.trial.candidate import Candidate
 from bakeoff.trial.meters import StepClock, Stopwatch
 
 TIMED_STEPS = 100
@@ -33,22 +36,21 @@ class Trainer:
     """
 
     def __init__(
-        self,
-        task: DigitsTask,
-        backbone: Backbone,
-        widths: Mapping[str, int],
-        seed: int,
-        data: TrainingSet,
+        self, candidate: Candidate, widths: Mapping[str, int], seed: int, data: Dataset, device: torch.device
     ) -> None:
-        self.task, self.backbone, self.seed, self.data = task, backbone.name, seed, data
-        self.protocol: Protocol = task.protocol
-        recipe, self.device = self.protocol.training, data.x_NLC.device
+        self.candidate, self.seed, self.data, self.device = candidate, seed, data, device
+        self.protocol: Protocol = candidate.protocol
+        recipe = self.protocol.training
         torch.manual_seed(derived_seed("weights", seed))
-        self.model = task.build(backbone, widths).to(self.device)
+        self.model = candidate.blueprint.build(widths).to(self.device)
         self.parameters = list(self.model.parameters())
         self.average = [p.detach().clone() for p in self.parameters] if recipe.ema else None
         self.optimiser = torch.optim.AdamW(
-            self.parameters, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
+            _groups(self.model, self.protocol),
+            lr=recipe.lr,
+            betas=recipe.betas,
+            weight_decay=recipe.weight_decay,
+            fused=True,
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         self.total = self.protocol.total_steps
@@ -103,9 +105,9 @@ class Trainer:
         """One step of training, of which the host waits for nothing."""
         recipe = self.protocol.training
         with self.watch("data"):
-            indices_B = self.task.batch_indices(self.seed, self.step)
+            batch = self.data.batch(self.seed, self.step)
         with self.watch("forward and backward"), self._clock():
-            loss = self._forward_backward(indices_B)
+            loss = self._forward_backward(batch)
         with self.watch("optimiser"), self._optimiser_clock():
             for group in self.optimiser.param_groups:
                 group["lr"] = self.learning_rate(self.step)
@@ -118,17 +120,19 @@ class Trainer:
         self.losses[self.step] = loss.detach()
         self.step += 1
 
-    def _forward_backward(self, indices_B: Tensor) -> Tensor:
+    def _forward_backward(self, batch: Batch) -> Tensor:
+        drawn = self.candidate.objective.draws(batch, generator("draws", self.seed, self.step))
+        draws = {name: None if one is None else to_device(self.device, one) for name, one in drawn.items()}
         with self._autocast():
-            loss = self.task.loss(self.model, self.data, self.seed, self.step, indices_B)
+            loss = self.candidate.objective.loss(self.model, batch, draws)
         self.scaler.scale(loss).backward()
         return loss
 
     def time_step(self, clock: StepClock) -> None:
         """Forward and backward of one batch, timed, without a step of the optimiser."""
-        indices_B = self.task.batch_indices(self.seed, 0)
+        batch = self.data.batch(self.seed, 0)
         with clock():
-            self._forward_backward(indices_B)
+            self._forward_backward(batch)
         self.optimiser.zero_grad(set_to_none=True)
 
     def _autocast(self) -> AbstractContextManager:
@@ -182,14 +186,27 @@ class Trainer:
         self.diverged_at = None if state["diverged_at"] is None else int(state["diverged_at"])
         self.watch = Stopwatch({str(activity): float(seconds) for activity, seconds in state["seconds"].items()})
 
+    @property
+    def epoch_steps(self) -> int:
+        """Steps of an epoch; where items have no end, a fifth of training."""
+        return self.data.epoch_steps or max(1, self.total // 5)
+
     def final_loss(self) -> float:
-        """Mean over the images of the last epoch's worth of steps, or of all steps if there are fewer."""
-        first = max(0, self.total - self.protocol.steps_per_epoch)
-        images = [len(self.task.batch_indices(self.seed, step)) for step in range(first, self.total)]
+        """Mean over the items of the last epoch's worth of steps, or of all steps if there are fewer."""
+        first = max(0, self.total - self.epoch_steps)
+        items = [self.data.size(step) for step in range(first, self.total)]
         losses = self.losses[first:].tolist()
-        return sum(loss * count for loss, count in zip(losses, images, strict=True)) / sum(images)
+        return sum(loss * count for loss, count in zip(losses, items, strict=True)) / sum(items)
 
     def recent_losses(self) -> list[float]:
         """Of the last epochs, for their trend: a fifth of training, at least one epoch, at most half."""
-        window = min(max(self.total // 5, self.protocol.steps_per_epoch), max(self.total // 2, 10))
+        window = min(max(self.total // 5, self.epoch_steps), max(self.total // 2, 10))
         return self.losses[-window:].tolist()
+
+
+def _groups(model: nn.Module, protocol: Protocol) -> list[dict[str, Any]] | list[nn.Parameter]:
+    """What the optimiser is given: all parameters alike, or those apart that weight decay leaves alone."""
+    if protocol.training.decay == "all":
+        return list(model.parameters())
+    decayed, spared = decay_groups(model)
+    return [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]

@@ -16,15 +16,15 @@ from typing import NamedTuple
 
 import torch
 
-from bakeoff.artefacts.images import pack_samples
+from bakeoff.artefacts.images import pack_path, pack_samples
 from bakeoff.artefacts.sheets import grid, png
 from bakeoff.protocol.measurement import Measurement, QualityFigures, Spread
 from bakeoff.run.directory import RunDir, TrialDir
 from bakeoff.run.disk import require_room
 from bakeoff.run.files import make_folder, write_atomic, write_json
-from bakeoff.tasks import build_task
 from bakeoff.trial import checkpoint, resume
 from bakeoff.trial.meters import peak_memory, spread, trend
+from bakeoff.trial.path import path_of
 from bakeoff.trial.plan import make_plan
 from bakeoff.trial.process import STOPPED, parser, say, serve
 from bakeoff.trial.trainer import REPORT_STEPS, Trainer
@@ -112,9 +112,9 @@ def finish(trainer: Trainer, trial: TrialDir, clock: "WallClock", widths: dict[s
     """Sample and judge the trained model, write its files, and measure it all."""
     completed = trainer.diverged_at is None
     sampled = _sample_and_judge(trainer, trial, widths) if completed else None
-    drift = trend(trainer.recent_losses(), trainer.protocol.steps_per_epoch) if completed else None
+    drift = trend(trainer.recent_losses(), trainer.epoch_steps) if completed else None
     step_time, accounted, wall_s = spread(trainer.times_ms), trainer.watch.seconds, clock.seconds()
-    not_captured = (why,) if (why := trainer.task.solves.why_not(trainer.model)) else ()
+    not_captured = (sampled.why_not,) if sampled and sampled.why_not else ()
     return Measurement(
         backbone=trial.backbone,
         seed=trial.seed,
@@ -147,26 +147,31 @@ class Sampled(NamedTuple):
     quality: QualityFigures
     seconds: float
     nfe: int
+    why_not: str  # the sampler was not captured as a CUDA graph, where it could be
 
 
 def _sample_and_judge(trainer: Trainer, trial: TrialDir, widths: dict[str, int]) -> Sampled:
-    task, protocol, model, watch = trainer.task, trainer.protocol, trainer.model, trainer.watch
+    candidate, protocol, model, watch = trainer.candidate, trainer.protocol, trainer.model, trainer.watch
+    task = candidate.task
     trainer.use_average()
-    count = protocol.samples_drawn
-    noise_BLC, labels_B = task.starting_noise(count, trial.seed), task.sample_labels(count)
+    generator, prompts = candidate.generator(model), task.prompts(protocol.samples_drawn)
     say(event="sampling")
     with watch("sampling"):
         before = time.perf_counter()
-        trajectory = task.sample(model, noise_BLC, labels_B, protocol.sampling)
-        images_BHW = task.images(trajectory.x)
+        generated = generator(prompts, protocol.sampling, trial.seed)
+        items = task.items(generated.x, prompts)
         seconds = time.perf_counter() - before
     with watch("judging"):
-        quality = QualityFigures(**vars(task.assess(images_BHW[: protocol.judge.samples])))
+        judged = protocol.judge.samples
+        quality = QualityFigures(**vars(task.assess(items.take(0, judged), prompts.take(0, judged))))
+    with watch("path"):
+        path = path_of(task, generator, protocol.sampling, trial.seed)
     with watch("writing files"):
-        write_atomic(trial.samples, pack_samples(images_BHW, labels_B))
-        write_atomic(trial.grid, png(grid(images_BHW[: protocol.sampling.count].numpy())))
+        write_atomic(trial.samples, pack_samples(items))
+        write_atomic(trial.path_file, pack_path(path))
+        write_atomic(trial.grid, png(grid(items.arrays["images"][: protocol.sampling.count])))
         checkpoint.save_model(trial.model, model.state_dict(), protocol, trial.backbone, widths)
-    return Sampled(quality, seconds, trajectory.nfe)
+    return Sampled(quality, seconds, generated.nfe, generator.captured.why_not)
 
 
 def account(
@@ -204,16 +209,15 @@ class WallClock:
 def run_trial(run: RunDir, trial: TrialDir, options: argparse.Namespace) -> int:
     stop, clock = Stop(options.parent), WallClock(options.launched)
     device = torch.device(options.device)
-    plan = make_plan(run.protocol)
-    widths = plan.widths(trial.backbone)
-    backbone = next(one for one in run.protocol.backbones if one.name == trial.backbone)
-    task = build_task(run.protocol)
+    planned = make_plan(run.protocol).of(trial.backbone)
+    candidate, widths = planned.candidate, planned.fit.widths
     make_folder(trial.path)
-    data = task.training_set(options.data_dir, device)
+    data = candidate.task.data(device, options.data_dir)
+    assert data is not None
     started_s = clock.seconds()
     trainer, taken_up = resume.resume_from_checkpoint(
         trial,
-        lambda: Trainer(task, backbone, widths, trial.seed, data),
+        lambda: Trainer(candidate, widths, trial.seed, data, device),
         lambda message: say(event="damaged", message=message),
     )
     if taken_up is not None:

@@ -10,17 +10,19 @@ from bakeoff.models.mixers.base import FLOAT_BYTES, Mixer
 
 
 class Attention(Mixer):
-    """Multi-head self-attention over all tokens, no mask, by torch's scaled_dot_product_attention."""
+    """Multi-head self-attention by torch's scaled_dot_product_attention: over all tokens, or the earlier ones alone."""
 
-    def __init__(self, d_model: int, width: int, *, heads: int = 4) -> None:
+    reads = "both ways"
+
+    def __init__(self, d_model: int, width: int, *, heads: int = 4, causal: bool = False) -> None:
         super().__init__()
-        self.d_model, self.width, self.heads = d_model, width, heads
+        self.d_model, self.width, self.heads, self.causal = d_model, width, heads, causal
         self.qkv = nn.Linear(d_model, 3 * width)
         self.out_proj = nn.Linear(width, d_model)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         q, k, v = self.qkv(x_BLD).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        y_BHLP = F.scaled_dot_product_attention(q, k, v)
+        y_BHLP = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         return self.out_proj(y_BHLP.transpose(1, 2).flatten(2))
 
     def flops(self, L: int) -> int:

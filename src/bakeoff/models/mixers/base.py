@@ -12,6 +12,7 @@ from torch import nn
 
 FLOAT_BYTES = 4
 Direction = Literal["forward", "reverse", "both"]
+Reads = Literal["token", "one way", "both ways"]
 
 
 class Mixer(nn.Module, ABC):
@@ -22,12 +23,15 @@ class Mixer(nn.Module, ABC):
     Attributes:
         expand: nominal width over d_model, as the literature has it.
         width_name: what the width is called, or None if it stays at its nominal value when sizes are matched.
-        directional: whether the mixer reads tokens in one order and takes a `direction` argument.
+        reads: "token": each for itself; "one way": in one order, and the constructor takes a `direction`; "both ways":
+            all of them, and the constructor takes `causal` if it can look at earlier ones alone.
+        no_decay: names of its parameters that weight decay should leave alone; norms and biases always are.
     """
 
     expand: ClassVar[int] = 1
     width_name: ClassVar[str | None] = None
-    directional: ClassVar[bool] = False
+    reads: ClassVar[Reads] = "both ways"
+    no_decay: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def flops(self, L: int) -> int: ...

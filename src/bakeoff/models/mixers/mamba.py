@@ -22,7 +22,8 @@ class Mamba(Mixer):
 
     expand = 2
     width_name = "d_inner"
-    directional = True
+    reads = "one way"
+    no_decay = ("A_log", "dt_bias", "D", "conv_bias")
 
     def __init__(
         self,

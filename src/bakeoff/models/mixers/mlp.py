@@ -11,6 +11,7 @@ class Mlp(Mixer):
 
     expand = 4
     width_name = "mlp_width"
+    reads = "token"
 
     def __init__(self, d_model: int, width: int) -> None:
         super().__init__()

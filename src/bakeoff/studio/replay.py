@@ -1,0 +1,48 @@
+"""A flow replayed: what every step makes of one start, from a trained model."""
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bakeoff.artefacts.base import Items
+from bakeoff.models.batch import Batch
+from bakeoff.trial.checkpoint import Loaded
+
+
+class Replay:
+    """An iterator over the tokens after 0, 1, ..., S steps; `items` decodes them.
+
+    Attributes:
+        seconds: that the network took so far.
+    """
+
+    def __init__(self, loaded: Loaded, prompts: Batch, sampling: Any, seed: int) -> None:
+        self._task, self._prompts, self.seconds = loaded.task, prompts, 0.0
+        self._rows = 0
+        self._states = loaded.generator().states(prompts, sampling, seed, self._count)
+
+    @property
+    def nfe(self) -> int:
+        """Evaluations of the network an item so far; guidance counts each of its two."""
+        return self._rows // max(1, self._prompts.items())
+
+    def __iter__(self) -> "Replay":
+        return self
+
+    @torch.no_grad()
+    def __next__(self) -> Tensor:
+        started = time.perf_counter()
+        x = next(self._states)
+        if x.device.type == "cuda":
+            torch.cuda.synchronize(x.device)
+        self.seconds += time.perf_counter() - started
+        return x
+
+    def items(self, x: Tensor) -> Items:
+        """Of tokens, finished or on their way."""
+        return self._task.items(x, self._prompts)
+
+    def _count(self, rows: int) -> None:
+        self._rows += rows

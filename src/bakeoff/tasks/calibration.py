@@ -1,0 +1,71 @@
+"""Calibration: what decides a bar, measured once before the seal: how real and corrupted items come out, and baselines.
+
+`bakeoff calibrate` makes it; the sealed plan holds its digest. A file a calibration, in JSON.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bakeoff.protocol import seal
+
+Spread = tuple[float, float, float]  # minimum, median and maximum over draws
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How items of known kind come out at a task's figures.
+
+    Attributes:
+        samples: items assessed together -> kind of items -> figure -> minimum, median and maximum over draws.
+        draws: sets of each kind.
+        seed: of the draws.
+        baselines: name -> figure -> value, of what a candidate has to beat.
+    """
+
+    samples: dict[int, dict[str, dict[str, Spread]]]
+    draws: int
+    seed: int
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        return json.loads(json.dumps(asdict(self)))
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical form, hex."""
+        return seal.digest(self.document())
+
+    def of(self, kind: str) -> dict[int, dict[str, Spread]]:
+        """Items assessed together -> figure -> spread, of one kind of items."""
+        return {count: kinds[kind] for count, kinds in self.samples.items() if kind in kinds}
+
+
+def read_calibration(document: Any) -> Calibration:
+    """From plain values. Raises KeyError, TypeError or ValueError for anything else."""
+    samples = {
+        int(count): {
+            str(kind): {str(name): _spread(values) for name, values in figures.items()}
+            for kind, figures in kinds.items()
+        }
+        for count, kinds in document["samples"].items()
+    }
+    baselines = {
+        str(name): {str(figure): float(value) for figure, value in figures.items()}
+        for name, figures in document.get("baselines", {}).items()
+    }
+    return Calibration(samples, int(document["draws"]), int(document["seed"]), baselines)
+
+
+def _spread(values: Any) -> Spread:
+    low, middle, high = (float(value) for value in values)
+    return low, middle, high
+
+
+def stored(protocol: Any) -> Path:
+    """Where the calibration of a protocol's task, codec and bar lies on this machine."""
+    home = Path(os.environ.get("BAKEOFF_HOME", Path.home() / ".cache" / "bakeoff"))
+    document = protocol.document()
+    key = seal.digest({name: document.get(name) for name in ("task", "codec", "bar", "plugins")})
+    return home / "calibrations" / f"{protocol.name}-{key[:16]}.json"

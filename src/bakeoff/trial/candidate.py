@@ -1,0 +1,54 @@
+"""A candidate: one backbone with the task, the objective and the blueprint that a trial needs."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from bakeoff.models.build import Blueprint
+from bakeoff.models.trunk import Frame
+from bakeoff.objectives import Generator, Objective, build_objective
+from bakeoff.protocol.schema import Protocol
+from bakeoff.protocol.sections.mixers import Backbone
+from bakeoff.tasks import Task, build_task
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is trained, and for what."""
+
+    protocol: Protocol
+    task: Task
+    objective: Objective
+    backbone: Backbone
+    blueprint: Blueprint
+
+    def generator(self, model: nn.Module) -> Generator:
+        """The trained model, ready to make items."""
+        return Generator(self.objective, self.task.space, model)
+
+
+def candidate_of(task: Task, backbone: Backbone) -> Candidate:
+    """A backbone of the task's protocol.
+
+    Raises:
+        BakeoffError: the objective cannot serve the task's tokens.
+    """
+    protocol = task.protocol
+    objective, model = build_objective(protocol, backbone), protocol.model
+    frame = Frame(
+        task.space,
+        model.d_model,
+        model.positions,
+        model.conditioning,
+        objective.out(task.space),
+        objective.times,
+        objective.symbols,
+    )
+    blueprint = Blueprint(protocol, backbone, frame, objective.causal, lambda: task.encoder(model.d_model, backbone))
+    return Candidate(protocol, task, objective, backbone, blueprint)
+
+
+def candidates(protocol: Protocol) -> list[Candidate]:
+    """All of a protocol, with one task between them."""
+    task = build_task(protocol)
+    return [candidate_of(task, backbone) for backbone in protocol.backbones]
