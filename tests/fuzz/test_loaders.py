@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tomli_w
 import torch
@@ -26,14 +27,17 @@ from hypothesis import strategies as st
 from rich.console import Console
 from safetensors.torch import save
 
-from bakeoff.artefacts.images import pack_samples
+from bakeoff.artefacts.base import Items, Kind, pack_path, read_items, read_path
+from bakeoff.artefacts.images import Images
+from bakeoff.artefacts.text import Text
 from bakeoff.cli.auditing import audit_json
 from bakeoff.cli.listing import list_runs, show_listing
 from bakeoff.cli.terminal import show_verdict, show_verification
 from bakeoff.errors import BakeoffError
 from bakeoff.execute.runner import write_seal
-from bakeoff.judging.sessions import begin, cast, judgements, resume
+from bakeoff.judging.sessions import begin, cast, resume
 from bakeoff.judging.store import read_record
+from bakeoff.judging.tally import judgements
 from bakeoff.judging.verdicts import sealed_verdict, verdict_json, verdict_of
 from bakeoff.protocol.audit.checks import LossFloor, audit
 from bakeoff.protocol.audit.published import load_table
@@ -161,6 +165,41 @@ def read_table(path: Path) -> None:
     json.dumps(audit_json(table, audit(table, LossFloor(0.08, "given"))), allow_nan=False)
 
 
+# ---- items
+
+
+def digits(count: int) -> Items:
+    images = np.random.default_rng(0).integers(0, 255, (count, 28, 28), np.uint8)
+    return Items({"images": images, "labels": np.arange(count, dtype=np.uint8)})
+
+
+def answers(count: int) -> Items:
+    texts = np.array([f"{i} + {i} = {2 * i}" for i in range(count)])
+    return Items({"text": texts, "input": texts, "truth": texts, "right": np.arange(count) % 2 == 0})
+
+
+def read_and_show(kind: Kind, count: int | None) -> Callable[[Path], None]:
+    """What is read is of the kind: it can be drawn, shown, told apart and written again."""
+
+    def read(path: Path) -> None:
+        items = read_items(path, kind, count)
+        assert count in (None, len(items)) and max(kind.sheet(items).size) < 1 << 14
+        assert "\x1b" not in json.dumps([kind.cell(items, i) for i in range(len(items))])
+        again = kind.unpack(kind.pack(items), count)
+        assert kind.digest(items, 0, len(items)) == kind.digest(again, 0, len(items))
+
+    return read
+
+
+def read_states(path: Path) -> None:
+    assert all(len(state) == 2 for state in read_path(path, Images(), 2))
+
+
+def damaged_rows(content: bytes) -> st.SearchStrategy[bytes]:
+    rows = [json.loads(line) for line in content.splitlines()]
+    return damaged_document(rows).map(lambda rows: b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+
+
 # ---- run directories
 
 
@@ -191,9 +230,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         trial.path.mkdir(parents=True)
         write_json(trial.measurement_file, measured(trial.backbone, trial.seed))
         trial.metrics.write_text(json.dumps({"step": 2, "lr": 0.1, "losses": [1.0, 0.9]}) + "\n")
-        write_atomic(
-            trial.samples, pack_samples(torch.zeros(PROTOCOL.samples_drawn, 28, 28, dtype=torch.uint8), torch.arange(2))
-        )
+        write_atomic(trial.samples, Images().pack(digits(PROTOCOL.samples_drawn)))
         (trial.path / "model.safetensors").write_bytes(safetensors_file())
         trial.resume.write_bytes(state_file())
     (run.path / "protocol.toml").write_text(dump_protocol(PROTOCOL))
@@ -264,6 +301,11 @@ LOADERS = [
     Loader("checkpoint, torch with right checksums", torch_file, damaged_archive, load_model, ".pt"),
     Loader("checkpoint to resume from", state_file, damaged_bytes, load_state, ".ckpt"),
     Loader("checkpoint to resume from, resealed", lambda: state_file()[:-71], resealed, load_state, ".ckpt"),
+    Loader("images", lambda: Images().pack(digits(3)), damaged_bytes, read_and_show(Images(), 3), ".npz"),
+    Loader("images, right checksums", lambda: Images().pack(digits(3)), damaged_archive, read_and_show(Images(), 3)),
+    Loader("text", lambda: Text().pack(answers(3)), damaged_bytes, read_and_show(Text(), 3), ".jsonl"),
+    Loader("text, values", lambda: Text().pack(answers(3)), damaged_rows, read_and_show(Text(), 3), ".jsonl"),
+    Loader("path", lambda: pack_path(Images(), [digits(2)] * 3), damaged_archive, read_states, ".npz"),
     Loader("table, bytes", lambda: TABLE.read_bytes(), damaged_bytes, read_table, ".toml"),
     Loader("table, values", lambda: TABLE.read_bytes(), damaged_toml, read_table, ".toml"),
 ]  # fmt: skip

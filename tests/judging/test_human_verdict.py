@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from bakeoff.artefacts.images import pack_samples
 from bakeoff.judging.sessions import begin, cast
 from bakeoff.judging.verdicts import sealed_verdict, verdict_of
 from bakeoff.report import write_report
@@ -17,6 +15,7 @@ from bakeoff.run.directory import RunDir
 from bakeoff.run.files import write_atomic
 from bakeoff.run.ledger import read_ledger
 from bakeoff.run.verify import verify
+from blind import black
 from command import bakeoff
 from tiny_run import SETS
 
@@ -94,7 +93,7 @@ def test_a_vote_that_was_edited_counts_no_more(run: RunDir) -> None:
 
 
 def remade(path: Path) -> None:
-    write_atomic(path, pack_samples(torch.zeros(32, 28, 28, dtype=torch.uint8), None))
+    write_atomic(path, black(32))
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import torch
 
-from bakeoff.artefacts.images import IMAGE_BYTES
 from bakeoff.errors import BakeoffError
 from bakeoff.models.matching import Fit
 from bakeoff.objectives import flow_loss
 from bakeoff.protocol.schema import Protocol
+from bakeoff.protocol.sections.codecs import IMAGE_SIDE
 from bakeoff.run.directory import RunDir
 from bakeoff.run.disk import FLOAT_BYTES, RESERVE, free_bytes, mib
 from bakeoff.tasks import build_task
@@ -94,7 +94,7 @@ CHECKPOINTS = 3  # the newest, the one before it, and the one being written
 
 def kept_bytes(fit: Fit, protocol: Protocol) -> int:
     """What one trial leaves: weights, samples, log; an upper bound."""
-    return FLOAT_BYTES * fit.params + IMAGE_BYTES * protocol.samples_drawn + LOG_BYTES * protocol.total_steps
+    return FLOAT_BYTES * fit.params + IMAGE_SIDE**2 * protocol.samples_drawn + LOG_BYTES * protocol.total_steps
 
 
 def checkpoint_bytes(fit: Fit, protocol: Protocol) -> int:

@@ -16,8 +16,7 @@ from typing import Any
 
 import torch
 
-from bakeoff.artefacts.images import read_samples
-from bakeoff.artefacts.sheets import grid, png, side_by_side
+from bakeoff.artefacts.sheets import png, side_by_side
 from bakeoff.errors import BakeoffError
 from bakeoff.execute.deadline import SPEED_PASS_S, expected_s, require_time
 from bakeoff.execute.estimate import require_room_for
@@ -222,7 +221,7 @@ def write_overview(run: RunDir) -> None:
         found = [run.trial(backbone.name, seed) for backbone in run.protocol.backbones]
         count = run.protocol.sampling.count
         grids = [
-            (trial.name, grid(read_samples(trial.samples, run.protocol)[:count]))
+            (trial.name, run.kind.sheet(trial.items().take(0, count)))
             for trial in found
             if trial.done and trial.samples.is_file()
         ]

@@ -1,26 +1,23 @@
 """What people said of a run: the votes that count, by backbone and trial, and how far they and the judge agree."""
 
-import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
-
-from bakeoff.artefacts.images import read_samples
-from bakeoff.data.mnist import as_images
+from bakeoff.artefacts.base import Items
 from bakeoff.errors import BakeoffError
 from bakeoff.judging.store import read_record
-from bakeoff.metrics.digits import load_judge, recognise
 from bakeoff.protocol.votes.agreement import Agreement, Judgement, SampleSet, Tally, between_people, tally, with_judge
 from bakeoff.protocol.votes.sessions import SessionRecord
 from bakeoff.run.directory import RunDir, TrialDir
 
+Judge = Callable[[Items], str]  # of a set: "clean" or "noise"; raises BakeoffError for items that it cannot judge
+
 
 @dataclass
 class Judgements:
-    """All that people said of a run in sessions that hold, on images that are still those that they saw.
+    """All that people said of a run in sessions that hold, on samples that are still those that they saw.
 
     A person's first vote on a set counts, later ones do not; names that differ in capitals alone are one person.
 
@@ -75,13 +72,14 @@ def judgements(run: RunDir) -> Judgements:
             votes.setdefault((one.who, one.seen), one)
         if again:
             notes.append(f"{name}: {again} votes left out, on sets that an earlier reveal had named")
-    _, lost = images_of(run, (one.seen for one in votes.values()))
+    _, lost = read_sets(run, (one.seen for one in votes.values()))
     why = Counter((f"{seen.backbone}-s{seen.seed}", lost[seen]) for _, seen in votes if seen in lost)
     notes += [f"{trial}: {number} votes left out: {reason}" for (trial, reason), number in why.items()]
     return Judgements([one for one in votes.values() if one.seen not in lost], count, notes, run)
 
 
 def judgements_of(record: SessionRecord, who: str) -> list[Judgement]:
+    """The votes of a revealed session, in the order shown."""
     return [Judgement(who, record.sets[item], record.votes[item]) for item in record.begun.shown]
 
 
@@ -92,45 +90,59 @@ def by_backbone(run: RunDir, votes: Iterable[Judgement]) -> dict[str, Tally]:
 
 
 def agreement(run: RunDir, votes: list[Judgement], everybody: list[Judgement]) -> Agreement:
-    words = judge_words(run, (one.seen for one in votes))
+    """How far these votes agree with the automatic judge, and all people of the run with each other."""
+    words = judge_words(run, (one.seen for one in votes), judge_of(run))
     return Agreement(with_judge(votes, words), between_people(everybody))
 
 
-def judge_words(run: RunDir, sets: Iterable[SampleSet]) -> dict[SampleSet, str]:
-    """The automatic judge's word on each set: "clean" if at least the protocol's share of its samples is recognised.
+def judge_of(run: RunDir) -> Judge:
+    """The automatic judge: a set is clean if at least the protocol's share of its samples is recognised."""
+    from bakeoff.data.mnist import SIDE, as_images
+    from bakeoff.metrics.digits import load_judge, recognise
 
-    Sets whose images are not there any more are left out.
-    """
-    words = {}
-    for one, images_BHW in images_of(run, sets)[0].items():
+    def judge(items: Items) -> str:
+        images_BHW = items["images"]
+        if images_BHW.shape[1:] != (SIDE, SIDE):
+            raise BakeoffError(f"images of shape {images_BHW.shape[1:]}; the judge knows those of ({SIDE}, {SIDE}).")
         _, probabilities_BK = load_judge().look(as_images(images_BHW))
         share = recognise(probabilities_BK)[0].double().mean().item()
-        words[one] = "clean" if share >= run.protocol.judge.recognised else "noise"
+        return "clean" if share >= run.protocol.judge.recognised else "noise"
+
+    return judge
+
+
+def judge_words(run: RunDir, sets: Iterable[SampleSet], judge: Judge) -> dict[SampleSet, str]:
+    """The judge's word on each set; sets that are not there any more, or that it cannot judge, are left out."""
+    words = {}
+    for one, items in read_sets(run, sets)[0].items():
+        try:
+            words[one] = judge(items)
+        except BakeoffError:
+            continue
     return words
 
 
-def sample_set(trial: TrialDir, samples_BHW: np.ndarray, first: int, size: int) -> SampleSet:
+def sample_set(trial: TrialDir, items: Items, first: int, size: int) -> SampleSet:
     """A set of a trial's samples as they are now."""
-    sha256 = hashlib.sha256(samples_BHW[first : first + size].tobytes()).hexdigest()
-    return SampleSet(trial.backbone, trial.seed, first, size, sha256)
+    return SampleSet(trial.backbone, trial.seed, first, size, trial.run.kind.digest(items, first, size))
 
 
-def images_of(run: RunDir, sets: Iterable[SampleSet]) -> tuple[dict[SampleSet, np.ndarray], dict[SampleSet, str]]:
-    """uint8 images of the sets that are still what was shown; and of the others, what is wrong."""
-    images, lost = {}, {}
+def read_sets(run: RunDir, sets: Iterable[SampleSet]) -> tuple[dict[SampleSet, Items], dict[SampleSet, str]]:
+    """The items of the sets that are still what was shown; and of the others, what is wrong."""
+    found, lost = {}, {}
     by_trial = defaultdict[tuple[str, int], list[SampleSet]](list)
     for one in dict.fromkeys(sets):
         by_trial[one.backbone, one.seed].append(one)
     for (backbone, seed), of_trial in by_trial.items():
         trial = run.trial(backbone, seed)
         try:
-            samples_BHW = read_samples(trial.samples, run.protocol)
+            items = trial.items()
         except BakeoffError:
             lost |= dict.fromkeys(of_trial, "its samples cannot be read")
             continue
         for one in of_trial:
-            if sample_set(trial, samples_BHW, one.first, one.size) == one:
-                images[one] = samples_BHW[one.first : one.first + one.size]
+            if sample_set(trial, items, one.first, one.size) == one:
+                found[one] = items.take(one.first, one.size)
             else:
                 lost[one] = "its samples are no longer those that were judged"
-    return images, lost
+    return found, lost

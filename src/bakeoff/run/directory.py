@@ -1,8 +1,10 @@
 """The run directory: plain files, the single truth. Every write is atomic.
 
     protocol.toml  seal.json  environment.json  speed.json  floor.json  verdict.json  samples.png
-    trials/<backbone>-s<seed>/{metrics.jsonl, resume.ckpt, resume.prev.ckpt, model.safetensors, samples.npz,
+    trials/<backbone>-s<seed>/{metrics.jsonl, resume.ckpt, resume.prev.ckpt, model.safetensors, samples.npz, path.npz,
                                grid.png, measurement.json}
+
+Samples and their path are files of the task's kind of items, which says how their names end.
 
 Made after the seal, and no part of it: judgements.jsonl (people's votes, appended to), report/.
 
@@ -10,10 +12,11 @@ A trial is done when its measurement exists.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bakeoff.artefacts.base import Items, Kind, build_kind, read_items
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.measurement import FloorRecord, Measurement, SpeedRecord
 from bakeoff.protocol.presets import load_protocol
@@ -29,6 +32,7 @@ class TrialDir:
     path: Path
     backbone: str
     seed: int
+    run: "RunDir" = field(repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -53,7 +57,12 @@ class TrialDir:
 
     @property
     def samples(self) -> Path:
-        return self.path / "samples.npz"
+        return self.path / f"samples{self.run.kind.suffix}"
+
+    @property
+    def states(self) -> Path:
+        """The way that a few items took, state by state (`bakeoff.artefacts.base.read_path`)."""
+        return self.path / f"path{self.run.kind.suffix}"
 
     @property
     def grid(self) -> Path:
@@ -66,6 +75,14 @@ class TrialDir:
     @property
     def done(self) -> bool:
         return self.measurement_file.is_file()
+
+    def items(self) -> Items:
+        """Its samples, as many as the protocol asks for.
+
+        Raises:
+            BakeoffError: missing, damaged, or of another number.
+        """
+        return read_items(self.samples, self.run.kind, self.run.protocol.samples_drawn)
 
     def measurement(self) -> Measurement:
         measured = read_record(self.measurement_file, Measurement, "a measurement")
@@ -93,6 +110,11 @@ class RunDir:
             raise BakeoffError(f"{path}: not a run directory: it holds no protocol.toml.")
         refuse_links(path)
         return cls(path, load_protocol(str(path / "protocol.toml")))
+
+    @property
+    def kind(self) -> Kind:
+        """What the task generates. Raises BakeoffError where that is a plug-in that may not be loaded."""
+        return build_kind("images")
 
     @property
     def speed(self) -> Path:
@@ -127,7 +149,7 @@ class RunDir:
         return read_record(self.floor, FloorRecord, "the record of the memoriser's floor")
 
     def trial(self, backbone: str, seed: int) -> TrialDir:
-        return TrialDir(self.path / "trials" / f"{backbone}-s{seed}", backbone, seed)
+        return TrialDir(self.path / "trials" / f"{backbone}-s{seed}", backbone, seed, self)
 
     def trials(self) -> Iterator[TrialDir]:
         """Seed by seed, so that all backbones stand side by side after the first third of three seeds."""

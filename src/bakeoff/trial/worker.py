@@ -14,10 +14,11 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
-from bakeoff.artefacts.images import pack_samples
-from bakeoff.artefacts.sheets import grid, png
+from bakeoff.artefacts.base import Items
+from bakeoff.artefacts.sheets import png
 from bakeoff.protocol.measurement import Measurement, QualityFigures, Spread
 from bakeoff.run.directory import RunDir, TrialDir
 from bakeoff.run.disk import require_room
@@ -163,8 +164,10 @@ def _sample_and_judge(trainer: Trainer, trial: TrialDir, widths: dict[str, int])
     with watch("judging"):
         quality = QualityFigures(**vars(task.assess(images_BHW[: protocol.judge.samples])))
     with watch("writing files"):
-        write_atomic(trial.samples, pack_samples(images_BHW, labels_B))
-        write_atomic(trial.grid, png(grid(images_BHW[: protocol.sampling.count].numpy())))
+        kind, arrays = trial.run.kind, {"images": images_BHW.numpy()}
+        items = Items(arrays if labels_B is None else arrays | {"labels": labels_B.numpy().astype(np.uint8)})
+        write_atomic(trial.samples, kind.pack(items))
+        write_atomic(trial.grid, png(kind.sheet(items.take(0, protocol.sampling.count))))
         checkpoint.save_model(trial.model, model.state_dict(), protocol, trial.backbone, widths)
     return Sampled(quality, seconds, trajectory.nfe)
 
