@@ -16,6 +16,7 @@ from bakeoff.artefacts import text as texts
 from bakeoff.artefacts.base import Items, Kind, build_kind, pack_path, read_items, read_path
 from bakeoff.artefacts.contract import check_kind
 from bakeoff.artefacts.images import MOST_SIDE, Images
+from bakeoff.artefacts.sheets import CAPTION, MARGIN, side_by_side
 from bakeoff.artefacts.text import Text
 from bakeoff.errors import BakeoffError
 from bakeoff.registry import KINDS
@@ -123,6 +124,15 @@ def test_grey_is_ink_on_paper_and_colour_is_left_as_it_is() -> None:
     assert np.array_equal(grey[:28, 28:56], 255 - GREY["images"][1])
     assert (grey[28:, 56:] == 255).all()  # the last row ends early
     assert np.array_equal(colour[:, 20:40], COLOUR["images"][1])
+
+
+def test_grids_stand_side_by_side_and_one_in_colour_makes_all_of_it_colour() -> None:
+    grey, colour = Images().sheet(GREY), Images().sheet(COLOUR)
+    assert side_by_side([("a", grey), ("b", grey)]).mode == "L"
+    row = side_by_side([("a", grey), ("b", colour)])
+    assert row.mode == "RGB" and row.height == MARGIN * 2 + CAPTION + max(grey.height, colour.height)
+    top, left = MARGIN + CAPTION, 2 * MARGIN + grey.width
+    assert np.array_equal(np.asarray(row)[top : top + colour.height, left : left + colour.width], np.asarray(colour))
 
 
 def test_what_was_given_stands_to_the_left() -> None:

@@ -195,9 +195,11 @@ def read_states(path: Path) -> None:
     assert all(len(state) == 2 for state in read_path(path, Images(), 2))
 
 
-def damaged_rows(content: bytes) -> st.SearchStrategy[bytes]:
-    rows = [json.loads(line) for line in content.splitlines()]
-    return damaged_document(rows).map(lambda rows: b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+def damaged_lines(content: bytes) -> st.SearchStrategy[bytes]:
+    """Wrong values in lines that are JSON."""
+    return damaged_document([json.loads(line) for line in content.splitlines()]).map(
+        lambda lines: b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    )
 
 
 # ---- run directories
@@ -304,7 +306,7 @@ LOADERS = [
     Loader("images", lambda: Images().pack(digits(3)), damaged_bytes, read_and_show(Images(), 3), ".npz"),
     Loader("images, right checksums", lambda: Images().pack(digits(3)), damaged_archive, read_and_show(Images(), 3)),
     Loader("text", lambda: Text().pack(answers(3)), damaged_bytes, read_and_show(Text(), 3), ".jsonl"),
-    Loader("text, values", lambda: Text().pack(answers(3)), damaged_rows, read_and_show(Text(), 3), ".jsonl"),
+    Loader("text, values", lambda: Text().pack(answers(3)), damaged_lines, read_and_show(Text(), 3), ".jsonl"),
     Loader("path", lambda: pack_path(Images(), [digits(2)] * 3), damaged_archive, read_states, ".npz"),
     Loader("table, bytes", lambda: TABLE.read_bytes(), damaged_bytes, read_table, ".toml"),
     Loader("table, values", lambda: TABLE.read_bytes(), damaged_toml, read_table, ".toml"),
@@ -388,13 +390,6 @@ def test_a_damaged_record_of_judgements_is_read(whole: Path, folder: Path) -> No
         read_judgements(path)
 
     fuzz()
-
-
-def damaged_lines(content: bytes) -> st.SearchStrategy[bytes]:
-    """Wrong values in lines that are JSON."""
-    return damaged_document([json.loads(line) for line in content.splitlines()]).map(
-        lambda lines: b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-    )
 
 
 def test_good_files_are_read(whole: Path, folder: Path) -> None:

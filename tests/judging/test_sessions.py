@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from bakeoff.artefacts.base import Items
+from bakeoff.artefacts.text import Text
 from bakeoff.errors import BakeoffError
 from bakeoff.judging.sessions import StillOpen, Unreadable, begin, cast, resume, reveal
 from bakeoff.judging.tally import judgements
@@ -58,6 +60,22 @@ def test_the_images_are_the_samples_that_the_mapping_names(run: RunDir) -> None:
         assert np.array_equal(images[item], whole[first : first + size]) and images[item].shape == (SAMPLES, 28, 28)
     places = {name: {tuple(row[2:4]) for row in mapping.values() if row[0] == name} for name in NAMES}
     assert places == dict.fromkeys(NAMES, frozenset({(0, SAMPLES), (SAMPLES, SAMPLES)}))  # the same for every trial
+
+
+def test_people_judge_items_of_any_kind(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunDir, "kind", Text())
+    for trial in run.trials():
+        texts = np.array([f"{trial.seed} + {i} = {i}" for i in range(run.protocol.samples_drawn)])
+        trial.samples.write_bytes(Text().pack(Items({"text": texts})))
+    session = begin(run, "Ann")
+    for item in session.items:
+        assert item.items["text"].shape == (SAMPLES,)
+        assert item.picture().tobytes() == Text().sheet(item.items, 4).tobytes()
+    found = reveal(run, vote_all(run, session).id)
+    assert found.agreement.judge == (None, None, 0)  # the judge of digits has no word on texts
+    assert judgements(run).notes == [] and len(judgements(run).votes) == len(session.shown)
+    run.trial("mamba", 0).samples.write_bytes(Text().pack(Items({"text": np.array(["x"] * 64)})))
+    assert judgements(run).notes == ["mamba-s0: 2 votes left out: its samples are no longer those that were judged"]
 
 
 def test_nothing_names_a_backbone_before_the_last_vote(run: RunDir) -> None:

@@ -8,13 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from bakeoff.artefacts.base import Items
 from bakeoff.errors import BakeoffError
 from bakeoff.judging import store
 from bakeoff.judging.sessions import begin, cast, resume, reveal
-from bakeoff.judging.tally import judgements
-from bakeoff.protocol.votes.agreement import SAMPLES, SETS
+from bakeoff.judging.tally import judge_words, judgements
+from bakeoff.protocol.votes.agreement import SAMPLES, SETS, SampleSet
 from bakeoff.run import locks
 from bakeoff.run.directory import RunDir
 from bakeoff.run.ledger import JUDGEMENTS
@@ -107,6 +109,21 @@ def test_agreement_with_the_judge_and_between_people(run: RunDir) -> None:
     )
     assert sum(one.total for one in everybody.backbones.values()) == 12
     assert everybody.of_trial("mamba", 0).total == 4 and everybody.of_trial("mamba", 7).total == 0
+
+
+def test_the_judges_word_is_of_the_set_that_is_shown(run: RunDir) -> None:
+    vote_all(run, begin(run, "Ann"))
+    sets = [one.seen for one in judgements(run).votes]
+
+    def judge(one: SampleSet, items: Items) -> str:
+        whole = run.trial(one.backbone, one.seed).items()["images"]
+        assert np.array_equal(items["images"], whole[one.first : one.first + one.size])
+        if one.backbone == "mamba":
+            raise BakeoffError("cannot judge these")
+        return "clean" if one.first else "noise"
+
+    words = judge_words(run, sets, judge)
+    assert words == {one: "clean" if one.first else "noise" for one in sets if one.backbone != "mamba"}
 
 
 def test_sessions_of_another_run_are_left_out(run: RunDir) -> None:

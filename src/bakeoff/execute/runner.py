@@ -207,7 +207,7 @@ def _conclude(run: RunDir) -> Verdict:
 
 def sealed_paths(trial: TrialDir) -> list[Path]:
     """What a finished trial leaves, whether it is there or not."""
-    return [trial.metrics, trial.model, trial.samples, trial.grid, trial.measurement_file]
+    return [trial.metrics, trial.model, trial.samples, trial.states, trial.grid, trial.measurement_file]
 
 
 def _finished(run: RunDir) -> bool:

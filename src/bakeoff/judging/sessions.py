@@ -28,9 +28,9 @@ from bakeoff.judging.store import (
     write_secret,
     writing,
 )
-from bakeoff.judging.tally import agreement, by_backbone, judgements, judgements_of, read_sets, sample_set
+from bakeoff.judging.tally import Judgements, judgements, judgements_of, read_sets, sample_set
 from bakeoff.protocol.seal import digest
-from bakeoff.protocol.votes.agreement import Agreement, SampleSet, Tally, Vote, sets_by_session
+from bakeoff.protocol.votes.agreement import VOTES, Agreement, SampleSet, Tally, Vote, between_people, sets_by_session
 from bakeoff.protocol.votes.sessions import (
     LONGEST_NAME,
     SEEDS,
@@ -265,14 +265,14 @@ def reveal(run: RunDir, session_id: str) -> Reveal:
                 _close(run, writer, record, read_secret(run, record)[0])
     delete_secret(run, session_id)
     assert record.revealed is not None
-    votes = judgements_of(record, record.begun.who)
+    mine = Judgements(judgements_of(record, record.begun.who), 1, [], run)
     return Reveal(
         items=[
             RevealedItem(item, one.vote, one.seen.backbone, one.seen.seed)
-            for item, one in zip(record.begun.shown, votes, strict=True)
+            for item, one in zip(record.begun.shown, mine.votes, strict=True)
         ],
-        backbones=by_backbone(run, votes),
-        agreement=agreement(run, votes, judgements(run).votes),
+        backbones=mine.backbones,
+        agreement=mine.agreement._replace(people=between_people(judgements(run).votes)),
         commitment=record.begun.commitment,
         salt=record.revealed.salt,
         mapping=record.revealed.mapping,
@@ -287,7 +287,7 @@ def _checked_vote(vote: str) -> Vote:
     for known in get_args(Vote):
         if vote == known:
             return known
-    raise BakeoffError(f"vote = {vote[:40]!r}; allowed: {', '.join(get_args(Vote))}.")
+    raise BakeoffError(f"vote = {vote[:40]!r}; allowed: {', '.join(VOTES)}.")
 
 
 def _close(run: RunDir, writer: RecordWriter, record: SessionRecord, secret: Secret) -> None:

@@ -12,7 +12,7 @@ from bakeoff.protocol.votes.agreement import Agreement, Judgement, SampleSet, Ta
 from bakeoff.protocol.votes.sessions import SessionRecord
 from bakeoff.run.directory import RunDir, TrialDir
 
-Judge = Callable[[Items], str]  # of a set: "clean" or "noise"; raises BakeoffError for items that it cannot judge
+Judge = Callable[[SampleSet, Items], str]  # "clean" or "noise"; raises BakeoffError for items that it cannot judge
 
 
 @dataclass
@@ -38,14 +38,16 @@ class Judgements:
     @property
     def backbones(self) -> dict[str, Tally]:
         """In the protocol's order, those without votes included."""
-        return by_backbone(self._run, self.votes)
+        names = [backbone.name for backbone in self._run.protocol.backbones]
+        return {name: tally(one.vote for one in self.votes if one.seen.backbone == name) for name in names}
 
     def of_trial(self, backbone: str, seed: int) -> Tally:
         return tally(one.vote for one in self.votes if (one.seen.backbone, one.seen.seed) == (backbone, seed))
 
     @cached_property
     def agreement(self) -> Agreement:
-        return agreement(self._run, self.votes, self.votes)
+        words = judge_words(self._run, (one.seen for one in self.votes), judge_of(self._run))
+        return Agreement(with_judge(self.votes, words), between_people(self.votes))
 
 
 def judgements(run: RunDir) -> Judgements:
@@ -83,28 +85,15 @@ def judgements_of(record: SessionRecord, who: str) -> list[Judgement]:
     return [Judgement(who, record.sets[item], record.votes[item]) for item in record.begun.shown]
 
 
-def by_backbone(run: RunDir, votes: Iterable[Judgement]) -> dict[str, Tally]:
-    votes = list(votes)
-    names = [backbone.name for backbone in run.protocol.backbones]
-    return {name: tally(one.vote for one in votes if one.seen.backbone == name) for name in names}
-
-
-def agreement(run: RunDir, votes: list[Judgement], everybody: list[Judgement]) -> Agreement:
-    """How far these votes agree with the automatic judge, and all people of the run with each other."""
-    words = judge_words(run, (one.seen for one in votes), judge_of(run))
-    return Agreement(with_judge(votes, words), between_people(everybody))
-
-
 def judge_of(run: RunDir) -> Judge:
     """The automatic judge: a set is clean if at least the protocol's share of its samples is recognised."""
     from bakeoff.data.mnist import SIDE, as_images
     from bakeoff.metrics.digits import load_judge, recognise
 
-    def judge(items: Items) -> str:
-        images_BHW = items["images"]
-        if images_BHW.shape[1:] != (SIDE, SIDE):
-            raise BakeoffError(f"images of shape {images_BHW.shape[1:]}; the judge knows those of ({SIDE}, {SIDE}).")
-        _, probabilities_BK = load_judge().look(as_images(images_BHW))
+    def judge(seen: SampleSet, items: Items) -> str:
+        if "images" not in items or items["images"].shape[1:] != (SIDE, SIDE):
+            raise BakeoffError(f"{seen.backbone}-s{seen.seed}: no grey images of {SIDE} x {SIDE} pixels.")
+        probabilities_BK = load_judge().look(as_images(items["images"]))[1]
         share = recognise(probabilities_BK)[0].double().mean().item()
         return "clean" if share >= run.protocol.judge.recognised else "noise"
 
@@ -116,7 +105,7 @@ def judge_words(run: RunDir, sets: Iterable[SampleSet], judge: Judge) -> dict[Sa
     words = {}
     for one, items in read_sets(run, sets)[0].items():
         try:
-            words[one] = judge(items)
+            words[one] = judge(one, items)
         except BakeoffError:
             continue
     return words

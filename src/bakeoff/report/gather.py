@@ -140,7 +140,7 @@ def _grids(run: RunDir) -> dict[str, str]:
         path = run.trial(backbone.name, run.protocol.seeds[0]).grid
         if path.is_file():
             with Image.open(path) as picture:  # drawn again, so that nothing but pixels is passed on
-                grids[backbone.name] = data_uri(picture.convert("L"))
+                grids[backbone.name] = data_uri(picture.convert("L" if picture.mode == "L" else "RGB"))
     return grids
 
 
