@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bakeoff.artefacts.images import read_samples
-from bakeoff.artefacts.sheets import grid, png, side_by_side
+from bakeoff.artefacts.base import read_items
+from bakeoff.artefacts.sheets import png, side_by_side
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.audit.published import Row, Table, load_table
 from bakeoff.protocol.measurement import Measurement, check_bar
@@ -250,8 +250,9 @@ def _sampled(run: Run, name: str) -> bool:
 
 
 def _grid(run: Run, name: str) -> Any:
-    samples = read_samples(run.run.path / "trials" / name / "samples.npz", run.run.protocol)
-    return grid(samples[: min(SAMPLES_SHOWN, run.run.protocol.sampling.count)])
+    kind, protocol = run.run.kind, run.run.protocol
+    samples = read_items(run.run.path / "trials" / name / "samples.npz", kind, protocol.samples_drawn)
+    return kind.sheet(samples.take(0, min(SAMPLES_SHOWN, protocol.sampling.count)))
 
 
 def main() -> int:

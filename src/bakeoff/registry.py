@@ -120,6 +120,14 @@ PROBES: Registry[Any] = Registry(
     },
 )
 
+KINDS: Registry[Any] = Registry(
+    "kind",
+    {
+        "images": "bakeoff.artefacts.images:Images",
+        "text": "bakeoff.artefacts.text:Text",
+    },
+)
+
 
 def register_mixer(name: str) -> Callable[[C], C]:
     """Class decorator: makes a mixer known by `name` in protocols."""

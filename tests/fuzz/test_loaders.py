@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tomli_w
 import torch
@@ -26,14 +27,17 @@ from hypothesis import strategies as st
 from rich.console import Console
 from safetensors.torch import save
 
-from bakeoff.artefacts.images import pack_samples
+from bakeoff.artefacts.base import Items, Kind, pack_path, read_items, read_path
+from bakeoff.artefacts.images import Images
+from bakeoff.artefacts.text import Text
 from bakeoff.cli.auditing import audit_json
 from bakeoff.cli.listing import list_runs, show_listing
 from bakeoff.cli.terminal import show_verdict, show_verification
 from bakeoff.errors import BakeoffError
 from bakeoff.execute.runner import write_seal
-from bakeoff.judging.sessions import begin, cast, judgements, resume
+from bakeoff.judging.sessions import begin, cast, resume
 from bakeoff.judging.store import read_record
+from bakeoff.judging.tally import judgements
 from bakeoff.judging.verdicts import sealed_verdict, verdict_json, verdict_of
 from bakeoff.protocol.audit.checks import LossFloor, audit
 from bakeoff.protocol.audit.published import load_table
@@ -49,7 +53,6 @@ from bakeoff.tasks import build_task, inputs
 from bakeoff.trial.candidate import candidate_of
 from bakeoff.trial.checkpoint import load_model, load_state, pack_state, save_model
 from bakeoff.trial.plan import make_plan
-from blanks import blank
 
 EXAMPLES = int(os.environ.get("BAKEOFF_FUZZ", "100"))
 SMALL = ["model.d_model=8", "mixers.mamba.d_state=2", "mixers.attention.heads=2", "budget.params=4000"]
@@ -162,6 +165,43 @@ def read_table(path: Path) -> None:
     json.dumps(audit_json(table, audit(table, LossFloor(0.08, "given"))), allow_nan=False)
 
 
+# ---- items
+
+
+def digits(count: int) -> Items:
+    images = np.random.default_rng(0).integers(0, 255, (count, 28, 28), np.uint8)
+    return Items({"images": images, "labels": np.arange(count, dtype=np.uint8)})
+
+
+def answers(count: int) -> Items:
+    texts = np.array([f"{i} + {i} = {2 * i}" for i in range(count)])
+    return Items({"text": texts, "input": texts, "truth": texts, "right": np.arange(count) % 2 == 0})
+
+
+def read_and_show(kind: Kind, count: int | None) -> Callable[[Path], None]:
+    """What is read is of the kind: it can be drawn, shown, told apart and written again."""
+
+    def read(path: Path) -> None:
+        items = read_items(path, kind, count)
+        assert count in (None, len(items)) and max(kind.sheet(items).size) < 1 << 14
+        assert "\x1b" not in json.dumps([kind.cell(items, i) for i in range(len(items))])
+        again = kind.unpack(kind.pack(items), count)
+        assert kind.digest(items, 0, len(items)) == kind.digest(again, 0, len(items))
+
+    return read
+
+
+def read_states(path: Path) -> None:
+    assert all(len(state) == 2 for state in read_path(path, Images(), 2))
+
+
+def damaged_lines(content: bytes) -> st.SearchStrategy[bytes]:
+    """Wrong values in lines that are JSON."""
+    return damaged_document([json.loads(line) for line in content.splitlines()]).map(
+        lambda lines: b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    )
+
+
 # ---- run directories
 
 
@@ -192,7 +232,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         trial.path.mkdir(parents=True)
         write_json(trial.measurement_file, measured(trial.backbone, trial.seed))
         trial.metrics.write_text(json.dumps({"step": 2, "lr": 0.1, "losses": [1.0, 0.9]}) + "\n")
-        write_atomic(trial.samples, pack_samples(blank(PROTOCOL.samples_drawn)))
+        write_atomic(trial.samples, Images().pack(digits(PROTOCOL.samples_drawn)))
         (trial.path / "model.safetensors").write_bytes(safetensors_file())
         trial.resume.write_bytes(state_file())
     (run.path / "protocol.toml").write_text(dump_protocol(PROTOCOL))
@@ -263,6 +303,11 @@ LOADERS = [
     Loader("checkpoint, torch with right checksums", torch_file, damaged_archive, load_model, ".pt"),
     Loader("checkpoint to resume from", state_file, damaged_bytes, load_state, ".ckpt"),
     Loader("checkpoint to resume from, resealed", lambda: state_file()[:-71], resealed, load_state, ".ckpt"),
+    Loader("images", lambda: Images().pack(digits(3)), damaged_bytes, read_and_show(Images(), 3), ".npz"),
+    Loader("images, right checksums", lambda: Images().pack(digits(3)), damaged_archive, read_and_show(Images(), 3)),
+    Loader("text", lambda: Text().pack(answers(3)), damaged_bytes, read_and_show(Text(), 3), ".jsonl"),
+    Loader("text, values", lambda: Text().pack(answers(3)), damaged_lines, read_and_show(Text(), 3), ".jsonl"),
+    Loader("path", lambda: pack_path(Images(), [digits(2)] * 3), damaged_archive, read_states, ".npz"),
     Loader("table, bytes", lambda: TABLE.read_bytes(), damaged_bytes, read_table, ".toml"),
     Loader("table, values", lambda: TABLE.read_bytes(), damaged_toml, read_table, ".toml"),
 ]  # fmt: skip
@@ -345,13 +390,6 @@ def test_a_damaged_record_of_judgements_is_read(whole: Path, folder: Path) -> No
         read_judgements(path)
 
     fuzz()
-
-
-def damaged_lines(content: bytes) -> st.SearchStrategy[bytes]:
-    """Wrong values in lines that are JSON."""
-    return damaged_document([json.loads(line) for line in content.splitlines()]).map(
-        lambda lines: b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-    )
 
 
 def test_good_files_are_read(whole: Path, folder: Path) -> None:

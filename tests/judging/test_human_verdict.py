@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from bakeoff.artefacts.images import pack_samples
 from bakeoff.judging.sessions import begin, cast
 from bakeoff.judging.verdicts import sealed_verdict, verdict_of
 from bakeoff.report import write_report
@@ -16,7 +15,7 @@ from bakeoff.run.directory import RunDir
 from bakeoff.run.files import write_atomic
 from bakeoff.run.ledger import read_ledger
 from bakeoff.run.verify import verify
-from blanks import blank
+from blind import black
 from command import bakeoff
 from tiny_run import SETS
 
@@ -94,7 +93,7 @@ def test_a_vote_that_was_edited_counts_no_more(run: RunDir) -> None:
 
 
 def remade(path: Path) -> None:
-    write_atomic(path, pack_samples(blank(32)))
+    write_atomic(path, black(32))
 
 
 @pytest.mark.parametrize(

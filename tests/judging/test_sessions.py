@@ -11,31 +11,21 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from bakeoff.artefacts.images import pack_samples, read_samples
+from bakeoff.artefacts.base import Items
+from bakeoff.artefacts.text import Text
 from bakeoff.errors import BakeoffError
-from bakeoff.judging import store
-from bakeoff.judging.sessions import (
-    SAMPLES,
-    SETS,
-    VOTES,
-    StillOpen,
-    Unreadable,
-    begin,
-    cast,
-    judgements,
-    resume,
-    reveal,
-)
+from bakeoff.judging.sessions import StillOpen, Unreadable, begin, cast, resume, reveal
+from bakeoff.judging.tally import judgements
 from bakeoff.judging.verdicts import sealed_verdict
-from bakeoff.protocol.votes.agreement import Tally
+from bakeoff.protocol.votes.agreement import SAMPLES, SETS, VOTES, Tally
 from bakeoff.protocol.votes.sessions import commitment, shuffled
 from bakeoff.run.directory import RunDir
 from bakeoff.run.files import write_atomic
+from bakeoff.run.ledger import JUDGEMENTS
 from bakeoff.run.repair import repair
 from bakeoff.run.untrusted import refuse_links
 from bakeoff.run.verify import verify
-from blanks import blank
-from blind import NAMES, hidden, record, vote_all
+from blind import NAMES, black, hidden, record, vote_all
 
 
 def test_a_session_from_its_first_set_to_the_reveal(run: RunDir) -> None:
@@ -61,15 +51,31 @@ def test_a_session_from_its_first_set_to_the_reveal(run: RunDir) -> None:
 
 def test_the_images_are_the_samples_that_the_mapping_names(run: RunDir) -> None:
     session = begin(run, "Ann")
-    images = {item.id: item.images_BHW for item in session.items}
+    images = {item.id: item.items["images"] for item in session.items}
     vote_all(run, session)
     mapping = json.loads(reveal(run, session.id).mapping)
     for item, (backbone, seed, first, size, sha256) in mapping.items():
-        whole = read_samples(run.trial(backbone, seed).samples, run.protocol)
+        whole = run.trial(backbone, seed).items()["images"]
         assert hashlib.sha256(whole[first : first + size].tobytes()).hexdigest() == sha256
         assert np.array_equal(images[item], whole[first : first + size]) and images[item].shape == (SAMPLES, 28, 28)
     places = {name: {tuple(row[2:4]) for row in mapping.values() if row[0] == name} for name in NAMES}
     assert places == dict.fromkeys(NAMES, frozenset({(0, SAMPLES), (SAMPLES, SAMPLES)}))  # the same for every trial
+
+
+def test_people_judge_items_of_any_kind(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunDir, "kind", Text())
+    for trial in run.trials():
+        texts = np.array([f"{trial.seed} + {i} = {i}" for i in range(run.protocol.samples_drawn)])
+        trial.samples.write_bytes(Text().pack(Items({"text": texts})))
+    session = begin(run, "Ann")
+    for item in session.items:
+        assert item.items["text"].shape == (SAMPLES,)
+        assert item.picture().tobytes() == Text().sheet(item.items, 4).tobytes()
+    found = reveal(run, vote_all(run, session).id)
+    assert found.agreement.judge == (None, None, 0)  # the judge of digits has no word on texts
+    assert judgements(run).notes == [] and len(judgements(run).votes) == len(session.shown)
+    run.trial("mamba", 0).samples.write_bytes(Text().pack(Items({"text": np.array(["x"] * 64)})))
+    assert judgements(run).notes == ["mamba-s0: 2 votes left out: its samples are no longer those that were judged"]
 
 
 def test_nothing_names_a_backbone_before_the_last_vote(run: RunDir) -> None:
@@ -121,7 +127,7 @@ def test_a_restarted_program_goes_on(run: RunDir) -> None:
     again = resume(RunDir.open(run.path), session.id)
     assert (again.who, again.shown, again.votes) == ("Ann", session.shown, {session.shown[0]: "clean"})
     for mine, theirs in zip(session.items, again.items, strict=True):
-        assert mine.id == theirs.id and np.array_equal(mine.images_BHW, theirs.images_BHW)
+        assert mine.id == theirs.id and np.array_equal(mine.items["images"], theirs.items["images"])
 
 
 def test_a_kill_between_the_last_vote_and_its_reveal_loses_nothing(run: RunDir) -> None:
@@ -129,7 +135,7 @@ def test_a_kill_between_the_last_vote_and_its_reveal_loses_nothing(run: RunDir) 
     (path,) = hidden(run)
     secret = path.read_bytes()
     vote_all(run, session)
-    log = run.path / store.NAME
+    log = run.path / JUDGEMENTS
     *lines, last = log.read_bytes().splitlines(keepends=True)
     path.write_bytes(secret)
     log.write_bytes(b"".join(lines) + last[:70])  # torn
@@ -167,7 +173,7 @@ def test_an_unknown_session_is_refused_and_makes_no_file(run: RunDir, session: s
         with pytest.raises(BakeoffError, match="no such session") as refused:
             ask(run, session)
         str(refused.value).encode()
-    assert not (run.path / store.NAME).exists()
+    assert not (run.path / JUDGEMENTS).exists()
 
 
 def test_an_unknown_item_or_vote_is_refused_and_changes_nothing(run: RunDir) -> None:
@@ -203,7 +209,7 @@ def test_samples_that_cannot_be_read_leave_nothing_behind(run: RunDir) -> None:
 def test_a_session_whose_samples_have_changed_is_not_shown_and_another_is_begun(run: RunDir) -> None:
     session = begin(run, "Ann")
     samples = run.trial("mamba", 0).samples
-    write_atomic(samples, pack_samples(blank(64)))
+    write_atomic(samples, black(64))
     with pytest.raises(Unreadable, match="2 of 6 sets"):
         _ = resume(run, session.id).items
     assert begin(run, "Ann").id != session.id

@@ -8,31 +8,35 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from bakeoff.artefacts.base import Items
 from bakeoff.errors import BakeoffError
 from bakeoff.judging import store
-from bakeoff.judging.sessions import SAMPLES, SETS, begin, cast, judgements, resume, reveal
-from bakeoff.judging.tally import judge_words
+from bakeoff.judging.sessions import begin, cast, resume, reveal
+from bakeoff.judging.tally import judge_words, judgements
+from bakeoff.protocol.votes.agreement import SAMPLES, SETS, SampleSet
 from bakeoff.run import locks
 from bakeoff.run.directory import RunDir
+from bakeoff.run.ledger import JUDGEMENTS
 from blind import NAMES, hidden, record, vote_all
 
 
 @pytest.mark.parametrize("make", [lambda path: path.symlink_to("/etc/passwd"), os.mkfifo, Path.mkdir])
 def test_a_record_that_is_no_file_is_refused(run: RunDir, make) -> None:
-    make(run.path / store.NAME)
-    with pytest.raises(BakeoffError, match=store.NAME):
+    make(run.path / JUDGEMENTS)
+    with pytest.raises(BakeoffError, match=JUDGEMENTS):
         begin(run, "Ann")
 
 
 def test_a_record_too_large_is_refused(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     vote_all(run, begin(run, "Ann"))
-    size = (run.path / store.NAME).stat().st_size
-    monkeypatch.setattr(store, "LARGEST", size + 100)
+    size = (run.path / JUDGEMENTS).stat().st_size
+    monkeypatch.setattr(store, "LARGEST_RECORD", size + 100)
     with pytest.raises(BakeoffError, match="would grow beyond"):
         begin(run, "Bob")
-    monkeypatch.setattr(store, "LARGEST", size - 1)
+    monkeypatch.setattr(store, "LARGEST_RECORD", size - 1)
     with pytest.raises(BakeoffError, match="larger than"):
         judgements(run)
 
@@ -87,8 +91,6 @@ def test_what_an_open_session_shows_again_counts_once_and_capitals_make_no_other
 
 
 def test_agreement_with_the_judge_and_between_people(run: RunDir) -> None:
-    words = judge_words(run, [])
-    assert words == {}
     ann = vote_all(run, begin(run, "Ann"), "noise")
     found = reveal(run, ann.id)
     assert found.agreement.judge == (1.0, None, 6)  # the smoke run makes noise, and the judge says so
@@ -107,6 +109,21 @@ def test_agreement_with_the_judge_and_between_people(run: RunDir) -> None:
     )
     assert sum(one.total for one in everybody.backbones.values()) == 12
     assert everybody.of_trial("mamba", 0).total == 4 and everybody.of_trial("mamba", 7).total == 0
+
+
+def test_the_judges_word_is_of_the_set_that_is_shown(run: RunDir) -> None:
+    vote_all(run, begin(run, "Ann"))
+    sets = [one.seen for one in judgements(run).votes]
+
+    def judge(one: SampleSet, items: Items) -> str:
+        whole = run.trial(one.backbone, one.seed).items()["images"]
+        assert np.array_equal(items["images"], whole[one.first : one.first + one.size])
+        if one.backbone == "mamba":
+            raise BakeoffError("cannot judge these")
+        return "clean" if one.first else "noise"
+
+    words = judge_words(run, sets, judge)
+    assert words == {one: "clean" if one.first else "noise" for one in sets if one.backbone != "mamba"}
 
 
 def test_sessions_of_another_run_are_left_out(run: RunDir) -> None:

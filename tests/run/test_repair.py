@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from bakeoff.artefacts.images import pack_samples, read_samples
+from bakeoff.artefacts.base import read_items
+from bakeoff.artefacts.images import Images
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.presets import load_protocol
 from bakeoff.run.directory import RunDir, TrialDir
@@ -19,7 +20,7 @@ from bakeoff.trial.plan import make_plan
 from bakeoff.trial.resume import identity, resume_from_checkpoint
 from bakeoff.trial.trainer import Trainer
 from bakeoff.trial.worker import MetricsLog, WallClock
-from blanks import blank
+from blind import black
 
 SETS = ["task.train_images=32", "training.batch=8", "training.steps=30", "judge.samples=8", "sampling.count=4"]
 PROTOCOL = load_protocol("smoke", [*SETS, "sampling.steps=1"])
@@ -162,7 +163,7 @@ MEASURED = {
 
 def finish(run: RunDir, trial: TrialDir) -> None:
     write_json(trial.measurement_file, dict(MEASURED))
-    write_atomic(trial.samples, pack_samples(blank(PROTOCOL.samples_drawn)))
+    write_atomic(trial.samples, black(PROTOCOL.samples_drawn))
     widths = PLANNED.fit.widths
     weights = PLANNED.candidate.blueprint.build(widths).state_dict()
     save_model(trial.model, weights, PROTOCOL, BACKBONE.name, widths)
@@ -185,7 +186,7 @@ DAMAGE = {
 @pytest.mark.parametrize("case", DAMAGE)
 def test_a_finished_trial_with_damage_is_run_again(run: RunDir, trial: TrialDir, case: str) -> None:
     finish(run, trial)
-    check_trial(run, trial)
+    check_trial(trial)
     said: list[tuple[str, str]] = []
     repair(run, lambda *message: said.append(message))
     assert said == [] and trial.done
@@ -225,4 +226,4 @@ def test_samples_that_would_unpack_to_more_are_refused_before(tmp_path: Path) ->
     np.savez(tmp_path / "floats.npz", images=np.zeros((1, 28, 28)))
     for name, reason in (("bomb", "7840128 bytes"), ("objects", "object"), ("floats", "float64")):
         with pytest.raises(BakeoffError, match=reason):
-            read_samples(tmp_path / f"{name}.npz", PROTOCOL)
+            read_items(tmp_path / f"{name}.npz", Images(), PROTOCOL.samples_drawn)

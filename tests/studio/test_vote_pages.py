@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bakeoff.artefacts.images import read_samples
 from bakeoff.protocol.votes.sessions import commitment
 from bakeoff.run.directory import RunDir
 from serving import studio
@@ -55,7 +54,7 @@ def test_a_session_from_the_first_page_to_the_reveal_tells_nothing_before_it(run
         backbone, seed, first, size, _ = mapping[item["id"]]
         assert (unveiled["id"], unveiled["backbone"], unveiled["seed"]) == (item["id"], backbone, seed)
         opened = RunDir.open(run)
-        images = read_samples(opened.trial(backbone, seed).samples, opened.protocol)[first : first + size]
+        images = opened.trial(backbone, seed).items()["images"][first : first + size]
         shown = 255 - np.asarray(Image.open(picture(item))).reshape(4, 28, 4, 28).swapaxes(1, 2).reshape(16, 28, 28)
         assert np.array_equal(shown, images)
     votes = [one["vote"] for one in told["items"]]

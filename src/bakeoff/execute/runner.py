@@ -16,8 +16,7 @@ from typing import Any
 
 import torch
 
-from bakeoff.artefacts.images import read_samples
-from bakeoff.artefacts.sheets import grid, png, side_by_side
+from bakeoff.artefacts.sheets import png, side_by_side
 from bakeoff.errors import BakeoffError
 from bakeoff.execute.deadline import PROBES_S, expected_s, require_time
 from bakeoff.execute.estimate import require_room_for
@@ -211,7 +210,7 @@ def _conclude(run: RunDir) -> Verdict:
 
 def sealed_paths(trial: TrialDir) -> list[Path]:
     """What a finished trial leaves, whether it is there or not."""
-    return [trial.metrics, trial.model, trial.samples, trial.path_file, trial.grid, trial.measurement_file]
+    return [trial.metrics, trial.model, trial.samples, trial.states, trial.grid, trial.measurement_file]
 
 
 def _finished(run: RunDir) -> bool:
@@ -225,7 +224,7 @@ def write_overview(run: RunDir) -> None:
         found = [run.trial(backbone.name, seed) for backbone in run.protocol.backbones]
         count = run.protocol.sampling.count
         grids = [
-            (trial.name, grid(read_samples(trial.samples, run.protocol)[:count]))
+            (trial.name, run.kind.sheet(trial.items().take(0, count)))
             for trial in found
             if trial.done and trial.samples.is_file()
         ]

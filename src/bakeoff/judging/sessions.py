@@ -10,17 +10,27 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import NamedTuple, get_args
 
-import numpy as np
+from PIL import Image
 
-from bakeoff.artefacts.images import read_samples
+from bakeoff.artefacts.base import Items, Kind
 from bakeoff.errors import BakeoffError
-from bakeoff.judging.store import Book, Secret, forget, hide, now, read_record, secret_of, session_of, writing
-from bakeoff.judging.tally import Judgements, agreement, by_backbone, images_of, judgements, judgements_of, sample_set
+from bakeoff.judging.store import (
+    RecordWriter,
+    Secret,
+    delete_secret,
+    read_record,
+    read_secret,
+    session_of,
+    write_secret,
+    writing,
+)
+from bakeoff.judging.tally import Judgements, judgements, judgements_of, read_sets, sample_set
 from bakeoff.protocol.seal import digest
-from bakeoff.protocol.votes.agreement import SAMPLES, SETS, VOTES, Agreement, SampleSet, Tally, Vote, places_of_sessions
+from bakeoff.protocol.votes.agreement import VOTES, Agreement, SampleSet, Tally, Vote, between_people, sets_by_session
 from bakeoff.protocol.votes.sessions import (
     LONGEST_NAME,
     SEEDS,
@@ -34,10 +44,7 @@ from bakeoff.protocol.votes.sessions import (
 )
 from bakeoff.run.directory import RunDir, TrialDir
 
-__all__ = [
-    "SAMPLES", "SETS", "VOTES", "Item", "Judgements", "Reveal", "RevealedItem", "Session", "StillOpen", "Unreadable",
-    "begin", "cast", "judgements", "resume", "reveal",
-]  # fmt: skip
+COLUMNS = 4  # of a set's picture
 
 
 class StillOpen(BakeoffError):
@@ -49,10 +56,14 @@ class Unreadable(BakeoffError):
 
 
 class Item(NamedTuple):
-    """A set as it is shown: an opaque id, and uint8 images (16, 28, 28); fewer where a trial has fewer samples."""
+    """A set as it is shown: an opaque id, and up to 16 samples."""
 
     id: str
-    images_BHW: np.ndarray
+    items: Items
+    kind: Kind
+
+    def picture(self) -> Image.Image:
+        return self.kind.tiles(self.items, COLUMNS)
 
 
 @dataclass
@@ -78,13 +89,13 @@ class Session:
         Raises:
             Unreadable: samples that cannot be read, or are not those that the session began with.
         """
-        images, lost = images_of(self._run, self._sets.values())
+        found, lost = read_sets(self._run, self._sets.values())
         if lost:
             raise Unreadable(
                 f"Samples of this session cannot be read, or have changed: {len(lost)} of {len(self.shown)} sets; "
                 "`bakeoff verify` says which. Begin a new session when they are there again."
             )
-        return [Item(item, images[self._sets[item]]) for item in self.shown]
+        return [Item(item, found[self._sets[item]], self._run.kind) for item in self.shown]
 
 
 class RevealedItem(NamedTuple):
@@ -102,7 +113,7 @@ class Reveal:
         items: in the order in which they were shown.
         backbones: this session's votes by backbone, in the protocol's order.
         agreement: of this session with the automatic judge; and of all people of the run, this session included.
-        mapping: canonical JSON of id to [backbone, seed, first sample, samples, SHA-256 of the images]; SHA-256 of
+        mapping: canonical JSON of id to [backbone, seed, first sample, samples, SHA-256 of the samples]; SHA-256 of
             salt + mapping is the commitment, which was written before the first vote.
     """
 
@@ -115,7 +126,7 @@ class Reveal:
 
 
 def begin(run: RunDir, who: str) -> Session:
-    """A new session over every finished, completed trial, the same places of each.
+    """Begin a session over every finished, completed trial, the same places of each.
 
     A person's first session shows the first samples, the next one the next: what a reveal has named is not shown
     again. A session of the same sets that the person has left without a vote is handed back.
@@ -128,10 +139,10 @@ def begin(run: RunDir, who: str) -> Session:
         BakeoffError: no trial to judge, nothing left for this person, an impossible name, or a run directory that
             cannot be written.
     """
-    who = check_name(who)
+    who = _checked_name(who)
     samples = _judgeable(run)
-    with writing(run) as book:
-        holding = [record for record in book.sessions.records.values() if record.damage is None]
+    with writing(run) as writer:
+        holding = [record for record in writer.sessions.records.values() if record.damage is None]
         mine = [record for record in holding if record.begun.who.casefold() == who.casefold()]
         wanted = _not_seen(run, samples, {one for record in mine for one in record.sets.values()})
         if not wanted:
@@ -139,24 +150,30 @@ def begin(run: RunDir, who: str) -> Session:
         for record in mine:
             if not record.votes:
                 with suppress(BakeoffError):  # what is behind it is lost
-                    sets = secret_of(run, record)[1]
+                    sets = read_secret(run, record)[1]
                     if set(sets.values()) == set(wanted):
                         return _session(run, record, sets)
         sets = {secrets.token_hex(16): one for one in wanted}
-        session, secret = secrets.token_hex(16), Secret(secrets.token_hex(32), mapping_text(sets))
-        seed = secrets.randbelow(SEEDS)
-        order, promise = shuffled(sets, seed), commitment(*secret)
-        line = Begun(session=session, who=who, time=now(), seed=seed, commitment=promise, items=len(sets), shown=order)
+        secret, seed = Secret(secrets.token_hex(32), mapping_text(sets)), secrets.randbelow(SEEDS)
+        line = Begun(
+            session=secrets.token_hex(16),
+            who=who,
+            time=_now(),
+            seed=seed,
+            commitment=commitment(*secret),
+            items=len(sets),
+            shown=shuffled(sets, seed),
+        )
         try:
-            hide(run, session, secret)
-            book.append(line)
+            write_secret(run, line.session, secret)
+            writer.append(line)
         except (OSError, BakeoffError):
-            forget(run, session)
+            delete_secret(run, line.session)
             raise
-    return Session(session, who, order, {}, run, sets)
+    return _session(run, SessionRecord(line), sets)
 
 
-def _judgeable(run: RunDir) -> list[tuple[TrialDir, np.ndarray]]:
+def _judgeable(run: RunDir) -> list[tuple[TrialDir, Items]]:
     """Every finished, completed trial, and its samples."""
     statuses = {trial.path: trial.measurement().status if trial.done else "not finished" for trial in run.trials()}
     trials = [trial for trial in run.trials() if statuses[trial.path] == "completed"]
@@ -167,21 +184,21 @@ def _judgeable(run: RunDir) -> list[tuple[TrialDir, np.ndarray]]:
             f"{count['not finished']} are not finished."
         )
     try:
-        return [(trial, read_samples(trial.samples, run.protocol)) for trial in trials]
+        return [(trial, trial.items()) for trial in trials]
     except BakeoffError:
         raise Unreadable("Samples of this run cannot be read; `bakeoff verify` says which.") from None
 
 
-def _not_seen(run: RunDir, samples: list[tuple[TrialDir, np.ndarray]], seen: set[SampleSet]) -> list[SampleSet]:
+def _not_seen(run: RunDir, samples: list[tuple[TrialDir, Items]], seen: set[SampleSet]) -> list[SampleSet]:
     """The first places of which the person has seen no set; empty if there are none."""
-    for places in places_of_sessions(run.protocol.samples_drawn):
-        sets = [sample_set(trial, samples_BHW, *place) for trial, samples_BHW in samples for place in places]
+    for places in sets_by_session(run.protocol.samples_drawn):
+        sets = [sample_set(trial, items, *place) for trial, items in samples for place in places]
         if seen.isdisjoint(sets):
             return sets
     return []
 
 
-def check_name(who: str) -> str:
+def _checked_name(who: str) -> str:
     """Without spaces around it. Raises BakeoffError for what cannot stand in the record as a name."""
     name = who.strip()
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
@@ -191,48 +208,48 @@ def check_name(who: str) -> str:
 
 
 def resume(run: RunDir, session_id: str) -> Session:
-    """A session that was begun, by this process or an earlier one.
+    """Go on with a session that was begun, by this process or an earlier one.
 
     Raises:
         BakeoffError: unknown, damaged, or what is behind its sets is lost.
     """
     record = session_of(read_record(run), session_id)
-    return _session(run, record, record.sets or secret_of(run, record)[1])
+    return _session(run, record, record.sets or read_secret(run, record)[1])
 
 
 def cast(run: RunDir, session_id: str, item_id: str, vote: str) -> Session:
-    """Say one vote, or another one in its place; the last one closes the session, and its reveal is written.
+    """Cast a vote, or another one in its place; the last one closes the session, and its reveal is written.
 
     Raises:
         BakeoffError: unknown session, item or vote; or the last vote was cast before.
     """
     session_of(read_record(run), session_id)  # before a record is made where there is none
-    with writing(run) as book:
-        record = session_of(book.sessions, session_id)
-        shown = record.begun.shown
+    with writing(run) as writer:
+        record = session_of(writer.sessions, session_id)
+        begun = record.begun
         if not record.left:
             raise BakeoffError("All votes of this session are cast; none can be changed any more.")
-        if item_id not in shown:
+        if item_id not in begun.shown:
             raise BakeoffError(f"item = {item_id[:40]!r}: nothing that this session has shown.")
-        secret, sets = secret_of(run, record)
+        secret, sets = read_secret(run, record)
         line = Voted(
             session=session_id,
-            who=record.begun.who,
-            time=now(),
+            who=begun.who,
+            time=_now(),
             item=item_id,
-            vote=_checked(vote),
-            order=shown.index(item_id) + 1,
-            seed=record.begun.seed,
-            commitment=record.begun.commitment,
+            vote=_checked_vote(vote),
+            order=begun.shown.index(item_id) + 1,
+            seed=begun.seed,
+            commitment=begun.commitment,
         )
-        book.append(line)
+        writer.append(line)
         if not record.left:
-            _close(run, book, record, secret)
+            _close(run, writer, record, secret)
         return _session(run, record, sets)
 
 
 def reveal(run: RunDir, session_id: str) -> Reveal:
-    """Whose the sets were.
+    """Say whose the sets were.
 
     Raises:
         StillOpen: votes are left.
@@ -242,20 +259,20 @@ def reveal(run: RunDir, session_id: str) -> Reveal:
     if record.left:
         raise StillOpen(f"{record.left} of {record.begun.items} votes are left; whose the sets are is told after them.")
     if record.revealed is None:  # a kill came between the last vote and its reveal
-        with writing(run) as book:
-            record = session_of(book.sessions, session_id)
+        with writing(run) as writer:
+            record = session_of(writer.sessions, session_id)
             if record.revealed is None:
-                _close(run, book, record, secret_of(run, record)[0])
-    forget(run, session_id)
+                _close(run, writer, record, read_secret(run, record)[0])
+    delete_secret(run, session_id)
     assert record.revealed is not None
-    votes, everybody = judgements_of(record, record.begun.who), judgements(run)
+    mine = Judgements(judgements_of(record, record.begun.who), 1, [], run)
     return Reveal(
         items=[
-            RevealedItem(item, record.votes[item], record.sets[item].backbone, record.sets[item].seed)
-            for item in record.begun.shown
+            RevealedItem(item, one.vote, one.seen.backbone, one.seen.seed)
+            for item, one in zip(record.begun.shown, mine.votes, strict=True)
         ],
-        backbones=by_backbone(run, votes),
-        agreement=agreement(run, votes, everybody.votes),
+        backbones=mine.backbones,
+        agreement=mine.agreement._replace(people=between_people(judgements(run).votes)),
         commitment=record.begun.commitment,
         salt=record.revealed.salt,
         mapping=record.revealed.mapping,
@@ -266,22 +283,20 @@ def _session(run: RunDir, record: SessionRecord, sets: Mapping[str, SampleSet]) 
     return Session(record.begun.session, record.begun.who, record.begun.shown, dict(record.votes), run, sets)
 
 
-def _checked(vote: str) -> Vote:
+def _checked_vote(vote: str) -> Vote:
     for known in get_args(Vote):
         if vote == known:
             return known
     raise BakeoffError(f"vote = {vote[:40]!r}; allowed: {', '.join(VOTES)}.")
 
 
-def _close(run: RunDir, book: Book, record: SessionRecord, secret: Secret) -> None:
+def _close(run: RunDir, writer: RecordWriter, record: SessionRecord, secret: Secret) -> None:
+    """Write the reveal of a session whose last vote is cast."""
     begun = record.begun
-    line = Revealed(
-        session=begun.session,
-        who=begun.who,
-        time=now(),
-        salt=secret.salt,
-        mapping=secret.mapping,
-        votes=digest(record.votes),
-    )
-    book.append(line)
-    forget(run, begun.session)
+    line = Revealed(session=begun.session, who=begun.who, time=_now(), **secret._asdict(), votes=digest(record.votes))
+    writer.append(line)
+    delete_secret(run, begun.session)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

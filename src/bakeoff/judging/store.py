@@ -1,4 +1,4 @@
-"""The files of blind judging: `judgements.jsonl`, appended to line by line, and what an open session keeps hidden.
+"""The files of blind judging: `judgements.jsonl`, appended to line by line, and what an open session keeps secret.
 
 Writers take turns by a lock on the record itself. A line is on the disk before the next; a killed writer leaves at
 most a torn last one, which readers skip and the next writer cuts off.
@@ -10,19 +10,26 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.votes.agreement import SampleSet
-from bakeoff.protocol.votes.sessions import Begun, Revealed, SessionRecord, Sessions, Voted, opened, read_sessions
+from bakeoff.protocol.votes.sessions import (
+    Begun,
+    Revealed,
+    SessionRecord,
+    Sessions,
+    Voted,
+    check_mapping,
+    read_sessions,
+)
 from bakeoff.run.directory import RunDir
 from bakeoff.run.files import sync_folder
+from bakeoff.run.ledger import JUDGEMENTS
 from bakeoff.run.locks import held
 
-NAME = "judgements.jsonl"
-LARGEST = 64 << 20
+LARGEST_RECORD = 64 << 20
 WAIT_S = 3.0  # a line takes milliseconds; a person waits for the answer
 
 
@@ -32,10 +39,9 @@ def read_record(run: RunDir) -> Sessions:
     Raises:
         BakeoffError: not a file, or too large.
     """
-    path = run.path / NAME
+    path = run.path / JUDGEMENTS
     try:
-        with _opened(path) as file:
-            return read_sessions(_bounded(path, file.read(LARGEST + 1)))
+        return read_sessions(_read(path))
     except FileNotFoundError:
         return Sessions()
     except OSError as error:
@@ -56,22 +62,20 @@ def session_of(sessions: Sessions, session_id: str) -> SessionRecord:
     return record
 
 
-class Book:
+class RecordWriter:
     """The record, while nobody else writes it."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path, self._descriptor = path, descriptor
-        _require_file(descriptor)
-        with open(descriptor, "rb", closefd=False) as file:
-            content = _bounded(path, file.read(LARGEST + 1))
+        content = _read(path, descriptor)
         self._end = content.rfind(b"\n") + 1
         self.sessions = read_sessions(content[: self._end])
 
     def append(self, line: Begun | Voted | Revealed) -> None:
-        """On the disk when it returns; all of the line or none of it."""
+        """Add a line: all of it is on the disk when this returns, or none of it if it raises."""
         content = json.dumps({"event": line.event} | line.model_dump()).encode() + b"\n"
-        if self._end + len(content) > LARGEST:
-            raise BakeoffError(f"{self._path}: would grow beyond {LARGEST} bytes; that is no record of judgements.")
+        if self._end + len(content) > LARGEST_RECORD:
+            raise BakeoffError(f"{self._path}: would grow beyond {LARGEST_RECORD} bytes; that is no record of votes.")
         try:
             os.ftruncate(self._descriptor, self._end)
             with open(self._descriptor, "r+b", closefd=False) as file:
@@ -87,79 +91,71 @@ class Book:
 
 
 @contextmanager
-def writing(run: RunDir) -> Iterator[Book]:
+def writing(run: RunDir) -> Iterator[RecordWriter]:
     """Raises BakeoffError if the record cannot be written, or another program does not let go of it."""
-    path = run.path / NAME
+    path = run.path / JUDGEMENTS
     try:
         new = not path.exists()
         with held(path, f"{path}: another program is writing it; try again.", WAIT_S) as descriptor:
             if new:
                 sync_folder(run.path)
-            yield Book(path, descriptor)
+            yield RecordWriter(path, descriptor)
     except OSError as error:
         raise BakeoffError(f"{error.filename or path}: cannot be written ({error.strerror}).") from None
 
 
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 class Secret(NamedTuple):
-    """What a session keeps hidden until its last vote."""
+    """What a session keeps until its last vote."""
 
     salt: str
     mapping: str
 
 
-def hide(run: RunDir, session_id: str, secret: Secret) -> None:
+def write_secret(run: RunDir, session_id: str, secret: Secret) -> None:
     """For the owner of the directory alone, and on the disk when it returns."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    with open(os.open(_hidden(run, session_id), flags, 0o600), "w", encoding="utf-8") as file:
+    with open(os.open(_secret_file(run, session_id), flags, 0o600), "w", encoding="utf-8") as file:
         json.dump(secret._asdict(), file)
         file.flush()
         os.fsync(file.fileno())
     sync_folder(run.path)
 
 
-def secret_of(run: RunDir, record: SessionRecord) -> tuple[Secret, dict[str, SampleSet]]:
-    """What an open session keeps hidden, and the sets that it says are behind the ids.
+def read_secret(run: RunDir, record: SessionRecord) -> tuple[Secret, dict[str, SampleSet]]:
+    """What an open session keeps secret, and the sets that it says are behind the ids.
 
     Raises:
         BakeoffError: it is lost, or not what the session committed to.
     """
-    path = _hidden(run, record.begun.session)
+    path = _secret_file(run, record.begun.session)
     try:
-        with _opened(path) as file:
-            document = json.loads(_bounded(path, file.read(LARGEST + 1)))
+        document = json.loads(_read(path))
         secret = Secret(str(document["salt"]), str(document["mapping"]))
-        return secret, opened(record.begun, *secret)
+        return secret, check_mapping(record.begun, *secret)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)[:80]
         raise BakeoffError(f"{path}: what is behind the sets is lost ({reason}); begin a new session.") from None
 
 
-def forget(run: RunDir, session_id: str) -> None:
-    _hidden(run, session_id).unlink(missing_ok=True)
+def delete_secret(run: RunDir, session_id: str) -> None:
+    _secret_file(run, session_id).unlink(missing_ok=True)
 
 
-def _hidden(run: RunDir, session_id: str) -> Path:
+def _secret_file(run: RunDir, session_id: str) -> Path:
     return run.path / f".judging-{session_id}.json"
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator:
-    """To read; a link is not followed, nor a pipe waited for."""
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
-        _require_file(file.fileno())
-        yield file
+def _read(path: Path, descriptor: int | None = None) -> bytes:
+    """All of a file within bounds; a link is not followed, nor a pipe waited for.
 
-
-def _require_file(descriptor: int) -> None:
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        raise OSError(errno.EINVAL, "not a file")
-
-
-def _bounded(path: Path, content: bytes) -> bytes:
-    if len(content) > LARGEST:
-        raise BakeoffError(f"{path}: larger than {LARGEST} bytes; that is no record of judgements.")
+    Args:
+        descriptor: of the file, where it is open; it stays open.
+    """
+    opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK) if descriptor is None else descriptor
+    with open(opened, "rb", closefd=descriptor is None) as file:
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            raise OSError(errno.EINVAL, "not a file")
+        content = file.read(LARGEST_RECORD + 1)
+    if len(content) > LARGEST_RECORD:
+        raise BakeoffError(f"{path}: larger than {LARGEST_RECORD} bytes; that is no record of votes.")
     return content

@@ -1,15 +1,11 @@
 """What people said of a run: the votes that count, by backbone and trial, and how far they and the judge agree."""
 
-import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
-
 from bakeoff.artefacts.base import Items
-from bakeoff.artefacts.images import read_samples
 from bakeoff.errors import BakeoffError
 from bakeoff.judging.store import read_record
 from bakeoff.models.batch import Batch
@@ -18,10 +14,12 @@ from bakeoff.protocol.votes.sessions import SessionRecord
 from bakeoff.run.directory import RunDir, TrialDir
 from bakeoff.tasks import build_task
 
+Judge = Callable[[SampleSet, Items], str]  # "clean" or "noise"; raises BakeoffError for items that it cannot judge
+
 
 @dataclass
 class Judgements:
-    """All that people said of a run in sessions that hold, on images that are still those that they saw.
+    """All that people said of a run in sessions that hold, on samples that are still those that they saw.
 
     A person's first vote on a set counts, later ones do not; names that differ in capitals alone are one person.
 
@@ -42,14 +40,16 @@ class Judgements:
     @property
     def backbones(self) -> dict[str, Tally]:
         """In the protocol's order, those without votes included."""
-        return by_backbone(self._run, self.votes)
+        names = [backbone.name for backbone in self._run.protocol.backbones]
+        return {name: tally(one.vote for one in self.votes if one.seen.backbone == name) for name in names}
 
     def of_trial(self, backbone: str, seed: int) -> Tally:
         return tally(one.vote for one in self.votes if (one.seen.backbone, one.seen.seed) == (backbone, seed))
 
     @cached_property
     def agreement(self) -> Agreement:
-        return agreement(self._run, self.votes, self.votes)
+        words = judge_words(self._run, (one.seen for one in self.votes), judge_of(self._run))
+        return Agreement(with_judge(self.votes, words), between_people(self.votes))
 
 
 def judgements(run: RunDir) -> Judgements:
@@ -76,61 +76,60 @@ def judgements(run: RunDir) -> Judgements:
             votes.setdefault((one.who, one.seen), one)
         if again:
             notes.append(f"{name}: {again} votes left out, on sets that an earlier reveal had named")
-    _, lost = images_of(run, (one.seen for one in votes.values()))
+    _, lost = read_sets(run, (one.seen for one in votes.values()))
     why = Counter((f"{seen.backbone}-s{seen.seed}", lost[seen]) for _, seen in votes if seen in lost)
     notes += [f"{trial}: {number} votes left out: {reason}" for (trial, reason), number in why.items()]
     return Judgements([one for one in votes.values() if one.seen not in lost], count, notes, run)
 
 
 def judgements_of(record: SessionRecord, who: str) -> list[Judgement]:
+    """The votes of a revealed session, in the order shown."""
     return [Judgement(who, record.sets[item], record.votes[item]) for item in record.begun.shown]
 
 
-def by_backbone(run: RunDir, votes: Iterable[Judgement]) -> dict[str, Tally]:
-    votes = list(votes)
-    names = [backbone.name for backbone in run.protocol.backbones]
-    return {name: tally(one.vote for one in votes if one.seen.backbone == name) for name in names}
+def judge_of(run: RunDir) -> Judge:
+    """The automatic judge: a set is clean if at least the protocol's share of its samples is recognised."""
+    task = build_task(run.protocol)
+
+    def judge(seen: SampleSet, items: Items) -> str:
+        share = task.assess(items, Batch(size=len(items))).recognised
+        return "clean" if share >= run.protocol.judge.recognised else "noise"
+
+    return judge
 
 
-def agreement(run: RunDir, votes: list[Judgement], everybody: list[Judgement]) -> Agreement:
-    words = judge_words(run, (one.seen for one in votes))
-    return Agreement(with_judge(votes, words), between_people(everybody))
-
-
-def judge_words(run: RunDir, sets: Iterable[SampleSet]) -> dict[SampleSet, str]:
-    """The automatic judge's word on each set: "clean" if at least the protocol's share of its samples is recognised.
-
-    Sets whose images are not there any more are left out.
-    """
-    words, task = {}, build_task(run.protocol)
-    for one, images_BHW in images_of(run, sets)[0].items():
-        share = task.assess(Items({"images": images_BHW}), Batch(size=len(images_BHW))).recognised
-        words[one] = "clean" if share >= run.protocol.judge.recognised else "noise"
+def judge_words(run: RunDir, sets: Iterable[SampleSet], judge: Judge) -> dict[SampleSet, str]:
+    """The judge's word on each set; sets that are not there any more, or that it cannot judge, are left out."""
+    words = {}
+    for one, items in read_sets(run, sets)[0].items():
+        try:
+            words[one] = judge(one, items)
+        except BakeoffError:
+            continue
     return words
 
 
-def sample_set(trial: TrialDir, samples_BHW: np.ndarray, first: int, size: int) -> SampleSet:
+def sample_set(trial: TrialDir, items: Items, first: int, size: int) -> SampleSet:
     """A set of a trial's samples as they are now."""
-    sha256 = hashlib.sha256(samples_BHW[first : first + size].tobytes()).hexdigest()
-    return SampleSet(trial.backbone, trial.seed, first, size, sha256)
+    return SampleSet(trial.backbone, trial.seed, first, size, trial.run.kind.digest(items, first, size))
 
 
-def images_of(run: RunDir, sets: Iterable[SampleSet]) -> tuple[dict[SampleSet, np.ndarray], dict[SampleSet, str]]:
-    """uint8 images of the sets that are still what was shown; and of the others, what is wrong."""
-    images, lost = {}, {}
+def read_sets(run: RunDir, sets: Iterable[SampleSet]) -> tuple[dict[SampleSet, Items], dict[SampleSet, str]]:
+    """The items of the sets that are still what was shown; and of the others, what is wrong."""
+    found, lost = {}, {}
     by_trial = defaultdict[tuple[str, int], list[SampleSet]](list)
     for one in dict.fromkeys(sets):
         by_trial[one.backbone, one.seed].append(one)
     for (backbone, seed), of_trial in by_trial.items():
         trial = run.trial(backbone, seed)
         try:
-            samples_BHW = read_samples(trial.samples, run.protocol)
+            items = trial.items()
         except BakeoffError:
             lost |= dict.fromkeys(of_trial, "its samples cannot be read")
             continue
         for one in of_trial:
-            if sample_set(trial, samples_BHW, one.first, one.size) == one:
-                images[one] = samples_BHW[one.first : one.first + one.size]
+            if sample_set(trial, items, one.first, one.size) == one:
+                found[one] = items.take(one.first, one.size)
             else:
                 lost[one] = "its samples are no longer those that were judged"
-    return images, lost
+    return found, lost

@@ -12,7 +12,7 @@ from bakeoff.protocol.sections.bar import Judge
 from bakeoff.protocol.sections.rule import Rule
 from bakeoff.protocol.statistics import detectable, power_above, power_within
 from bakeoff.protocol.verdict import figure
-from bakeoff.protocol.votes.agreement import places_of_sessions
+from bakeoff.protocol.votes.agreement import sets_by_session
 
 FLOP_MATCH = 1.5
 ENOUGH_POWER = 0.8
@@ -165,7 +165,7 @@ def _power(rule: Rule, seeds: int, backbones: int) -> list[LintFinding]:
 def _people(protocol: Protocol) -> list[LintFinding]:
     """How many people it takes."""
     votes = protocol.judge.votes
-    of_one = sum(len(session) for session in places_of_sessions(protocol.samples_drawn))
+    of_one = sum(len(session) for session in sets_by_session(protocol.samples_drawn))
     needed = -(-votes // of_one)
     message = (
         f"the verdict waits for {votes} {'vote' if votes == 1 else 'votes'} a trial (judge.measure, judge.votes): "

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
-from bakeoff.artefacts.images import read_path
+from bakeoff.artefacts.base import Items, read_path
 from bakeoff.artefacts.sheets import data_uri
 from bakeoff.errors import BakeoffError
 from bakeoff.judging.tally import judgements
@@ -23,6 +22,7 @@ from bakeoff.run.metrics_log import read_losses
 from bakeoff.run.sealed import measurements, read_seal
 from bakeoff.run.verify import verify
 from bakeoff.tasks import build_task
+from bakeoff.trial.path import PATH_ITEMS
 
 FRAMES_OF = 10  # samples a backbone in the scrubber: every digit once
 
@@ -140,22 +140,21 @@ def _grids(run: RunDir) -> dict[str, str]:
         path = run.trial(backbone.name, run.protocol.seeds[0]).grid
         if path.is_file():
             with Image.open(path) as picture:  # drawn again, so that nothing but pixels is passed on
-                grids[backbone.name] = data_uri(picture.convert("L"))
+                grids[backbone.name] = data_uri(picture.convert("L" if picture.mode == "L" else "RGB"))
     return grids
 
 
 def _scrubber(run: RunDir) -> dict[str, Any]:
-    """Every backbone's way from one noise, all steps: one sheet each, a sample a row and a step a column."""
-    protocol, sheets, steps = run.protocol, {}, 0
-    for backbone in protocol.backbones:
-        path = run.trial(backbone.name, protocol.seeds[0]).path_file
+    """Every backbone's way from one noise, all steps: one sheet each, an item a row and a step a column."""
+    sheets, steps = {}, 0
+    for backbone in run.protocol.backbones:
+        path = run.trial(backbone.name, run.protocol.seeds[0]).states
         if path.is_file():
-            frames_SBHW = read_path(path)[:, :FRAMES_OF]
-            states, count, height, width = frames_SBHW.shape
-            steps = states - 1
-            sheet = 255 - frames_SBHW.transpose(1, 2, 0, 3).reshape(count * height, states * width)
-            sheets[backbone.name] = data_uri(Image.fromarray(np.ascontiguousarray(sheet)))
-    return {"sheets": sheets, "steps": steps, "count": FRAMES_OF, "labelled": protocol.task.conditional}
+            states = [state.take(0, FRAMES_OF) for state in read_path(path, run.kind, PATH_ITEMS)]
+            steps = len(states) - 1
+            by_item = [state.take(i, 1) for i in range(FRAMES_OF) for state in states]
+            sheets[backbone.name] = data_uri(run.kind.tiles(Items.concatenate(by_item), len(states)))
+    return {"sheets": sheets, "steps": steps, "count": FRAMES_OF, "labelled": run.protocol.task.conditional}
 
 
 def _people(run: RunDir) -> dict[str, Any]:

@@ -4,7 +4,8 @@
     trials/<backbone>-s<seed>/{metrics.jsonl, resume.ckpt, resume.prev.ckpt, model.safetensors, samples.npz, path.npz,
                                grid.png, measurement.json}
 
-A run of format 1 has a speed.json in place of its probes, and no paths.
+Samples and their path are files of the task's kind of items, which says how their names end. A run of format 1 has a
+speed.json in place of its probes, and no paths.
 
 Made after the seal, and no part of it: judgements.jsonl (people's votes, appended to), report/.
 
@@ -12,9 +13,10 @@ A trial is done when its measurement exists.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from bakeoff.artefacts.base import Items, Kind, build_kind, read_items
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.measurement import FloorRecord, Measurement, SpeedRecord
 from bakeoff.protocol.presets import load_protocol
@@ -31,6 +33,7 @@ class TrialDir:
     path: Path
     backbone: str
     seed: int
+    run: "RunDir" = field(repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -55,11 +58,12 @@ class TrialDir:
 
     @property
     def samples(self) -> Path:
-        return self.path / "samples.npz"
+        return self.path / f"samples{self.run.kind.suffix}"
 
     @property
-    def path_file(self) -> Path:
-        return self.path / "path.npz"
+    def states(self) -> Path:
+        """The way that a few items took, state by state (`bakeoff.artefacts.base.read_path`)."""
+        return self.path / f"path{self.run.kind.suffix}"
 
     @property
     def grid(self) -> Path:
@@ -72,6 +76,14 @@ class TrialDir:
     @property
     def done(self) -> bool:
         return self.measurement_file.is_file()
+
+    def items(self) -> Items:
+        """Its samples, as many as the protocol asks for.
+
+        Raises:
+            BakeoffError: missing, damaged, or of another number.
+        """
+        return read_items(self.samples, self.run.kind, self.run.protocol.samples_drawn)
 
     def measurement(self) -> Measurement:
         measured = read_record(self.measurement_file, Measurement, "a measurement")
@@ -99,6 +111,11 @@ class RunDir:
             raise BakeoffError(f"{path}: not a run directory: it holds no protocol.toml.")
         refuse_links(path)
         return cls(path, load_protocol(str(path / "protocol.toml")))
+
+    @property
+    def kind(self) -> Kind:
+        """What the task generates. Raises BakeoffError where that is a plug-in that may not be loaded."""
+        return build_kind("images")
 
     @property
     def speed(self) -> Path:
@@ -154,7 +171,7 @@ class RunDir:
         return read_record(self.floor, FloorRecord, "the record of the memoriser's floor")
 
     def trial(self, backbone: str, seed: int) -> TrialDir:
-        return TrialDir(self.path / "trials" / f"{backbone}-s{seed}", backbone, seed)
+        return TrialDir(self.path / "trials" / f"{backbone}-s{seed}", backbone, seed, self)
 
     def trials(self) -> Iterator[TrialDir]:
         """Seed by seed, so that all backbones stand side by side after the first third of three seeds."""

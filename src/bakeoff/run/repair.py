@@ -6,7 +6,6 @@ same seeds then give the same bits.
 
 from collections.abc import Callable
 
-from bakeoff.artefacts.images import read_samples
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.probes import PROBES
 from bakeoff.run.directory import RunDir, TrialDir
@@ -26,7 +25,7 @@ def repair(run: RunDir, tell: Tell) -> None:
         if not trial.done:
             continue
         try:
-            check_trial(run, trial)
+            check_trial(trial)
         except BakeoffError as error:
             tell(trial.name, f"{error} This trial is run again.")
             trial.measurement_file.unlink()
@@ -47,12 +46,12 @@ def repair(run: RunDir, tell: Tell) -> None:
             path.unlink()
 
 
-def check_trial(run: RunDir, trial: TrialDir) -> None:
+def check_trial(trial: TrialDir) -> None:
     """Whether a finished trial is whole.
 
     Raises:
         BakeoffError: says which of its files is missing, damaged or another trial's.
     """
     if trial.measurement().status == "completed":
-        read_samples(trial.samples, run.protocol)
+        trial.items()
         read_checkpoint(trial.model)

@@ -10,13 +10,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from bakeoff.artefacts.sheets import data_uri, tiled
+from bakeoff.artefacts.sheets import data_uri
 from bakeoff.errors import BakeoffError
 from bakeoff.judging import sessions
 from bakeoff.run.directory import RunDir
 from bakeoff.studio.responses import Opened, answering, body, text
 
-COLUMNS = 4
 WRITERS = 4  # threads that may wait for the record's lock; the others serve pages
 
 
@@ -71,7 +70,7 @@ class Judging:
 
 def _shown(session: sessions.Session) -> dict[str, Any]:
     """All sets at once, in the order to be shown."""
-    items = [{"id": item.id, "image": data_uri(tiled(item.images_BHW, COLUMNS))} for item in session.items]
+    items = [{"id": item.id, "image": data_uri(item.picture())} for item in session.items]
     return {"session": session.id, "items": items, "voted": session.votes}
 
 

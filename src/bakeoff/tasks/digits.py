@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bakeoff.artefacts.base import Items
 from bakeoff.data import as_images, load_mnist, mnist
+from bakeoff.errors import BakeoffError
 from bakeoff.metrics import digits as judge
 from bakeoff.models.batch import Batch
 from bakeoff.objectives.base import Floor
@@ -76,7 +77,10 @@ class Digits(Task):
         return Items({"images": images, "labels": prompts.labels_B.to(torch.uint8).cpu().numpy()})
 
     def assess(self, items: Items, prompts: Batch) -> judge.Quality:
-        return judge.assess(judge.load_judge(), as_images(items.arrays["images"]))
+        images = items["images"]
+        if images.shape[1:] != (mnist.SIDE, mnist.SIDE):
+            raise BakeoffError(f"images of shape {images.shape[1:]}: digits have {mnist.SIDE} x {mnist.SIDE} pixels.")
+        return judge.assess(judge.load_judge(), as_images(images))
 
     def calibrate(self, device: torch.device) -> Calibration:
         return read_calibration(judge.measure_calibration())

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import torch
 
-from bakeoff.artefacts.images import pack_path, pack_samples
-from bakeoff.artefacts.sheets import grid, png
+from bakeoff.artefacts.base import pack_path
+from bakeoff.artefacts.sheets import png
 from bakeoff.protocol.measurement import Measurement, QualityFigures, Spread
 from bakeoff.run.directory import RunDir, TrialDir
 from bakeoff.run.disk import require_room
@@ -167,9 +167,10 @@ def _sample_and_judge(trainer: Trainer, trial: TrialDir, widths: dict[str, int])
     with watch("path"):
         path = path_of(task, generator, protocol.sampling, trial.seed)
     with watch("writing files"):
-        write_atomic(trial.samples, pack_samples(items))
-        write_atomic(trial.path_file, pack_path(path))
-        write_atomic(trial.grid, png(grid(items.arrays["images"][: protocol.sampling.count])))
+        kind = trial.run.kind
+        write_atomic(trial.samples, kind.pack(items))
+        write_atomic(trial.states, pack_path(kind, path))
+        write_atomic(trial.grid, png(kind.sheet(items.take(0, protocol.sampling.count))))
         checkpoint.save_model(trial.model, model.state_dict(), protocol, trial.backbone, widths)
     return Sampled(quality, seconds, generated.nfe, generator.captured.why_not)
 

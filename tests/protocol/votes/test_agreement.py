@@ -20,7 +20,7 @@ from bakeoff.protocol.votes.agreement import (
     Tally,
     between_people,
     krippendorff_alpha,
-    places_of_sessions,
+    sets_by_session,
     tally,
     with_judge,
 )
@@ -100,7 +100,7 @@ def test_there_is_no_share_while_votes_are_missing() -> None:
 
 @given(st.integers(1, 400))
 def test_sets_of_sessions_are_disjoint_and_inside(samples: int) -> None:
-    sessions = places_of_sessions(samples)
+    sessions = sets_by_session(samples)
     covered = [i for places in sessions for first, size in places for i in range(first, first + size)]
     assert covered == list(range(len(covered))) and 1 <= len(covered) <= samples
     assert samples - len(covered) < max(SAMPLES * SETS, 1) and {len(places) for places in sessions} <= {1, SETS}

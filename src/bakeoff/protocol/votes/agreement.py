@@ -18,11 +18,11 @@ class SampleSet(NamedTuple):
     seed: int
     first: int
     size: int
-    sha256: str  # of the images: uint8, row by row, one after the other
+    sha256: str  # of the samples, by their kind (`bakeoff.artefacts`)
 
 
-def places_of_sessions(samples: int) -> list[list[tuple[int, int]]]:
-    """First sample and size of a trial's sets, for each of the sessions that one person can hold."""
+def sets_by_session(samples: int) -> list[list[tuple[int, int]]]:
+    """The first sample and size of a trial's sets, for each of the sessions that one person can hold."""
     size = min(SAMPLES, samples)
     sets = min(SETS, samples // size)
     places = [(first, size) for first in range(0, samples - size + 1, size)]

@@ -4,10 +4,10 @@
     {"event": "vote", "session", "who", "time", "item", "vote", "order", "seed", "commitment"}
     {"event": "reveal", "session", "who", "time", "salt", "mapping", "votes"}
 
-`mapping` is the canonical JSON of {id: [backbone, seed, first sample, samples, SHA-256 of the images]}. The commitment,
-which stands in the first line, is SHA-256 of salt + mapping: what is behind each id is fixed before the first vote. The
-order shown is a shuffle of the sorted ids by `seed`, and so knows nothing of the mapping. `votes` is SHA-256 of the
-canonical JSON of {id: vote} as it was in the end.
+`mapping` is the canonical JSON of {id: [backbone, seed, first sample, samples, SHA-256 of the samples]}. The
+commitment, which stands in the first line, is SHA-256 of salt + mapping: what is behind each id is fixed before the
+first vote. The order shown is a shuffle of the sorted ids by `seed`, and so knows nothing of the mapping. `votes` is
+SHA-256 of the canonical JSON of {id: vote} as it was in the end.
 """
 
 import hashlib
@@ -94,7 +94,7 @@ def shuffled(ids: Iterable[str], seed: int) -> list[str]:
     return order
 
 
-def opened(begun: Begun, salt: str, mapping: str) -> dict[str, SampleSet]:
+def check_mapping(begun: Begun, salt: str, mapping: str) -> dict[str, SampleSet]:
     """What was behind each id, if it is what was committed to.
 
     Raises:
@@ -136,7 +136,7 @@ class SessionRecord:
                 raise ValueError("it was revealed before its last vote")
             if digest(self.votes) != line.votes:
                 raise ValueError("its votes are not those of its reveal")
-            self.sets, self.revealed = opened(self.begun, line.salt, line.mapping), line
+            self.sets, self.revealed = check_mapping(self.begun, line.salt, line.mapping), line
             return
         if not self.left:
             raise ValueError("a vote was changed after the last one")
@@ -172,7 +172,7 @@ class Sessions:
         record = self.records.get(line.session)
         if isinstance(line, Begun):
             if record is None:
-                self.records[line.session] = SessionRecord(line, damage=_fault(line))
+                self.records[line.session] = SessionRecord(line, damage=_problem(line))
             else:
                 record.damage = record.damage or "it was begun twice"
             return True
@@ -209,7 +209,7 @@ class Sessions:
         return found
 
 
-def _fault(begun: Begun) -> str | None:
+def _problem(begun: Begun) -> str | None:
     if len(begun.shown) != begun.items or len(set(begun.shown)) != begun.items:
         return "the sets shown are not as many as it says"
     if shuffled(begun.shown, begun.seed) != begun.shown:
