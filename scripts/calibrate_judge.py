@@ -18,7 +18,7 @@ from bakeoff.metrics.digits import assess, load_judge
 from bakeoff.metrics.digits.corruptions import CORRUPTIONS, shuffle
 
 COUNTS = (64, 256, 1024)
-SHIPPED = Path(__file__).parents[1] / "src/bakeoff/judge/weights/calibration.json"
+SHIPPED = Path(__file__).parents[1] / "src/bakeoff/metrics/digits/weights/calibration.json"
 
 
 def noisy(level: float) -> Callable[[Tensor, Generator], Tensor]:
