@@ -37,7 +37,7 @@ PROTOCOL_SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("[budget]", schema.Budget),
     ("[training]", schema.Training),
     ("[sampling]", schema.Sampling),
-    ("[judge]", schema.Judge),
+    ("[bar]", schema.Bar),
     ("[rule]", schema.Rule),
 ]
 TABLE = """# A published table, key by key

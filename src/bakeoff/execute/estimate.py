@@ -30,7 +30,7 @@ def estimate(plan: Plan) -> dict:
     seconds, peak_mib, by_backbone = 0.0, 0.0, {}
     evaluations = 2 if protocol.sampling.guidance != 1.0 else 1
     order = 1 if protocol.sampling.solver == "euler" else 2
-    sampled = max(protocol.judge.samples, protocol.sampling.count) * protocol.sampling.steps * evaluations * order
+    sampled = max(protocol.bar.samples, protocol.sampling.count) * protocol.sampling.steps * evaluations * order
     for planned in plan.backbones:
         step_s, forward_s, kept_bytes = _probe(task, planned)
         trial_s = TRIAL_OVERHEAD_S + protocol.total_steps * protocol.training.batch * step_s + sampled * forward_s

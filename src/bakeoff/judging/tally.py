@@ -99,13 +99,15 @@ def agreement(run: RunDir, votes: list[Judgement], everybody: list[Judgement]) -
 def judge_words(run: RunDir, sets: Iterable[SampleSet]) -> dict[SampleSet, str]:
     """The automatic judge's word on each set: "clean" if at least the protocol's share of its samples is recognised.
 
-    Sets whose images are not there any more are left out.
+    It has none where the protocol sets no such threshold. Sets whose images are not there any more are left out.
     """
-    words = {}
+    words, least = {}, run.protocol.bar.thresholds.get("recognised")
+    if least is None:
+        return words
     for one, images_BHW in images_of(run, sets)[0].items():
         _, probabilities_BK = load_judge().look(as_images(images_BHW))
         share = recognise(probabilities_BK)[0].double().mean().item()
-        words[one] = "clean" if share >= run.protocol.judge.recognised else "noise"
+        words[one] = "clean" if share >= least else "noise"
     return words
 
 

@@ -2,15 +2,12 @@
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.documents import read_toml
 from bakeoff.protocol.measurement import Measurement
 from bakeoff.protocol.presets import parse_protocol
 from bakeoff.protocol.seal import Seal, deviations
-from bakeoff.run.directory import RunDir
-from bakeoff.run.files import read_json
+from bakeoff.run.directory import RunDir, read_seal
 from bakeoff.run.ledger import MADE_AGAIN, changed_files, sealed_files
 from bakeoff.run.untrusted import refuse_links
 from bakeoff.tasks.digits import inputs
@@ -21,11 +18,14 @@ def measurements(run: RunDir) -> list[Measurement]:
     return [trial.measurement() for trial in run.trials() if trial.done]
 
 
-def step_times(run: RunDir) -> dict[str, float]:
-    """Milliseconds of a step by backbone, from the speed pass; empty if it has not run."""
+def probed_costs(run: RunDir) -> dict[str, dict[str, float]]:
+    """Costs by backbone and name, as the speed pass measured them; empty if it has not run."""
     if not run.speed.is_file():
         return {}
-    return {name: figures["step_time_ms"]["median"] for name, figures in run.speed_record()["backbones"].items()}
+    return {
+        name: {cost: spread["median"] for cost in ("step_time_ms", "sampling_time_s") if (spread := figures[cost])}
+        for name, figures in run.speed_record()["backbones"].items()
+    }
 
 
 def loss_floor(run: RunDir) -> float | None:
@@ -45,7 +45,7 @@ def as_sealed(path: Path) -> tuple[RunDir, Seal | BakeoffError]:
         seal = read_seal(path)
     except BakeoffError as error:
         return RunDir.open(path), error
-    return RunDir(path, parse_protocol(seal.protocol, f"{path / 'seal.json'}")), seal
+    return RunDir(path, parse_protocol(seal.protocol, f"{path / 'seal.json'}"), seal), seal
 
 
 def open_sealed(path: Path) -> tuple[RunDir, Seal | None, list[str]]:
@@ -54,7 +54,7 @@ def open_sealed(path: Path) -> tuple[RunDir, Seal | None, list[str]]:
     if isinstance(seal, BakeoffError):
         return run, None, [str(seal)]
     try:
-        changes = deviations(seal, read_toml(path / "protocol.toml"), inputs())
+        changes = deviations(seal, read_toml(path / "protocol.toml"), inputs(run.protocol))
     except BakeoffError as error:
         changes = [str(error)]
     read = [one for one in sealed_files(path) if one.name not in MADE_AGAIN]
@@ -73,20 +73,3 @@ def _other_models(run: RunDir, seal: Seal) -> list[str]:
         for one in measurements(run)
         if isinstance(expected := planned.get(one.backbone), int) and expected != one.params
     ]
-
-
-def read_seal(path: Path) -> Seal:
-    """The seal of a run directory.
-
-    Raises:
-        BakeoffError: no such run directory, or its seal is missing or damaged.
-    """
-    if not path.is_dir():
-        raise BakeoffError(f"{path}: no such run directory.")
-    document = read_json(path / "seal.json")
-    try:
-        return Seal.model_validate(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BakeoffError(f"{path / 'seal.json'}: not a seal: {where}: {first['msg']}.") from None

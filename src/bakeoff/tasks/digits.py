@@ -15,15 +15,16 @@ from torch import Generator, Tensor
 from bakeoff.codecs import images
 from bakeoff.codecs.images import Codec, PixelCodec, load_latent_codec
 from bakeoff.data import as_images, load_mnist, mnist
-from bakeoff.metrics.digits import Quality, assess, calibration, load_judge
+from bakeoff.metrics.digits import assess, calibration, load_judge
 from bakeoff.metrics.digits import fingerprint as judge_fingerprint
 from bakeoff.models.backbones import build_mixers, elastic, nominal_widths
 from bakeoff.models.matching import Fit, fit_width
 from bakeoff.models.trunk import Frame, VelocityModel
 from bakeoff.objectives import CapturedSolves, Guided, Trajectory, draw_times, flow_loss, solve, states
+from bakeoff.protocol.figures import DIGITS
 from bakeoff.protocol.lint import RealDraws
+from bakeoff.protocol.measurement import Quality
 from bakeoff.protocol.schema import Protocol
-from bakeoff.protocol.seal import Inputs
 from bakeoff.protocol.sections.codecs import PixelCodec as PixelCodecSection
 from bakeoff.protocol.sections.mixers import Backbone
 from bakeoff.protocol.sections.sampling import Sampling
@@ -64,18 +65,15 @@ class TrainingSet:
     labels_N: Tensor
 
 
-def inputs() -> Inputs:
-    """Digests of what shapes a result and is no code: the shipped data, judge and autoencoder, read anew."""
-    return Inputs(data=mnist.fingerprint(), judge=judge_fingerprint(), codec=images.fingerprint())
+def inputs(protocol: Protocol) -> dict[str, str]:
+    """SHA-256 by name of what shapes this protocol's results and is no code: data, judge and codec, read anew."""
+    codec = {"codec": images.fingerprint()} if protocol.codec.kind == "latent" else {}
+    return {**mnist.fingerprint(), "judge": judge_fingerprint(), **codec}
 
 
 def real_draws() -> list[RealDraws]:
     """How real test digits come out at the judge, from its calibration."""
-    return [
-        RealDraws(samples, real["recognised"], real["classes"], real["frechet"])
-        for samples, kinds in calibration().items()
-        if (real := kinds["real"])
-    ]
+    return [RealDraws(samples, kinds["real"]) for samples, kinds in calibration().items()]
 
 
 class DigitsTask:
@@ -226,4 +224,6 @@ class DigitsTask:
 
     def assess(self, images_BHW: Tensor) -> Quality:
         """The judge's figures of uint8 images (B, 28, 28)."""
-        return assess(load_judge(), as_images(images_BHW))
+        found = assess(load_judge(), as_images(images_BHW))
+        figures = {name: float(getattr(found, name)) for name in DIGITS}
+        return Quality(samples=found.samples, figures=figures, detail={"class_shares": list(found.class_shares)})

@@ -7,6 +7,7 @@ from bakeoff.errors import BakeoffError
 from bakeoff.models.backbones import elastic, mixer_class
 from bakeoff.models.costs import unstated, width_name_of
 from bakeoff.models.matching import Fit, check_match
+from bakeoff.protocol.figures import figures_of
 from bakeoff.protocol.lint import Counts, LintFinding, lint
 from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.sections.mixers import Backbone
@@ -116,6 +117,7 @@ def plan_json(plan: Plan, estimated: dict | None) -> dict:
             for seed in plan.protocol.seeds
             for backbone in plan.protocol.backbones
         ],
+        "figures": [one.to_json() for one in (figures_of(plan.protocol.task.name) or {}).values()],
         "steps_per_trial": plan.protocol.total_steps,
         "lint": [finding._asdict() for finding in lint_plan(plan)],
         "estimate": estimated,
