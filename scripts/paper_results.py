@@ -22,8 +22,8 @@ from bakeoff.protocol.audit.published import Row, Table, load_table
 from bakeoff.protocol.measurement import Measurement, check_bar
 from bakeoff.protocol.verdict import Result, figure, headline
 from bakeoff.report.figures import loss_curves
+from bakeoff.run.directory import read_seal
 from bakeoff.run.files import write_atomic
-from bakeoff.run.sealed import read_seal
 from bakeoff.run.verify import verify
 from paper_runs import MACHINE, Run, read_benchmark
 
@@ -128,7 +128,7 @@ def _ours(run: Run, name: str) -> list[str]:
     quality = UNKNOWN
     if judged:
         recognised, digits, frechet = (
-            sum(getattr(one, key) for one in judged) / count for key in ("recognised", "classes", "frechet")
+            sum(one.figures[key] for one in judged) / count for key in ("recognised", "classes", "frechet")
         )
         quality = f"{recognised:.2f} / {digits:.3g} / {frechet:,.0f}"
     return [
@@ -136,9 +136,9 @@ def _ours(run: Run, name: str) -> list[str]:
         quality,
         _or_unknown(result.loss),
         _or_unknown(result.loss and floor and result.loss / floor),
-        _or_unknown(result.step_time_ms),
+        _or_unknown(result.costs.get("step_time_ms")),
         _or_unknown(run.sampling_ms.get(name)),
-        _or_unknown(result.peak_memory_mb and result.peak_memory_mb * 2**20 / 1e9),
+        _or_unknown((memory := result.costs.get("peak_memory_mib")) and memory * 2**20 / 1e9),
         figure(sum(one.wall_s for one in seeds) / len(seeds) / 60),
         figure(seeds[0].params / 1e6),
     ]
@@ -156,8 +156,8 @@ def _differences(run: Run, table: Table) -> Iterator[str]:
         if ours is None or ours.loss is None:
             continue
         said = [f"loss {figure(ours.loss)} against {row.final_loss}" if row.final_loss else ""]
-        if row.step_ms and ours.step_time_ms:
-            said.append(f"a step takes {figure(ours.step_time_ms / row.step_ms)} of the time")
+        if row.step_ms and (step_ms := ours.costs.get("step_time_ms")):
+            said.append(f"a step takes {figure(step_ms / row.step_ms)} of the time")
         if row.samples:
             seeds = [one for one in run.measured.values() if one.backbone == row.name]
             said.append(f"samples {row.samples} there, {ours.seeds_passed} of {len(seeds)} seeds pass the bar here")
@@ -188,8 +188,9 @@ def _noise(runs: list[Run], pictures: Mapping[str, bytes]) -> Iterator[str]:
         if quality is None:
             cells += [UNKNOWN] * 4 + [f"diverged at step {one.diverged_at_step}"]
         else:
-            passed = all(check.passed for check in check_bar(protocol.judge, quality))
-            cells += [f"{quality.recognised:.2f}", str(quality.classes), f"{quality.frechet:,.0f}"]
+            passed = all(check.passed for check in check_bar(protocol.bar, quality, run.run.figures))
+            found = quality.figures
+            cells += [f"{found['recognised']:.2f}", f"{found['classes']:g}", f"{found['frechet']:,.0f}"]
             cells += [_or_unknown(one.loss), "passes" if passed else "fails"]
         yield "| " + " | ".join(cells) + " |"
     yield "\nReal digits and noise at the same judge: [the README](../../README.md#the-judge)."

@@ -10,9 +10,9 @@ from bakeoff.errors import BakeoffError
 from bakeoff.judging.verdicts import sealed_verdict, verdict_json
 from bakeoff.protocol.measurement import Measurement
 from bakeoff.protocol.verdict import Verdict
-from bakeoff.run.directory import RunDir
+from bakeoff.run.directory import RunDir, read_seal
 from bakeoff.run.files import read_json
-from bakeoff.run.sealed import measurements, read_seal
+from bakeoff.run.sealed import measurements
 from bakeoff.run.verify import verify
 
 MACHINE = ("device", "cuda", "torch", "triton", "python", "processor", "system")

@@ -57,9 +57,9 @@ def figures(autoencoder: Autoencoder, images_N1HW: Tensor) -> dict:
         for name, images in (("real", images_N1HW), ("restored", restored)):
             quality = assess(judge, images[:count])
             table[f"{name}_{count}"] = {
-                "recognised": round(quality.recognised, 4),
-                "frechet": round(quality.frechet, 2),
-                "sharpness": round(quality.sharpness, 3),
+                "recognised": round(quality.figures["recognised"], 4),
+                "frechet": round(quality.figures["frechet"], 2),
+                "sharpness": round(quality.figures["sharpness"], 3),
             }
     return table
 

@@ -18,7 +18,7 @@ SETS = [
     "training.batch=8",
     "training.steps=120",
     "task.train_images=200",
-    "judge.samples=32",
+    "bar.samples=32",
     "sampling.count=8",
     "sampling.steps=2",
 ]

@@ -90,7 +90,7 @@ CASES: dict[str, Case] = {
     "plan: --set wrong type": (["plan", "smoke", "--set", "training.batch=many"], "training.batch = 'many'"),
     "plan: --set a bool for a number": (["plan", "smoke", "--set", "training.batch=true"], "training.batch = True"),
     "plan: --set zero": (["plan", "smoke", "--set", "training.batch=0"], "greater than or equal to 1"),
-    "plan: --set negative": (["plan", "smoke", "--set", "judge.samples=-5"], "greater than or equal to 2"),
+    "plan: --set negative": (["plan", "smoke", "--set", "bar.samples=-5"], "greater than or equal to 2"),
     "plan: --set not a number": (["plan", "smoke", "--set", "training.lr=nan"], "finite"),
     "plan: --set huge": (["plan", "smoke", "--set", "model.d_model=100000"], "less than or equal to 4096"),
     "plan: no steps": (["plan", "smoke", "--set", "training.steps=none"], "exactly one of epochs and steps"),

@@ -56,7 +56,7 @@ from bakeoff.trial.plan import make_plan
 
 EXAMPLES = int(os.environ.get("BAKEOFF_FUZZ", "100"))
 SMALL = ["model.d_model=8", "mixers.mamba.d_state=2", "mixers.attention.heads=2", "budget.params=4000"]
-SMALL += ["budget.tolerance=2.0", "judge.samples=2", "sampling.count=2", "seeds=[0, 1]"]
+SMALL += ["budget.tolerance=2.0", "bar.samples=2", "sampling.count=2", "seeds=[0, 1]"]
 PROTOCOL = load_protocol("smoke", SMALL)
 HYBRID = PROTOCOL.backbones[2]
 CANDIDATE = candidate_of(build_task(PROTOCOL), HYBRID)
@@ -207,7 +207,11 @@ def damaged_lines(content: bytes) -> st.SearchStrategy[bytes]:
 
 def measured(backbone: str, seed: int) -> dict[str, Any]:
     spread = {"median": 2.0, "p10": 1.0, "p90": 3.0, "count": 5}
-    quality = {"samples": 2, "recognised": 0.9, "classes": 9, "frechet": 50.0, "sharpness": 1.0, "class_shares": [0.1]}
+    quality = {
+        "samples": 2,
+        "figures": {"recognised": 0.9, "classes": 9.0, "frechet": 50.0},
+        "detail": {"class_shares": [0.1]},
+    }
     return {
         "backbone": backbone, "seed": seed, "status": "completed", "steps": 24, "loss": 0.5 + seed / 10,
         "quality": quality, "step_time_ms": spread, "memory": {"process_mib": 300.0}, "wall_s": 9.0,

@@ -19,7 +19,7 @@ from blind import black
 from command import bakeoff
 from tiny_run import SETS
 
-HUMAN = [part for one in [*SETS, "judge.measure=human", "judge.votes=2", "judge.clean=0.5"] for part in ("--set", one)]
+HUMAN = [part for one in [*SETS, "bar.measure=human", "bar.votes=2", "bar.clean=0.5"] for part in ("--set", one)]
 RUN = ["run", "smoke", *HUMAN, "--threads", 1, "--progress", "text"]
 
 
@@ -50,7 +50,7 @@ def test_it_waits_and_says_for_what(run: RunDir) -> None:
     verdict = json.loads(done.stdout)
     assert verdict["missing"] == ["human judgements of hybrid-s0 (0 of 2 votes)"]
     assert "`bakeoff studio DIR`, page /judge" in verdict["notes"][0]
-    assert verdict["backbones"]["hybrid"]["loss"] is not None  # what was measured is shown
+    assert verdict["backbones"]["hybrid"]["figures"]["loss"] is not None  # what was measured is shown
     shown = bakeoff("verdict", run.path).stdout
     assert "waits" in shown and "0 of 2 votes" in shown
     found = verify(run.path)

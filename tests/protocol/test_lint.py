@@ -10,8 +10,8 @@ from bakeoff.trial.plan import lint_plan, make_plan, refuse_errors
 
 COUNTS = {name: Counts(230_000, 49, 20_000_000) for name in ("mamba", "transformer", "hybrid")}
 REAL = [
-    RealDraws(64, (0.92, 0.97, 1.0), (9, 10, 10), (190, 250, 400)),
-    RealDraws(256, (0.95, 0.96, 0.99), (10, 10, 10), (50, 66, 84)),
+    RealDraws(64, {"recognised": (0.92, 0.97, 1.0), "classes": (9, 10, 10), "frechet": (190, 250, 400)}),
+    RealDraws(256, {"recognised": (0.95, 0.96, 0.99), "classes": (10, 10, 10), "frechet": (50, 66, 84)}),
 ]
 
 
@@ -42,18 +42,22 @@ def test_a_sound_plan_has_every_check_and_no_complaint() -> None:
         (["seeds=[0]"], "outcomes", "warning"),  # point evidence
         (["seeds=[0]", "rule.evidence=seeds"], "outcomes", "error"),
         (["seeds=[0,1]", "rule.sigma=0.0005"], "outcomes", "warning"),  # no elimination can be shown
-        (["rule.loss_margin=0"], "outcomes", "error"),
+        (["rule.quality_margin=0"], "outcomes", "error"),
         (["rule.evidence=point"], "outcomes", "warning"),
         (["backbones=[{name='mamba', mixers=['mamba']}]"], "outcomes", "warning"),
         (["rule.sigma=0.1"], "power", "warning"),
-        (["rule.loss_margin=0.01"], "power", "warning"),
+        (["rule.quality_margin=0.01"], "power", "warning"),
         (["rule.pairing=unpaired"], "outcomes", "warning"),
-        (["judge.samples=4", "judge.classes=8"], "quality bar", "error"),
-        (["judge.samples=16"], "quality bar", "warning"),
-        (["judge.recognised=0.995"], "quality bar", "error"),
-        (["judge.frechet=40"], "quality bar", "error"),
-        (["judge.frechet=60"], "quality bar", "warning"),
-        (["judge.samples=128", "judge.frechet=200"], "quality bar", "warning"),  # 64 samples are too far, 256 are not
+        (["bar.samples=4", "bar.thresholds.classes=8"], "quality bar", "error"),
+        (["bar.samples=16"], "quality bar", "warning"),
+        (["bar.thresholds.recognised=0.995"], "quality bar", "error"),
+        (["bar.thresholds.frechet=40"], "quality bar", "error"),
+        (["bar.thresholds.frechet=60"], "quality bar", "warning"),
+        (
+            ["bar.samples=128", "bar.thresholds.frechet=200"],
+            "quality bar",
+            "warning",
+        ),  # 64 samples are too far, 256 are not
     ],
 )
 def test_a_fault_is_found(overrides: list[str], check: str, level: str) -> None:
@@ -64,7 +68,7 @@ def test_a_fault_is_found(overrides: list[str], check: str, level: str) -> None:
 
 def test_where_people_decide_the_automatic_bar_refuses_nothing() -> None:
     found = lint(
-        load_protocol("mnist-quick", ["judge.measure=human", "judge.frechet=1", "judge.votes=6"]), COUNTS, REAL
+        load_protocol("mnist-quick", ["bar.measure=human", "bar.thresholds.frechet=1", "bar.votes=6"]), COUNTS, REAL
     )
     (bar,) = [one for one in found if one.check == "quality bar"]
     assert bar.level == "warning" and "the verdict waits for 6 votes a trial" in bar.message
@@ -76,7 +80,7 @@ def test_where_people_decide_the_automatic_bar_refuses_nothing() -> None:
      (256, 40, "16 here, so it needs at least 3 people"), (9, 2, "1 here, so it needs at least 2 people")],
 )  # fmt: skip
 def test_it_says_how_many_people_the_votes_take(samples: int, votes: int, said: str) -> None:
-    overrides = ["judge.measure=human", f"judge.samples={samples}", f"judge.votes={votes}", "sampling.count=8"]
+    overrides = ["bar.measure=human", f"bar.samples={samples}", f"bar.votes={votes}", "sampling.count=8"]
     found = lint(load_protocol("mnist-quick", overrides), COUNTS, REAL)
     assert any(f"one person can give a trial {said}" in one.message for one in found)
 

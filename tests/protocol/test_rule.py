@@ -21,7 +21,9 @@ def published(examples: Path) -> dict[str, Evidence]:
 
 def trial(name="a", seed=0, passed=True, loss=1.0, step=10.0, memory=100.0, completed=True) -> Evidence:
     checks = (Check("recognised share", 0.9 if passed else 0.1, 0.8, passed),) if completed else ()
-    return Evidence(name, seed, completed, checks, loss if completed else None, step, memory)
+    costs = {"step_time_ms": step, "peak_memory_mib": memory}
+    known = {name: value for name, value in costs.items() if value is not None}
+    return Evidence(name, seed, completed, checks, {"loss": loss} if completed else {}, known)
 
 
 def judge(*evidence: Evidence, seeds=(0,), rule=RULE) -> Verdict:
@@ -36,13 +38,17 @@ def test_the_published_table_gives_the_published_verdict(examples: Path) -> None
     verdict = judge(*published(examples).values())
     assert (verdict.outcome, verdict.winner, verdict.indicative) == ("winner", "mamba", True)
     assert outcomes(verdict) == {"mamba": "won", "hybrid": "lost", "transformer": "eliminated"}
-    assert criteria_table(verdict)["Speed"] == {"mamba": "18 (fastest)", "hybrid": "26 (slowest)", "transformer": "21"}
-    assert verdict.steps[-1].criterion == "speed margin" and verdict.steps[-1].observed == 26
+    assert criteria_table(verdict)["Step time, ms"] == {
+        "mamba": "18 (lowest)",
+        "hybrid": "26 (highest)",
+        "transformer": "21",
+    }
+    assert verdict.steps[-1].kind == "cost" and verdict.steps[-1].observed == 26
 
 
 def test_a_clearly_better_loss_makes_the_hybrid_win(examples: Path) -> None:
     table = published(examples)
-    better = trial("hybrid", loss=0.85 * (table["mamba"].loss or 0), step=26.0, memory=4500.0)
+    better = trial("hybrid", loss=0.85 * table["mamba"].figures["loss"], step=26.0, memory=4500.0)
     verdict = judge(table["mamba"], better, table["transformer"])
     assert verdict.winner == "hybrid"
     assert outcomes(verdict) == {"mamba": "lost", "hybrid": "won", "transformer": "eliminated"}
@@ -63,7 +69,7 @@ def test_the_distance_to_the_bar_is_the_number_of_seeds_that_flip_it() -> None:
     for passed in range(6):
         records = [trial(seed=seed, passed=seed < passed) for seed in range(5)]
         verdict = judge(*records, seeds=range(5))
-        step = next(step for step in verdict.steps if step.criterion == "quality bar")
+        step = next(step for step in verdict.steps if step.kind == "bar")
         flipped = passed - int(step.distance or 0) if step.outcome == "pass" else passed + int(step.distance or 0)
         again = judge(*(trial(seed=seed, passed=seed < flipped) for seed in range(5)), seeds=range(5))
         assert again.outcome != verdict.outcome
@@ -103,7 +109,7 @@ def test_equal_losses_fall_back_to_memory_and_full_equality_is_inconclusive() ->
 def test_without_speed_two_equal_backbones_stay_inconclusive() -> None:
     verdict = judge(trial("a", step=None), trial("b", loss=1.01))
     assert verdict.outcome == "inconclusive" and verdict.winner is None
-    assert "speed not measured" in verdict.backbones["a"].reason
+    assert "step time not measured" in verdict.backbones["a"].reason
 
 
 def test_losses_are_compared_on_the_seeds_that_all_completed() -> None:
@@ -111,7 +117,7 @@ def test_losses_are_compared_on_the_seeds_that_all_completed() -> None:
     a = [trial("a", 0, loss=1.0), trial("a", 1, loss=1.5), trial("a", 2, completed=False)]
     b = [trial("b", 0, loss=1.2), trial("b", 1, loss=1.8), trial("b", 2, loss=0.3)]
     verdict = judge(*a, *b, seeds=(0, 1, 2))
-    found = {step.backbone: step.observed for step in verdict.steps if step.criterion == "loss margin"}
+    found = {step.backbone: step.observed for step in verdict.steps if step.kind == "quality"}
     assert found == {"a": pytest.approx(1.25), "b": pytest.approx(1.5)}
     assert verdict.winner == "a"
 
@@ -120,16 +126,16 @@ def test_losses_are_compared_on_the_seeds_that_all_completed() -> None:
 def test_the_stated_change_of_loss_or_speed_flips_its_comparison(loss: float, step_time: float) -> None:
     def compare(loss: float, step_time: float) -> dict[str, object]:
         verdict = judge(trial("best", loss=1.0, step=10.0), trial("b", loss=loss, step=step_time))
-        return {step.criterion: step for step in verdict.steps if step.backbone == "b"}
+        return {step.kind: step for step in verdict.steps if step.backbone == "b"}
 
     first = compare(loss, step_time)
-    for criterion, observed in (("loss margin", loss), ("speed margin", step_time)):
+    for criterion, observed in (("quality", loss), ("cost", step_time)):
         step = first.get(criterion)
         if step is None or step.distance is None or not 1e-6 < step.distance < 0.9:
             continue
         reach = 1 + (1 if observed < step.threshold else -1) * step.distance
         beyond, short = (observed * (1 + (reach - 1) * part) for part in (1.0001, 0.9999))
-        change = (lambda x: compare(x, step_time)) if criterion == "loss margin" else (lambda x: compare(loss, x))
+        change = (lambda x: compare(x, step_time)) if criterion == "quality" else (lambda x: compare(loss, x))
         if criterion in change(beyond):
             assert change(beyond)[criterion].outcome != step.outcome
         assert change(short)[criterion].outcome == step.outcome
@@ -161,7 +167,7 @@ EVIDENCE = st.lists(
 @given(EVIDENCE, st.randoms(), st.floats(0, 1), st.floats(0, 1))
 def test_every_verdict_is_whole_and_does_not_depend_on_the_order_of_backbones(records, random, loss, speed) -> None:
     named = [Evidence(f"b{i}", *list(vars(record).values())[1:]) for i, record in enumerate(records)]
-    rule = Rule(loss_margin=loss, speed_margin=speed)
+    rule = Rule(quality_margin=loss, cost_margin=speed)
     verdict = judge(*named, rule=rule)
     shuffled = named.copy()
     random.shuffle(shuffled)
@@ -173,6 +179,6 @@ def test_every_verdict_is_whole_and_does_not_depend_on_the_order_of_backbones(re
     for name, record in zip(found, named, strict=True):
         assert record.passed == (found[name] != "eliminated")
     if verdict.winner is not None:
-        passing = [record.loss for record in named if record.passed and record.loss is not None]
+        passing = [record.figures["loss"] for record in named if record.passed]
         winning = verdict.backbones[verdict.winner].loss
         assert winning is not None and winning <= min(passing) * (1 + loss)

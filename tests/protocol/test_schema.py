@@ -31,8 +31,8 @@ def test_the_paper_preset_is_the_study_as_it_describes_itself() -> None:
     assert (t.optimiser, t.lr, t.clip, t.batch, t.epochs, t.precision) == ("adamw", 1e-4, 1.0, 256, 50, "fp16")
     assert (t.ema, t.warmup, t.schedule, t.times) == (0, 0, "constant", "uniform")
     assert p.steps_per_epoch == 235 and p.total_steps == 11_750
-    assert (p.sampling.steps, p.sampling.solver, p.sampling.count, p.judge.samples) == (10, "euler", 64, 1024)
-    assert (p.rule.loss_margin, p.rule.speed_margin) == (0.10, 0.05)
+    assert (p.sampling.steps, p.sampling.solver, p.sampling.count, p.bar.samples) == (10, "euler", 64, 1024)
+    assert (p.rule.quality_margin, p.rule.cost_margin) == (0.10, 0.05)
 
 
 def test_the_adaln_preset_differs_only_in_conditioning_and_seeds() -> None:
@@ -67,7 +67,7 @@ def test_protocols_are_frozen() -> None:
 
 OVERRIDES = {
     "training.lrr=1": ["training.lrr", "unknown key", "did you mean lr?", "allowed here: optimiser"],
-    "fro=1": ["fro", "unknown key", "allowed here: name"],
+    "fro=1": ["fro", "unknown key", "allowed here: format, name"],
     "codec.pach=2": ["codec.pach", "did you mean patch?", "kind, patch"],
     "mixers.mamba.d_stat=2": ["mixers.mamba.d_stat", "did you mean d_state?"],
     "backbones.0.repeat=2": ["backbones.0.repeat", "did you mean repeats?"],
@@ -97,10 +97,23 @@ OVERRIDES = {
     "seeds=[-1]": ["different whole numbers"],
     "sampling.guidance=2": ["label_dropout", "task.conditional"],
     "sampling.steps=0": ["sampling.steps = 0"],
-    "judge.recognised=1.5": ["judge.recognised = 1.5", "less than or equal to 1"],
-    "judge.samples=1": ["judge.samples = 1"],
+    "bar.thresholds.recognised=1.5": ["bar.thresholds.recognised = 1.5", "0 to 1"],
+    "bar.thresholds.frechet=-1": ["bar.thresholds.frechet = -1", "0 or more"],
+    "bar.thresholds.recognized=0.5": ["recognized is not a figure here", "did you mean recognised?", "frechet"],
+    "bar.thresholds.sharpness=1": ["sharpness is reported and decides nothing", "recognised, classes, frechet"],
+    "bar.thresholds.loss=1": ["loss is not a figure here"],
+    "bar.samples=1": ["bar.samples = 1"],
+    "judge.samples=8": ["judge.samples is called bar.samples since format 2"],
+    "rule.loss_margin=0.2": ["rule.loss_margin is called rule.quality_margin since format 2"],
+    "rule.quality=sharpness": ["sharpness is not a figure here", "allowed: loss, recognised, classes, frechet"],
+    "rule.quality=recognised": ["a share of items has no meaningful ratio", "difference"],
+    "rule.cost=step_time": ["step_time is not a figure here", "did you mean step_time_ms?", "peak_memory_mib"],
+    "rule.quality_margin=2": ["quality_margin = 2", "0 to 1"],
+    "rule.against=mamba2": ["no such backbone", "did you mean mamba?", "mamba, transformer, hybrid"],
+    "format=3": ["format 3 was made by a newer bakeoff", "up to format 2"],
+    "format=0": ["format = 0", "1 to 2"],
     "budget.tolerance=0.9": ["budget.tolerance = 0.9"],
-    "rule.loss_margin=-0.1": ["rule.loss_margin = -0.1"],
+    "rule.quality_margin=-0.1": ["rule.quality_margin = -0.1"],
     "training": ["--set training", "KEY=VALUE"],
     "=3": ["--set =3", "KEY=VALUE"],
     "name.x=1": ["--set name.x=1", "name is a value"],

@@ -55,7 +55,7 @@ def test_every_section_is_there_in_order_and_says_what_the_run_says(reported: Pa
 def test_figures_are_vectors_and_markdown_links_to_them(reported: Path) -> None:
     folder = reported / "report"
     names = {path.stem for path in (folder / "figures").iterdir()}
-    assert names == {"quality-against-speed", "loss-curves", "step-time"}
+    assert names == {"quality-against-cost", "loss-curves", "step-time"}
     for path in (folder / "figures").glob("*.svg"):
         assert ET.parse(path).getroot().tag.endswith("svg") and INK not in path.read_text()
     for path in (folder / "figures").glob("*.pdf"):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bakeoff.execute import runner
 from bakeoff.judging.verdicts import sealed_verdict
 from bakeoff.protocol.presets import load_protocol
-from bakeoff.protocol.seal import Code, Inputs, Seal, canonical, deviations, differences, digest
+from bakeoff.protocol.seal import Code, Seal, canonical, deviations, differences, digest
 from bakeoff.run.directory import RunDir
 from bakeoff.run.ledger import NAME, read_ledger, record, retract, sealed_files
 from bakeoff.run.verify import verify
@@ -130,13 +130,13 @@ def test_a_ledger_that_names_files_outside_the_run_reads_none_of_them(tmp_path: 
 @pytest.mark.parametrize(
     "name,before,after,named",
     [
-        ("protocol.toml", "frechet = 600.0", "frechet = 6000.0", "judge.frechet was 600, is 6000"),
+        ("protocol.toml", "frechet = 600.0", "frechet = 6000.0", "bar.thresholds.frechet was 600, is 6000"),
         ("protocol.toml", "frechet = 600.0", "frechet = ", "not valid TOML"),
         ("seal.json", '"judge": "', '"judge": "0', "judge: was 0"),
         ("seal.json", '"codec": "', '"codec": "0', "codec: was 0"),
-        ("seal.json", 'train-images-idx3-ubyte": "', 'train-images-idx3-ubyte": "0', "data, train-images"),
+        ("seal.json", 'train-images-idx3-ubyte": "', 'train-images-idx3-ubyte": "0', "train-images-idx3-ubyte: was 0"),
         ("seal.json", '"digest": "', '"digest": "0', "its protocol has digest"),
-        ("seal.json", '"format": 1', '"format": "x"', "not a seal"),
+        ("seal.json", '"format": 2,\n "created', '"format": "x",\n "created', "format = "),
         ("trials/mamba-s0/measurement.json", '"loss": 1.', '"loss": 0.', "measurement.json: content changed"),
         ("speed.json", '"median": ', '"median": 0', "speed.json"),
     ],
@@ -176,10 +176,9 @@ def test_another_code_version_is_noted_and_no_deviation(copied: Path, monkeypatc
 
 
 def test_another_judge_deviates_and_is_not_gone_on_with(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = runner.inputs()
-    other = Inputs(data=real.data, judge="1" * 64, codec=real.codec)
-    monkeypatch.setattr("bakeoff.run.sealed.inputs", lambda: other)
-    monkeypatch.setattr("bakeoff.execute.runner.inputs", lambda: other)
+    other = runner.inputs(load_protocol("smoke")) | {"judge": "1" * 64}
+    monkeypatch.setattr("bakeoff.run.sealed.inputs", lambda _: other)
+    monkeypatch.setattr("bakeoff.execute.runner.inputs", lambda _: other)
     assert sealed_verdict(copied)[1].outcome == "deviated"
     with pytest.raises(runner.BakeoffError, match="judge: was"):
         runner.prepare(copied, load_protocol("smoke"), resume=True)
@@ -192,7 +191,7 @@ def test_seal_then_run_needs_no_resume_and_begins_there(tmp_path: Path) -> None:
     sealed = json.loads(done.stdout)
     assert sealed["digest"] == load_protocol("smoke").digest() == digest(sealed["protocol"])
     assert sealed["code"]["version"] and {one["check"] for one in sealed["lint"]} >= {"parameters", "tokens", "FLOPs"}
-    assert sealed["inputs"] == runner.inputs().model_dump()
+    assert sealed["inputs"] == runner.inputs(load_protocol("smoke"))
     assert {path.name for path in out.iterdir()} == {"protocol.toml", "seal.json", "log.jsonl"}
     assert bakeoff("verify", out).returncode == 1  # nothing changed, nothing finished
     again = runner.prepare(out, load_protocol("smoke"), resume=False)
@@ -222,7 +221,7 @@ def test_damage_to_the_log_does_not_launder_a_changed_file(copied: Path) -> None
 def test_what_was_begun_is_not_sealed_again(copied: Path, missing: str) -> None:
     (copied / missing).unlink()
     path = copied / "protocol.toml"
-    path.write_text(path.read_text().replace("loss_margin = 0.1", "loss_margin = 0.2"))
+    path.write_text(path.read_text().replace("quality_margin = 0.1", "quality_margin = 0.2"))
     changed = load_protocol(str(path))
     with pytest.raises(runner.BakeoffError):
         runner.prepare(copied, changed, resume=True)
@@ -276,6 +275,6 @@ def test_differences_name_keys_and_treat_one_and_one_point_zero_alike() -> None:
         "e was absent, is true",
     ]
     assert differences({str(i): i for i in range(30)}, {})[-1] == "and 18 more"
-    inputs = Inputs(data={}, judge="j", codec="c")
+    inputs = {"judge": "j", "codec": "c"}
     seal = Seal(created="", digest=digest(before), protocol=before, inputs=inputs, code=Code(version="1"), plan={})
     assert deviations(seal, before, inputs) == []

@@ -41,7 +41,10 @@ def test_a_whole_run_beside_the_published_table(smoke: Path, tmp_path: Path) -> 
     transformer = run["trials"]["transformer-s0"]
     published, ours = losses.split(" | ")[3:5]
     assert (published, ours) == ("0.092", f"{transformer['loss']:.4g}")
-    assert f"| smoke, seed 0 | sinusoidal | adaln | 0.002 | {transformer['quality']['recognised']:.2f} |" in text
+    assert (
+        f"| smoke, seed 0 | sinusoidal | adaln | 0.002 | {transformer['quality']['figures']['recognised']:.2f} |"
+        in text
+    )
     assert "forward, block against block: from 784 tokens on" in text
     assert "training, block against block: at no count that was measured" in text
     for picture in ("mnist-paper-smoke.png", "mnist-paper-smoke-loss.png", "mnist-paper-transformer.png"):

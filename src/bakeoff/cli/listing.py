@@ -37,7 +37,7 @@ def _describe(path: Path) -> dict[str, Any]:
     return {
         "path": str(path),
         "protocol": run.protocol.name,
-        "digest": run.protocol.digest(),
+        "digest": run.digest,
         "status": "complete" if verdict else "incomplete",
         "trials_done": done,
         "trials": len(trials),

@@ -75,8 +75,8 @@ def seal(
 
     resolved = load_protocol(protocol, set_)
     from bakeoff.execute import runner
+    from bakeoff.run.directory import read_seal
     from bakeoff.run.ledger import read_ledger
-    from bakeoff.run.sealed import read_seal
 
     permit(allow_plugins)
     directory = runner.prepare(out or runner.default_out(resolved), resolved, resume=False)
@@ -120,8 +120,8 @@ def run(
     from bakeoff.cli.terminal import Show, show_headline, show_verdict, show_warnings
     from bakeoff.execute import runner
     from bakeoff.execute.deadline import OutOfTime
+    from bakeoff.run.directory import read_seal
     from bakeoff.run.ledger import read_ledger
-    from bakeoff.run.sealed import read_seal
 
     permit(allow_plugins)
     options = runner.Options(device_of(device), threads, data_dir, checkpoint_every, allow_plugins, deadline)

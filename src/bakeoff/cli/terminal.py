@@ -17,6 +17,7 @@ from rich.progress import (
 from rich.table import Table
 
 from bakeoff.errors import printable
+from bakeoff.protocol.figures import COSTS
 from bakeoff.protocol.measurement import Measurement
 from bakeoff.protocol.verdict import Step, Verdict, criteria_table, headline
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from bakeoff.models.contract import ContractCheck
     from bakeoff.protocol.lint import LintFinding
+    from bakeoff.protocol.measurement import Evidence
     from bakeoff.protocol.seal import Seal
     from bakeoff.run.verify import Verification
     from bakeoff.trial.plan import Plan
@@ -93,7 +95,7 @@ def show_lint(console: Console, findings: "Sequence[LintFinding]") -> None:
 def show_seal(console: Console, path: "Path", seal: "Seal", ledger: str | None) -> None:
     console.print(f"Sealed {escape(seal.protocol['name'])} in {escape(str(path))} at {seal.created}, by {seal.code}")
     console.print(f"  protocol  {seal.digest}")
-    for name, sha256 in {**seal.inputs.data, "judge": seal.inputs.judge, "codec": seal.inputs.codec}.items():
+    for name, sha256 in seal.inputs.items():
         console.print(f"  {name}  {sha256}")
     console.print(f"  ledger    {ledger}")
     show_warnings(console, seal)
@@ -144,17 +146,26 @@ def show_headline(console: Console, verdict: Verdict) -> None:
 
 
 def _seed_table(verdict: Verdict) -> Table:
+    """Every check of the bar, every figure beside them, and the costs that differ from seed to seed."""
     table = Table(title="Every seed", title_justify="left")
-    checks = next((seed.checks for result in verdict.backbones.values() for seed in result.seeds if seed.checks), ())
-    for column in ("trial", "bar", *(check.name for check in checks), "loss", "peak memory, MiB"):
+    seeds = [seed for result in verdict.backbones.values() for seed in result.seeds]
+    checks = next((seed.checks for seed in seeds if seed.checks), ())
+    checked = {check.name for check in checks}
+    titles = {name: verdict.figures[name].label if name in verdict.figures else name for name in _names(seeds)}
+    figures = {name: title for name, title in titles.items() if title not in checked}
+    peak = COSTS["peak_memory_mib"]
+    for column in ("trial", "bar", *(check.name for check in checks), *figures.values(), peak.label):
         table.add_column(column, justify="left" if column in ("trial", "bar") else "right")
-    for name, result in verdict.backbones.items():
-        for seed in result.seeds:
-            figures = [_figure(check.observed) for check in seed.checks] or ["-"] * len(checks)
-            table.add_row(
-                f"{name}-s{seed.seed}", seed.standing, *figures, _figure(seed.loss), _figure(seed.peak_memory_mb)
-            )
+    for seed in seeds:
+        observed = [_figure(check.observed) for check in seed.checks] or ["-"] * len(checks)
+        others = [_figure(seed.figures.get(name)) for name in figures]
+        memory = _figure(seed.costs.get(peak.name))
+        table.add_row(f"{seed.backbone}-s{seed.seed}", seed.standing, *observed, *others, memory)
     return table
+
+
+def _names(seeds: "Sequence[Evidence]") -> list[str]:
+    return list(dict.fromkeys(name for seed in seeds for name in seed.figures))
 
 
 def _step_table(steps: list[Step]) -> Table:
@@ -162,16 +173,9 @@ def _step_table(steps: list[Step]) -> Table:
     for column in ("criterion", "of", "observed", "threshold", "outcome", "would flip it"):
         table.add_column(column, justify="right" if column in ("observed", "threshold") else "left")
     for step in steps:
-        if step.criterion.startswith("quality bar, one seed"):
-            continue  # in the table of seeds, and all of them in the JSON
-        table.add_row(
-            step.criterion,
-            step.backbone,
-            _figure(step.observed),
-            _figure(step.threshold),
-            step.outcome,
-            step.flips,
-        )
+        if step.kind != "seed":  # those are in the table of seeds, and all of them in the JSON
+            observed, threshold = _figure(step.observed), _figure(step.threshold)
+            table.add_row(step.criterion, step.backbone, observed, threshold, step.outcome, step.flips)
     return table
 
 
@@ -243,14 +247,15 @@ class Show:
     def _on_measured(self, name: str, event: dict[str, Any]) -> None:
         self.close()
         measured: Measurement = event["measurement"]
-        if measured.quality is None or measured.loss is None:
+        if measured.status == "diverged":
             self.console.print(f"{name}: diverged at step {measured.diverged_at_step}")
             return
-        quality, step = measured.quality, measured.step_time_ms
+        figures = {} if measured.loss is None else {"loss": measured.loss}
+        figures |= measured.quality.figures if measured.quality else {}
+        parts = [f"{figure.replace('_', ' ')} {value:.4g}" for figure, value in figures.items()]
+        step = measured.step_time_ms
         self.console.print(
-            f"{name}: loss {measured.loss:.4f}, recognised {quality.recognised:.2f}, {quality.classes} classes, "
-            f"Frechet distance {quality.frechet:.0f}, {step.median if step else 0:.0f} ms a step, "
-            f"{duration(measured.wall_s)}"
+            f"{name}: {', '.join(parts)}, {step.median if step else 0:.0f} ms a step, {duration(measured.wall_s)}"
         )
 
     def _on_so_far(self, name: str, event: dict[str, Any]) -> None:

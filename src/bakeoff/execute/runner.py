@@ -28,12 +28,11 @@ from bakeoff.protocol.probes import PROBES
 from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.seal import Seal, deviations
 from bakeoff.protocol.verdict import Verdict
-from bakeoff.run.directory import RunDir, TrialDir
+from bakeoff.run.directory import RunDir, TrialDir, read_seal
 from bakeoff.run.files import make_folder, read_json, write_atomic, write_json
 from bakeoff.run.ledger import MADE_AGAIN, NAME, changed_files, read_ledger, record, retract, sealed_files
 from bakeoff.run.locks import held
 from bakeoff.run.repair import repair
-from bakeoff.run.sealed import read_seal
 from bakeoff.run.version import running_code
 from bakeoff.tasks import inputs
 from bakeoff.trial import worker as trial_worker
@@ -76,7 +75,8 @@ def prepare(path: Path, protocol: Protocol, *, resume: bool) -> RunDir:
     if path.exists() and not path.is_dir():
         raise BakeoffError(f"{path}: is a file; give a folder for the run (--out).")
     if (path / "protocol.toml").is_file():
-        existing = RunDir.open(path).protocol
+        run = RunDir.open(path)
+        existing = run.protocol
         if existing.digest() != protocol.digest():
             raise BakeoffError(
                 f"{path}: holds a run of another protocol ({existing.name}, digest {existing.digest()[:12]}; "
@@ -119,6 +119,7 @@ def write_seal(run: RunDir, plan: Plan) -> None:
         plan=plan_json(plan, None),
     )
     write_json(run.seal, seal)
+    run.sealed = seal
     record_seal(run)
 
 
@@ -161,7 +162,7 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
             for trial in run.trials():
                 listen(trial.name, {"event": "already done"})
             # people may have judged since
-            return _conclude(run) if run.protocol.judge.measure == "human" else sealed_verdict(run.path)[1]
+            return _conclude(run) if run.protocol.bar.measure == "human" else sealed_verdict(run.path)[1]
         known = read_ledger(run.path).files
         unknown = [one.name for one in run.trials() if one.done and f"trials/{one.name}/measurement.json" not in known]
         if len(unknown) > 1:  # a kill leaves at most one

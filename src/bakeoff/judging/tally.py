@@ -8,7 +8,6 @@ from functools import cached_property
 from bakeoff.artefacts.base import Items
 from bakeoff.errors import BakeoffError
 from bakeoff.judging.store import read_record
-from bakeoff.models.batch import Batch
 from bakeoff.protocol.votes.agreement import Agreement, Judgement, SampleSet, Tally, between_people, tally, with_judge
 from bakeoff.protocol.votes.sessions import SessionRecord
 from bakeoff.run.directory import RunDir, TrialDir
@@ -88,12 +87,16 @@ def judgements_of(record: SessionRecord, who: str) -> list[Judgement]:
 
 
 def judge_of(run: RunDir) -> Judge:
-    """The automatic judge: a set is clean if at least the protocol's share of its samples is recognised."""
-    task = build_task(run.protocol)
+    """The automatic judge: a set is clean if it meets every threshold of the bar that is a mean over items."""
+    task, thresholds, figures = build_task(run.protocol), run.protocol.bar.thresholds, run.figures
+    of_items = {name: least for name, least in thresholds.items() if figures[name].of == "items"}
 
     def judge(seen: SampleSet, items: Items) -> str:
-        share = task.assess(items, Batch(size=len(items))).recognised
-        return "clean" if share >= run.protocol.judge.recognised else "noise"
+        if not of_items:
+            raise BakeoffError(f"{run.path}: no threshold of its bar says anything about a few items.")
+        prompts = task.prompts(seen.first + seen.size).take(seen.first, seen.first + seen.size)
+        found = task.assess(items, prompts).figures
+        return "clean" if all(figures[name].meets(found[name], least) for name, least in of_items.items()) else "noise"
 
     return judge
 

@@ -6,11 +6,12 @@ from typing import Any
 
 from bakeoff.judging.tally import Judgements, judgements
 from bakeoff.protocol.audit.checks import NEAR_FLOOR
+from bakeoff.protocol.formats import FORMAT
 from bakeoff.protocol.measurement import Evidence, Measurement, evidence_of
 from bakeoff.protocol.rule import decide
 from bakeoff.protocol.verdict import Verdict, criteria_table, headline
 from bakeoff.run.directory import RunDir
-from bakeoff.run.sealed import loss_floor, measurements, open_sealed
+from bakeoff.run.sealed import loss_floor, measurements, open_sealed, probed_costs
 from bakeoff.run.version import running_code
 
 
@@ -29,23 +30,23 @@ def sealed_verdict(path: Path) -> tuple[RunDir, Verdict]:
     results = {name: replace(one, outcome="inconclusive", reason="deviated") for name, one in verdict.backbones.items()}
     notes, verdict.notes = verdict.notes, []
     verdict.indicative = True
-    return run, Verdict("deviated", None, True, results, [], notes, deviations=changes, so_far=verdict)
+    more: dict[str, Any] = {"figures": verdict.figures, "quality": verdict.quality, "so_far": verdict}
+    return run, Verdict("deviated", None, True, results, [], notes, deviations=changes, **more)
 
 
 def verdict_of(run: RunDir) -> Verdict:
     """The rule applied to what the run directory holds; "incomplete" until all of it is there."""
-    speeds, bar = run.medians("step_time_ms"), run.protocol.judge
+    probed, bar, figures = probed_costs(run), run.protocol.bar, run.figures
     people = judgements(run) if bar.measure == "human" else None
 
     def evidence(measurement: Measurement) -> Evidence:
-        training = measurement.step_time_ms.median if measurement.step_time_ms else None
         votes = people and people.of_trial(measurement.backbone, measurement.seed)
-        return evidence_of(measurement, bar, speeds.get(measurement.backbone, training), votes)
+        return evidence_of(measurement, bar, figures, probed.get(measurement.backbone), votes)
 
     planned = {backbone.name: run.protocol.seeds for backbone in run.protocol.backbones}
-    verdict = decide(run.protocol.rule, [evidence(one) for one in measurements(run)], planned)
+    verdict = decide(run.protocol.rule, [evidence(one) for one in measurements(run)], planned, figures)
     floor = loss_floor(run)
-    for one in (verdict, verdict.so_far):
+    for one in (verdict, verdict.so_far, *verdict.groups.values()):
         if one is not None:
             one.loss_floor = floor
     if floor:
@@ -55,10 +56,10 @@ def verdict_of(run: RunDir) -> Verdict:
             for name, result in verdict.backbones.items()
             if result.loss is not None and result.loss <= NEAR_FLOOR * floor
         )
-    if not speeds:
+    if not probed:
         if verdict.outcome != "incomplete":
             verdict = _without_speed_pass(verdict)
-        verdict.notes.append("speed is that of the trials' own last steps: the exclusive speed pass has not run")
+        verdict.notes.append("costs are those of the trials themselves: the exclusive speed pass has not run")
     if people is not None:
         verdict.notes.extend(_of_people(verdict, people))
     for what, values in (
@@ -95,6 +96,8 @@ def _without_speed_pass(so_far: Verdict) -> Verdict:
         results,
         so_far.steps,
         missing=["speed pass"],
+        figures=so_far.figures,
+        quality=so_far.quality,
         loss_floor=so_far.loss_floor,
         so_far=so_far,
     )
@@ -102,10 +105,10 @@ def _without_speed_pass(so_far: Verdict) -> Verdict:
 
 def verdict_json(run: RunDir, verdict: Verdict) -> dict[str, Any]:
     """The verdict as others script against it, with the table of the study and every seed's figures."""
-    document = _as_json(verdict)
+    document = {"format": FORMAT, **_as_json(verdict)}
     document["headline"] = headline(verdict)
     document["protocol"] = run.protocol.name
-    document["digest"] = run.protocol.digest()
+    document["digest"] = run.digest
     document["rule"] = run.protocol.rule.model_dump()
     return document
 
@@ -113,6 +116,7 @@ def verdict_json(run: RunDir, verdict: Verdict) -> dict[str, Any]:
 def _as_json(verdict: Verdict) -> dict[str, Any]:
     document = asdict(verdict)
     document["table"] = criteria_table(verdict)
+    document["groups"] = {name: _as_json(one) for name, one in verdict.groups.items()}
     if verdict.so_far is not None:
         document["so_far"] = _as_json(verdict.so_far)
     return document

@@ -7,10 +7,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from bakeoff.protocol.figures import Figure, known_figures
+from bakeoff.protocol.scaling import Scale, quality_scale
 from bakeoff.protocol.schema import Protocol
-from bakeoff.protocol.sections.bar import Judge
+from bakeoff.protocol.sections.bar import Bar
 from bakeoff.protocol.sections.rule import Rule
-from bakeoff.protocol.statistics import detectable, power_above, power_within
+from bakeoff.protocol.statistics import detectable, power_above, power_within, share_stderr
 from bakeoff.protocol.verdict import figure
 from bakeoff.protocol.votes.agreement import sets_by_session
 
@@ -33,26 +35,67 @@ class Counts(NamedTuple):
     params: int
     tokens: int
     flops_per_sample: int
+    objective: str = ""
 
 
 class RealDraws(NamedTuple):
-    """How real, held-out images came out at the judge: minimum, median and maximum of several sets of one size."""
+    """How real, held-out items come out: minimum, median and maximum of every figure over several sets of one size."""
 
     samples: int
-    recognised: tuple[float, float, float]
-    classes: tuple[float, float, float]
-    frechet: tuple[float, float, float]
+    figures: Mapping[str, tuple[float, float, float]]
 
 
-def lint(protocol: Protocol, counts: Mapping[str, Counts], real: Sequence[RealDraws]) -> list[LintFinding]:
-    """All checks, those that hold included, in the order a reader asks them."""
+def lint(
+    protocol: Protocol,
+    counts: Mapping[str, Counts],
+    real: Sequence[RealDraws],
+    figures: Mapping[str, Figure] | None = None,
+    items: int | None = None,
+) -> list[LintFinding]:
+    """All checks, those that hold included, in the order a reader asks them.
+
+    Args:
+        figures: those of the task, the loss among them; those of a built-in task are known.
+        items: test items behind the figure that decides, where it is a share of them.
+
+    Raises:
+        BakeoffError: the bar or the rule names a figure that the task does not have.
+    """
     rule, seeds = protocol.rule, len(protocol.seeds)
+    figures = known_figures({}, protocol.task.name) if figures is None else figures
+    protocol.bar.check_thresholds(figures)
+    rule.check_quality(figures)
+    scale, pairs = quality_scale(rule, figures[rule.quality]), pairs_compared(protocol)
     return [
         *_matches(protocol, counts),
-        *_outcomes(rule, seeds, len(protocol.backbones)),
-        *(_power(rule, seeds, len(protocol.backbones)) if rule.evidence == "seeds" and seeds > 1 else []),
-        *(_people(protocol) if protocol.judge.measure == "human" else _bar(protocol.judge, real)),
+        *_objectives(rule, counts),
+        *_outcomes(rule, scale, seeds, len(protocol.backbones)),
+        *(_power(rule, scale, seeds, pairs) if rule.evidence == "seeds" and seeds > 1 else []),
+        *(_items(scale, items) if scale.figure.share and items else []),
+        *(_people(protocol) if protocol.bar.measure == "human" else _bar(protocol.bar, figures, real)),
     ]
+
+
+def pairs_compared(protocol: Protocol) -> int:
+    """With the reference, or all with all."""
+    backbones = len(protocol.backbones)
+    return backbones - 1 if protocol.rule.against is not None else backbones * (backbones - 1) // 2
+
+
+def _objectives(rule: Rule, counts: Mapping[str, Counts]) -> list[LintFinding]:
+    """Losses of different objectives are different quantities."""
+    objectives = list(dict.fromkeys(one.objective for one in counts.values()))
+    if len(objectives) < 2:
+        return []
+    listed = ", ".join(objectives)
+    if rule.groups is None and rule.quality == "loss":
+        message = (
+            f"losses of different objectives ({listed}) cannot be compared; set rule.quality to a figure of the "
+            'samples, or rule.groups = "objective" to decide within each'
+        )
+        return [LintFinding("objectives", "error", message)]
+    how = "decided within each" if rule.groups else f"compared by {rule.quality}"
+    return [LintFinding("objectives", "ok", f"{listed}: {how}")]
 
 
 def _matches(protocol: Protocol, counts: Mapping[str, Counts]) -> list[LintFinding]:
@@ -84,7 +127,7 @@ def _matches(protocol: Protocol, counts: Mapping[str, Counts]) -> list[LintFindi
     return [*found, LintFinding("FLOPs", "ok" if ratio <= FLOP_MATCH else "warning", message)]
 
 
-def _outcomes(rule: Rule, seeds: int, backbones: int) -> list[LintFinding]:
+def _outcomes(rule: Rule, scale: Scale, seeds: int, backbones: int) -> list[LintFinding]:
     """Can every outcome of the rule occur with this number of seeds?"""
     if backbones < 2:
         return [LintFinding("outcomes", "warning", "one backbone: there is nothing to compare it with")]
@@ -119,92 +162,101 @@ def _outcomes(rule: Rule, seeds: int, backbones: int) -> list[LintFinding]:
                 f"named; it takes {needed} seeds",
             )
         )
-    if rule.loss_margin == 0:
-        found.append(
-            LintFinding(
-                "outcomes",
-                "error",
-                "rule.loss_margin = 0: two losses can never be shown to be equal, so speed can never decide; give a "
-                "margin above 0",
-            )
+    if rule.quality_margin == 0:
+        message = (
+            f"rule.quality_margin = 0: two values of the {scale.figure.title} can never be shown to be equal, so the "
+            "cost can never decide; give a margin above 0"
         )
+        found.append(LintFinding("outcomes", "error", message))
     return found or [LintFinding("outcomes", "ok", f"every outcome of the rule can occur with {seeds} seeds")]
 
 
-def _power(rule: Rule, seeds: int, backbones: int) -> list[LintFinding]:
-    """What the losses can show, if they spread over seeds as stated."""
-    pairs = backbones * (backbones - 1) // 2
-    if not pairs or not rule.loss_margin:
+def _power(rule: Rule, scale: Scale, seeds: int, pairs: int) -> list[LintFinding]:
+    """What the figure that decides can show, if it spreads over seeds as stated."""
+    if not pairs or not scale.margin:
         return []
-    level, margin, sigma = (1 - rule.confidence) / pairs, math.log1p(rule.loss_margin), rule.sigma
+    level, margin, sigma, title = (1 - rule.confidence) / pairs, scale.bound, rule.sigma, scale.figure.title
     equal = power_within(0.0, sigma, seeds, margin, level)
     better, any_difference = (detectable(sigma, seeds, bound, level / 6) for bound in (margin, 0.0))
     twice = power_above(2 * margin, sigma, seeds, margin, level / 6)  # a third of the level, two-sided
     stated = f"with a spread of {sigma:g} (rule.sigma), {seeds} seeds and {pairs} {'pair' if pairs == 1 else 'pairs'}"
+    enough = min(equal, twice) >= ENOUGH_POWER
     found = [
         LintFinding(
             "power",
-            "ok" if min(equal, twice) >= ENOUGH_POWER else "warning",
-            f"{stated}: equal losses are shown to be equal within {100 * rule.loss_margin:g} % with a chance of "
+            "ok" if enough else "warning",
+            f"{stated}: an equal {title} is shown to be equal within {scale.margin_words} with a chance of "
             f"{equal:.2f}, a difference of twice the margin to be beyond it with {twice:.2f}"
-            + ("" if min(equal, twice) >= ENOUGH_POWER else "; more seeds, or a wider margin"),
+            + ("" if enough else "; more seeds, or a wider margin"),
         )
     ]
     if better is not None and any_difference is not None:
-        found.append(
-            LintFinding(
-                "detectable difference",
-                "ok",
-                f"{stated}: a loss has to be {100 * math.expm1(better):.1f} % higher to be shown worse than the "
-                f"margin, {100 * math.expm1(any_difference):.1f} % to be shown higher at all (chance {ENOUGH_POWER:g})",
-            )
+        message = (
+            f"{stated}: a {title} has to be {scale.apart(better)} worse to be shown worse than the margin, "
+            f"{scale.apart(any_difference)} to be shown worse at all (chance {ENOUGH_POWER:g})"
         )
+        found.append(LintFinding("detectable difference", "ok", message))
     return found
+
+
+def _items(scale: Scale, items: int) -> list[LintFinding]:
+    """Whether the test items are enough to tell shares apart by the margin, at any number of seeds."""
+    error = share_stderr([0.5, 0.5], [items, items])
+    message = (
+        f"{items} test items: two shares near one half differ by chance by {error:.3g} (standard error), whatever the "
+        f"number of seeds; the margin is {scale.margin_words}"
+    )
+    enough = 2 * error <= scale.margin
+    more = "" if enough else "; equal shares in the middle are hardly ever shown equal: more items, or a wider margin"
+    return [LintFinding("test items", "ok" if enough else "warning", message + more)]
 
 
 def _people(protocol: Protocol) -> list[LintFinding]:
     """How many people it takes."""
-    votes = protocol.judge.votes
+    votes = protocol.bar.votes
     of_one = sum(len(session) for session in sets_by_session(protocol.samples_drawn))
     needed = -(-votes // of_one)
     message = (
-        f"the verdict waits for {votes} {'vote' if votes == 1 else 'votes'} a trial (judge.measure, judge.votes): "
+        f"the verdict waits for {votes} {'vote' if votes == 1 else 'votes'} a trial (bar.measure, bar.votes): "
         f"`bakeoff studio`, /judge; one person can give a trial {of_one} here, so it needs at least {needed} "
         f"{'person' if needed == 1 else 'people'}"
     )
     return [LintFinding("quality bar", "warning", message)]
 
 
-def _bar(bar: Judge, real: Sequence[RealDraws]) -> list[LintFinding]:
-    """Would real data pass? Distances fall with the number of samples, so the nearest measured sizes speak."""
-    if bar.classes > bar.samples:
-        message = f"judge.classes = {bar.classes}: {bar.samples} samples cannot show so many digits"
-        return [LintFinding("quality bar", "error", message)]
+def _bar(bar: Bar, figures: Mapping[str, Figure], real: Sequence[RealDraws]) -> list[LintFinding]:
+    """Would real data pass? Figures of a set depend on its size, so the nearest measured sizes speak."""
+    if not bar.thresholds:
+        message = "no threshold (bar.thresholds): every trial that is completed passes"
+        return [LintFinding("quality bar", "warning", message)]
+    for name, threshold in bar.thresholds.items():
+        if figures[name].counts and threshold > bar.samples:
+            message = f"bar.thresholds.{name} = {threshold:g}: {bar.samples} samples cannot show so many"
+            return [LintFinding("quality bar", "error", message)]
     if not real:
         return []
     fewest = min(one.samples for one in real)
     if bar.samples < fewest:
-        message = f"{bar.samples} samples are fewer than the judge was calibrated for ({fewest}): whether real digits"
+        message = f"{bar.samples} samples are fewer than the figures were calibrated for ({fewest}): whether real items"
         return [LintFinding("quality bar", "warning", f"{message} pass the bar is not known")]
     larger = [one for one in real if one.samples >= bar.samples]
     smaller = [one for one in real if one.samples <= bar.samples]
     best = min(larger, key=lambda one: one.samples) if larger else max(real, key=lambda one: one.samples)
     usual = max(smaller, key=lambda one: one.samples) if smaller else min(real, key=lambda one: one.samples)
     found = []
-    for name, threshold, of_best, of_usual, sign in (
-        ("recognised", bar.recognised, best.recognised[2], usual.recognised[1], 1),
-        ("classes", bar.classes, best.classes[2], usual.classes[1], 1),
-        ("frechet", bar.frechet, best.frechet[0], usual.frechet[1], -1),
-    ):
-        impossible, rare = sign * threshold > sign * of_best, sign * threshold > sign * of_usual
-        if impossible and (larger or name != "frechet"):
-            message = (
-                f"judge.{name} = {figure(threshold)}: real digits do not pass; their best set has {figure(of_best)}"
-            )
-            found.append(LintFinding("quality bar", "error", f"{message} at {best.samples} samples"))
-        elif rare:
-            message = f"judge.{name} = {figure(threshold)}: real digits pass in less than half of the cases"
-            found.append(
-                LintFinding("quality bar", "warning", f"{message} (median {figure(of_usual)} at {usual.samples})")
-            )
-    return found or [LintFinding("quality bar", "ok", f"real digits pass it at {bar.samples} samples")]
+    for name, threshold in bar.thresholds.items():
+        one, key = figures[name], f"bar.thresholds.{name} = {figure(threshold)}"
+        if name not in best.figures or name not in usual.figures:
+            found.append(LintFinding("quality bar", "warning", f"{key}: how real items come out was not calibrated"))
+            continue
+        of_best = best.figures[name][2 if one.better == "higher" else 0]
+        of_usual = usual.figures[name][1]
+        # beyond the largest size that was measured, a figure that falls or rises with the size may be reached after all
+        if not one.meets(of_best, threshold) and (larger or one.of == "items"):
+            message = f"{key}: real items do not pass; their best set has {figure(of_best)} at {best.samples} samples"
+            found.append(LintFinding("quality bar", "error", message))
+        elif not one.meets(of_usual, threshold):
+            message = f"{key}: real items pass in less than half of the cases"
+            median = f"(median {figure(of_usual)} at {usual.samples})"
+            found.append(LintFinding("quality bar", "warning", f"{message} {median}"))
+    return found or [LintFinding("quality bar", "ok", f"real items pass it at {bar.samples} samples")]

@@ -1,19 +1,21 @@
 """What one trial reports: a typed record with units in the names, and the evidence the rule reads from it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bakeoff.protocol.sections.bar import Judge
+from bakeoff.protocol.figures import Figure
+from bakeoff.protocol.formats import FORMAT
+from bakeoff.protocol.sections.bar import Bar
 from bakeoff.protocol.votes.agreement import Tally
 
 # What was measured is never negative, nor so large that sums of it overflow; a file from a stranger may claim it.
 Amount = Annotated[float, Field(ge=0, le=1e15)]
-Loss = Annotated[float, Field(gt=0, le=1e15)]
-Slope = Annotated[float, Field(ge=-1e15, le=1e15)]
+Number = Annotated[float, Field(ge=-1e15, le=1e15)]
 Count = Annotated[int, Field(ge=0, le=2**60)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class Record(BaseModel):
@@ -29,15 +31,12 @@ class Spread(Record):
     count: Count
 
 
-class QualityFigures(Record):
-    """The judge's figures of one set of samples; see `bakeoff.metrics.digits.Quality`."""
+class Quality(Record):
+    """The named figures of one set of items; `bakeoff.protocol.figures` has their directions."""
 
     samples: Count
-    recognised: Share
-    classes: Count
-    frechet: Amount
-    sharpness: Amount
-    class_shares: tuple[Share, ...]
+    figures: dict[Name, Number]
+    detail: dict[Name, list[Number]] = {}  # what stands behind a figure, such as the share of each class
 
 
 class Memory(Record):
@@ -51,18 +50,20 @@ class Memory(Record):
 class Measurement(Record):
     """One trial: backbone x seed."""
 
+    format: Literal[2] = FORMAT
     backbone: str
     seed: Count
     status: Literal["completed", "diverged"]
     diverged_at_step: Count | None = None
     steps: Count
-    loss: Loss | None = None  # mean over the images of the last epoch
-    loss_slope_per_epoch: Slope | None = None  # least squares over the last fifth of training
+    loss: Amount | None = None  # mean over the items of the last epoch
+    loss_slope_per_epoch: Number | None = None  # least squares over the last fifth of training
     loss_slope_stderr: Amount | None = None
     still_moving: bool | None = None  # the slope is negative by more than two standard errors
-    quality: QualityFigures | None = None
+    quality: Quality | None = None
+    items: Count | None = None  # test items behind a share, where they are not the samples
     step_time_ms: Spread | None = None  # forward + backward, over the last 100 steps
-    sampling_time_s: Amount | None = None  # of the judged samples
+    sampling_time_s: Amount | None = None  # of the assessed samples
     nfe: Count | None = None  # network evaluations a sample
     memory: Memory | None = None
     wall_s: Amount  # the trial's processes, start to end, without the time they were stopped
@@ -117,9 +118,10 @@ class Evidence:
 
     Attributes:
         checks: the quality bar, threshold by threshold; empty for a diverged trial, which fails it.
-        loss: None for a diverged trial.
-        step_time_ms: of the backbone, from the exclusive speed pass where there is one.
-        peak_memory_mb: the unit must be the same for all, nothing else matters.
+        figures: quality figures by name, the loss among them; empty for a diverged trial.
+        costs: by name, of the backbone: from a probe where there is one, else of the trial.
+        items: how many items stand behind a figure that is a share of them; None where that is not known.
+        group: the trials that it may be compared with, where the rule decides by groups.
         waits_for: what has to come before the rule may read the record; None if nothing has to.
     """
 
@@ -127,9 +129,10 @@ class Evidence:
     seed: int
     completed: bool
     checks: tuple[Check, ...]
-    loss: float | None
-    step_time_ms: float | None
-    peak_memory_mb: float | None
+    figures: Mapping[str, float]
+    costs: Mapping[str, float]
+    items: int | None = None
+    group: str = ""
     waits_for: str | None = None
 
     @property
@@ -144,17 +147,20 @@ class Evidence:
         return "waits" if self.waits_for else "pass" if self.passed else "fail"
 
 
-def check_bar(bar: Judge, quality: QualityFigures) -> tuple[Check, ...]:
-    """The quality bar: every threshold must hold, on exactly the protocol's sample count."""
-    return (
-        Check("samples judged", quality.samples, bar.samples, quality.samples == bar.samples),
-        Check("recognised share", quality.recognised, bar.recognised, quality.recognised >= bar.recognised),
-        Check("classes covered", quality.classes, bar.classes, quality.classes >= bar.classes),
-        Check("Frechet distance", quality.frechet, bar.frechet, quality.frechet <= bar.frechet),
-    )
+def check_bar(bar: Bar, quality: Quality, figures: Mapping[str, Figure]) -> tuple[Check, ...]:
+    """The quality bar: every threshold must hold, on exactly the protocol's sample count.
+
+    A figure that was not measured fails its threshold.
+    """
+    checks = [Check("samples assessed", quality.samples, bar.samples, quality.samples == bar.samples)]
+    for name, threshold in bar.thresholds.items():
+        value, figure = quality.figures.get(name), figures[name]
+        passed = value is not None and figure.meets(value, threshold)
+        checks.append(Check(figure.title, "-" if value is None else value, threshold, passed))
+    return tuple(checks)
 
 
-def check_votes(bar: Judge, votes: Tally) -> tuple[Check, ...]:
+def check_votes(bar: Bar, votes: Tally) -> tuple[Check, ...]:
     """The quality bar where people decide; there is no share while votes are missing."""
     share = votes.share if votes.total >= bar.votes else None
     return (
@@ -163,32 +169,58 @@ def check_votes(bar: Judge, votes: Tally) -> tuple[Check, ...]:
     )
 
 
+def costs_of(measurement: Measurement) -> dict[str, float]:
+    """What the trial itself measured, by the names of `bakeoff.protocol.figures.COSTS`."""
+    memory, step = measurement.memory, measurement.step_time_ms
+    costs = {
+        "step_time_ms": step and step.median,
+        "sampling_time_s": measurement.sampling_time_s,
+        "peak_memory_mib": memory and (memory.cuda_allocated_mib or memory.process_mib),
+        "wall_s": measurement.wall_s,
+        "nfe": measurement.nfe,
+        "flops_per_sample": measurement.flops_per_sample,
+        "state_bytes": measurement.state_bytes,
+    }
+    return {name: float(value) for name, value in costs.items() if value is not None}
+
+
 def evidence_of(
-    measurement: Measurement, bar: Judge, step_time_ms: float | None, votes: Tally | None = None
+    measurement: Measurement,
+    bar: Bar,
+    figures: Mapping[str, Figure],
+    costs: Mapping[str, float] | None = None,
+    votes: Tally | None = None,
+    group: str = "",
 ) -> Evidence:
-    """The rule's reading of a trial, with the speed that the speed pass (or the trial itself) measured.
+    """The rule's reading of a trial.
 
     Args:
+        figures: those that a run of this task can have.
+        costs: of the backbone, as the probes measured them; they go before the trial's own.
         votes: what people said of its samples; read where the bar is theirs.
+        group: the trials that it may be compared with.
     """
-    completed, waits_for, checks = measurement.status == "completed", None, ()
+    completed, quality = measurement.status == "completed", measurement.quality
+    waits_for, checks, values = None, (), {}
     if bar.measure == "human" and completed:
         votes = votes or Tally()
         checks = check_votes(bar, votes)
         if votes.total < bar.votes:
             trial = f"{measurement.backbone}-s{measurement.seed}"
             waits_for = f"human judgements of {trial} ({votes.total} of {bar.votes} votes)"
-    elif measurement.quality is not None:
-        checks = check_bar(bar, measurement.quality)
-    memory = measurement.memory
-    peak = None if memory is None else memory.cuda_allocated_mib or memory.process_mib
+    elif quality is not None:
+        checks = check_bar(bar, quality, figures)
+    if completed:
+        loss = {} if measurement.loss is None else {"loss": measurement.loss}
+        values = {**loss, **(quality.figures if quality else {})}
     return Evidence(
         backbone=measurement.backbone,
         seed=measurement.seed,
         completed=completed,
         checks=checks,
-        loss=measurement.loss if completed else None,
-        step_time_ms=step_time_ms,
-        peak_memory_mb=peak,
+        figures=values,
+        costs={**costs_of(measurement), **(costs or {})},
+        items=measurement.items if measurement.items is not None else quality and quality.samples,
+        group=group,
         waits_for=waits_for,
     )

@@ -9,6 +9,7 @@ import tomli_w
 
 from bakeoff.errors import BakeoffError, did_you_mean
 from bakeoff.protocol.documents import existing_file, parse_document, read_toml
+from bakeoff.protocol.formats import upgrade
 from bakeoff.protocol.schema import Protocol
 
 PRESETS = Path(__file__).parent / "presets"
@@ -25,24 +26,25 @@ def load_protocol(source: str, overrides: Sequence[str] = ()) -> Protocol:
         BakeoffError: no such preset or file, not TOML, an unknown key, an impossible value.
     """
     path = _locate(source)
-    document = read_toml(path, "protocol")
+    document = _upgraded(read_toml(path, "protocol"), source)
     for override in overrides:
         _apply(document, override)
     return parse_protocol(document, source)
 
 
 def parse_protocol(document: dict[str, Any], source: str) -> Protocol:
-    """A document as a checked protocol; `source` names it in errors."""
-    return parse_document(Protocol, _with_evidence(document), source, "protocol")
+    """A document of any format as a checked protocol; `source` names it in errors."""
+    return parse_document(Protocol, _upgraded(document, source), source, "protocol")
 
 
-def _with_evidence(document: Any) -> Any:
-    """What is sealed says outright on which evidence it decides."""
-    if not isinstance(document, dict) or not isinstance(document.get("rule", {}), dict):
-        return document  # the schema says what is wrong with it
-    seeds, rule = document.get("seeds"), document.get("rule", {})
-    several = isinstance(seeds, list) and len(seeds) > 1
-    return document | {"rule": {"evidence": "seeds" if several else "point"} | rule}
+def _upgraded(document: Any, source: str) -> Any:
+    """In the present format; what is no document is left to the schema, which says what is wrong with it."""
+    if not isinstance(document, dict):
+        return document
+    try:
+        return upgrade(document)
+    except BakeoffError as error:
+        raise BakeoffError(f"{source}: {error}") from None
 
 
 def dump_protocol(protocol: Protocol) -> str:

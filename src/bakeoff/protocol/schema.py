@@ -5,11 +5,13 @@ Two protocols with equal digests are the same experiment. Every field has its un
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from bakeoff.errors import did_you_mean, printable
 from bakeoff.protocol import seal
-from bakeoff.protocol.sections.bar import Judge
+from bakeoff.protocol.figures import LOSS, figures_of
+from bakeoff.protocol.formats import FORMAT, without_added
+from bakeoff.protocol.sections.bar import Bar
 from bakeoff.protocol.sections.base import Section
 from bakeoff.protocol.sections.codecs import LatentCodec, PixelCodec
 from bakeoff.protocol.sections.mixers import Backbone, Mixers
@@ -78,6 +80,7 @@ class Training(Section):
 class Protocol(Section):
     """A whole bake-off, before the first step."""
 
+    format: int = Field(default=FORMAT, ge=FORMAT, le=FORMAT, description="of the protocol; older ones are read, too")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,60}$")
     description: str = Field(default="", max_length=2000)
     seeds: tuple[int, ...] = Field(min_length=1, max_length=1000)
@@ -92,8 +95,16 @@ class Protocol(Section):
     budget: Budget
     training: Training
     sampling: Sampling = Sampling()
-    judge: Judge
-    rule: Rule = Rule()
+    bar: Bar
+    rule: Rule = Field(default=Rule(), validate_default=True)
+
+    @field_validator("rule")
+    @classmethod
+    def _evidence_follows_seeds(cls, rule: Rule, given: ValidationInfo) -> Rule:
+        """What is sealed says outright on which evidence it decides."""
+        if "evidence" in rule.model_fields_set or "seeds" not in given.data:
+            return rule
+        return rule.model_copy(update={"evidence": "seeds" if len(given.data["seeds"]) > 1 else "point"})
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -105,6 +116,7 @@ class Protocol(Section):
         if len(set(self.seeds)) < len(self.seeds) or not all(0 <= seed < 2**31 for seed in self.seeds):
             raise ValueError(f"seeds = {list(self.seeds)}; allowed: different whole numbers in [0, 2^31)")
         self._check_mixers()
+        self._check_figures()
         if self.training.warmup >= self.total_steps:
             raise ValueError(
                 f"training.warmup = {self.training.warmup}; allowed: less than the {self.total_steps} steps of training"
@@ -126,6 +138,16 @@ class Protocol(Section):
                 "set training.label_dropout above 0"
             )
         return self
+
+    def _check_figures(self) -> None:
+        """What the bar and the rule name; the figures of a plug-in's task are known to the plan only."""
+        if (figures := figures_of(self.task.name)) is not None:
+            self.bar.check_thresholds(figures)
+            self.rule.check_quality({"loss": LOSS, **figures})
+        names = [backbone.name for backbone in self.backbones]
+        if self.rule.against is not None and self.rule.against not in names:
+            near = did_you_mean(self.rule.against, names)
+            raise ValueError(f"rule.against = {self.rule.against}: no such backbone{near}; allowed: {', '.join(names)}")
 
     def _check_mixers(self) -> None:
         for i, backbone in enumerate(self.backbones):
@@ -153,12 +175,15 @@ class Protocol(Section):
 
     @property
     def samples_drawn(self) -> int:
-        """Of a trial: as many as the judge wants, or the grid, whichever is more."""
-        return max(self.judge.samples, self.sampling.count)
+        """Of a trial: as many as the bar wants, or the grid, whichever is more."""
+        return max(self.bar.samples, self.sampling.count)
 
     def document(self) -> dict[str, Any]:
-        """Every default written out, as plain values; what has no value is left out, as TOML must."""
-        return self.model_dump(mode="json", exclude_none=True)
+        """Every default written out, as plain values; what has no value is left out, as TOML must.
+
+        Keys that were added after format 2 are left out, too, while they hold their default.
+        """
+        return without_added(self.model_dump(mode="json", exclude_none=True))
 
     def digest(self) -> str:
         """SHA-256 of the canonical form of the resolved protocol, hex."""

@@ -7,11 +7,12 @@ the seal as it was, so that its digest can be recomputed by anyone, and by any l
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-FORMAT = 1
+from bakeoff.protocol.formats import FORMAT, upgrade_inputs
+
 SHOWN = 12
 LONGEST = 80  # characters of a value that are shown
 
@@ -30,16 +31,6 @@ class Code(BaseModel):
         return f"bakeoff {self.version}{commit}"
 
 
-class Inputs(BaseModel):
-    """SHA-256 of everything that is not code and shapes a result."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    data: dict[str, str]
-    judge: str
-    codec: str
-
-
 class Seal(BaseModel):
     """The content of `seal.json`."""
 
@@ -49,9 +40,10 @@ class Seal(BaseModel):
     created: str
     digest: str  # of the canonical form of `protocol`
     protocol: dict[str, Any]
-    inputs: Inputs
+    # SHA-256 by name, of everything that is not code and shapes a result
+    inputs: Annotated[dict[str, str], BeforeValidator(upgrade_inputs)]
     code: Code
-    plan: dict[str, Any]  # matched widths, costs, trials, lint
+    plan: dict[str, Any]  # matched widths, costs, trials, figures, lint
 
 
 def canonical(document: Mapping[str, Any]) -> str:
@@ -63,20 +55,20 @@ def digest(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(document).encode()).hexdigest()
 
 
-def deviations(seal: Seal, protocol: Mapping[str, Any], inputs: Inputs) -> list[str]:
+def deviations(seal: Seal, protocol: Mapping[str, Any], inputs: Mapping[str, str]) -> list[str]:
     """What is not as it was sealed, in words; empty if all holds.
 
     Args:
-        protocol: the document in the run directory now.
-        inputs: of this installation.
+        protocol: the document in the run directory now, as it stands.
+        inputs: of this installation, as far as the protocol uses them. A seal of format 1 names more; what is not
+            used shapes nothing.
     """
     found = [f"protocol: {change}" for change in differences(seal.protocol, protocol)]
     if digest(seal.protocol) != seal.digest:
         found.append(f"seal.json: its protocol has digest {digest(seal.protocol)[:12]}, it says {seal.digest[:12]}")
-    for name in sorted(seal.inputs.data.keys() | inputs.data.keys()):
-        found += _changed(f"data, {name}", seal.inputs.data.get(name), inputs.data.get(name))
-    found += _changed("judge", seal.inputs.judge, inputs.judge)
-    found += _changed("codec", seal.inputs.codec, inputs.codec)
+    names = inputs.keys() if seal.format == 1 else seal.inputs.keys() | inputs.keys()
+    for name in sorted(names):
+        found += _changed(name, seal.inputs.get(name), inputs.get(name))
     return found
 
 

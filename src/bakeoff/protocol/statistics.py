@@ -2,11 +2,15 @@
 
 At three seeds a percentile bootstrap's nominal 95 % interval covers 75 %, and a sign-flip test cannot go below
 p = 0.125; t-intervals on per-seed differences hold what they promise (`scripts/simulate.py` counts it).
+
+A share of test items has a second error, that of the items. They may be the same for all seeds, and then no number of
+seeds makes it smaller; seeds whose shares all agree, as at 1.000, do not show it either. So differences of shares carry
+`item_stderr`, and every claim must hold against both: the spread over seeds alone, and seeds and items together.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -28,6 +32,7 @@ class Difference:
         stderr: of the mean.
         freedom: degrees of freedom of its t-distribution; 0 if there are too few seeds for one.
         correlation: Pearson's, between a and b over paired seeds; None where it is not defined.
+        item_stderr: of the mean, from the number of test items behind two shares; 0 for what is no share of items.
     """
 
     seeds: int
@@ -36,12 +41,13 @@ class Difference:
     stderr: float
     freedom: float
     correlation: float | None = None
+    item_stderr: float = 0.0
 
     def interval(self, confidence: float) -> tuple[float, float]:
-        """Two-sided t-interval of the mean."""
+        """Two-sided t-interval of the mean: the wider of the two that `_errors` allows."""
         if not self.freedom:
             return -math.inf, math.inf
-        half = float(special.stdtrit(self.freedom, (1 + confidence) / 2)) * self.stderr
+        half = max(_quantile(freedom, (1 + confidence) / 2) * stderr for stderr, freedom in self._errors())
         return self.mean - half, self.mean + half
 
     def p_below(self, bound: float) -> float:
@@ -60,13 +66,47 @@ class Difference:
         """Two-sided p-value against "the true mean is zero"."""
         return min(1.0, 2 * min(self.p_below(0), self.p_above(0)))
 
+    def _errors(self) -> list[tuple[float, float]]:
+        """(standard error, degrees of freedom): of the spread over seeds; and, for shares, with that of the items.
+
+        The variances add. The items' is not estimated from seeds, so that Welch and Satterthwaite's degrees of freedom
+        are f (v + w)^2 / v^2, with v of the seeds and w of the items.
+        """
+        errors = [(self.stderr, self.freedom)]
+        if self.item_stderr:
+            both = math.hypot(self.stderr, self.item_stderr)
+            part = (self.stderr / both) ** 4
+            errors.append((both, self.freedom / part if part else math.inf))
+        return errors
+
     def _tail(self, distance: float) -> float:
-        """P(T <= distance in standard errors)."""
+        """P(T <= distance in standard errors), the larger of the two that `_errors` allows."""
         if not self.freedom:
             return 1.0
-        if not self.stderr:
-            return 0.0 if distance < 0 else 1.0
-        return float(special.stdtr(self.freedom, distance / self.stderr))
+        return max(_tail(distance, stderr, freedom) for stderr, freedom in self._errors())
+
+
+def share_stderr(shares: Sequence[float], items: Sequence[int]) -> float:
+    """Standard error of a sum or difference of shares of independent sets of items.
+
+    The square root of the sum of p (1 - p) / n, each p drawn in by two successes and two failures (Agresti and Coull
+    1998), so that a share of exactly 0 or 1 has an error as well. It is an upper bound: a share that is the mean over
+    several seeds is not taken for more items, since all seeds may see the same ones, and two backbones that see the
+    same items tend to err on the same.
+    """
+    drawn_in = [(share * n + 2) / (n + 4) for share, n in zip(shares, items, strict=True)]
+    return math.sqrt(sum(p * (1 - p) / n for p, n in zip(drawn_in, items, strict=True)))
+
+
+def _quantile(freedom: float, probability: float) -> float:
+    return float(special.ndtri(probability) if math.isinf(freedom) else special.stdtrit(freedom, probability))
+
+
+def _tail(distance: float, stderr: float, freedom: float) -> float:
+    if not stderr:
+        return 0.0 if distance < 0 else 1.0
+    z = distance / stderr
+    return float(special.ndtr(z) if math.isinf(freedom) else special.stdtr(freedom, z))
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float]) -> Difference:
@@ -97,11 +137,11 @@ def unpaired_difference(a: Sequence[float], b: Sequence[float]) -> Difference:
     return Difference(n, mean, stderr * math.sqrt(n), stderr, freedom)
 
 
-def mean_interval(values: Sequence[float], confidence: float) -> tuple[float, float] | None:
-    """Two-sided t-interval of a mean; None for fewer than two values."""
+def mean_interval(values: Sequence[float], confidence: float, item_stderr: float = 0.0) -> tuple[float, float] | None:
+    """Two-sided t-interval of a mean, no narrower than the test items allow; None for fewer than two values."""
     if len(values) < 2:
         return None
-    return paired_difference(values, [0.0] * len(values)).interval(confidence)
+    return replace(paired_difference(values, [0.0] * len(values)), item_stderr=item_stderr).interval(confidence)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -175,13 +215,14 @@ def seeds_to_settle(difference: Difference, margin: float, beyond: float, within
     """How many seeds would show what the observed mean and spread suggest, with a power of 0.8; None beyond 1000.
 
     "Better by more than the margin", two-sided at the level `beyond`, if the mean lies beyond it; else "equivalent
-    within it", at the level `within`. Reckoned as for paired seeds; unpaired ones need about one seed less.
+    within it", at the level `within`. Reckoned as for paired seeds; unpaired ones need about one seed less. The error
+    of test items is the same at any number of seeds, so that it may take more items instead.
     """
     if not difference.freedom:
         return None
 
     def enough(seeds: int) -> bool:
-        mean, spread = abs(difference.mean), difference.spread
+        mean, spread = abs(difference.mean), math.hypot(difference.spread, math.sqrt(seeds) * difference.item_stderr)
         if mean > margin:
             return power_above(mean, spread, seeds, margin, beyond / 2) >= ENOUGH_POWER
         return power_within(mean, spread, seeds, margin, within) >= ENOUGH_POWER

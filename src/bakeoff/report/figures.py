@@ -11,6 +11,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from bakeoff.protocol import figures as measures
+
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f")
 INK = "#010203"  # stands for the page's own text colour, light or dark
 WIDTH, HEIGHT = 6.4, 3.6  # inches
@@ -46,12 +48,12 @@ class Bar(NamedTuple):
 
 
 class Point(NamedTuple):
-    """One backbone in quality against speed; each end of a spread may be the value itself."""
+    """One backbone in quality against cost; each end of a spread may be the value itself."""
 
-    step_time_ms: float
-    loss: float
-    loss_low: float
-    loss_high: float
+    cost: float
+    quality: float
+    low: float
+    high: float
     passes: bool
 
 
@@ -91,25 +93,26 @@ def loss_curves(curves: Mapping[str, Sequence[Sequence[float]]], steps_per_epoch
 
 
 @_styled
-def quality_against_speed(points: Mapping[str, Point]) -> Figure:
-    """Loss against step time; lower left is better, the line joins what nothing beats in both."""
-    figure, axes = _axes("step time, ms (forward + backward)", "loss, last epoch")
+def quality_against_cost(points: Mapping[str, Point], quality: measures.Figure, cost: measures.Figure) -> Figure:
+    """Quality against cost; the line joins what nothing beats in both. Further left, and towards better, is better."""
+    figure, axes = _axes(cost.label, f"{quality.label} ({quality.better} is better)")
+    sign = -1 if quality.better == "higher" else 1
     front = sorted(
-        (one.step_time_ms, one.loss)
+        (one.cost, one.quality)
         for one in points.values()
         if one.passes
         and not any(
-            other.passes and other.step_time_ms <= one.step_time_ms and other.loss <= one.loss and other != one
+            other.passes and other.cost <= one.cost and sign * other.quality <= sign * one.quality and other != one
             for other in points.values()
         )
     )
     if len(front) > 1:
         axes.plot(*zip(*front, strict=True), color="#888888", linestyle="--", linewidth=1, zorder=1)
     for index, (name, one) in enumerate(points.items()):
-        spread = [[one.loss - one.loss_low], [one.loss_high - one.loss]]
+        spread = [[max(0.0, one.quality - one.low)], [max(0.0, one.high - one.quality)]]
         axes.errorbar(
-            one.step_time_ms,
-            one.loss,
+            one.cost,
+            one.quality,
             yerr=spread,
             fmt="o" if one.passes else "x",
             color=colour(index),

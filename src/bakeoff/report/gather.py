@@ -14,12 +14,14 @@ from bakeoff.judging.tally import judgements
 from bakeoff.judging.verdicts import sealed_verdict
 from bakeoff.protocol.measurement import Measurement
 from bakeoff.protocol.probes import ProbeRecord
-from bakeoff.protocol.verdict import headline
+from bakeoff.protocol.scaling import quality_scale
+from bakeoff.protocol.sections.rule import Rule
+from bakeoff.protocol.verdict import Verdict, headline
 from bakeoff.report.figures import Bar, Point, finite
-from bakeoff.run.directory import RunDir
+from bakeoff.run.directory import RunDir, read_seal
 from bakeoff.run.files import read_json
 from bakeoff.run.metrics_log import read_losses
-from bakeoff.run.sealed import measurements, read_seal
+from bakeoff.run.sealed import measurements
 from bakeoff.run.verify import verify
 from bakeoff.tasks import build_task
 from bakeoff.trial.path import PATH_ITEMS
@@ -48,8 +50,10 @@ def gather(path: Path) -> dict[str, Any]:
         "lint": _records(seal.plan.get("lint") if seal else None, "check", "level", "message"),
         "measured": measured,
         "main": [_row(name.name, run, measured, shown) for name in run.protocol.backbones],
+        "figures": run.figures,
+        "scale": quality_scale(run.protocol.rule, run.figures[run.protocol.rule.quality]),
         "curves": {name.name: _losses(run, name.name) for name in run.protocol.backbones},
-        "points": _points(shown),
+        "points": _points(shown, run.protocol.rule),
         "bars": _bars(run.probe("step_time")),
         "grids": _grids(run),
         "scrubber": _scrubber(run),
@@ -74,36 +78,21 @@ def _records(value: Any, *keys: str) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict) and one.keys() >= {*keys}] if isinstance(value, list) else []
 
 
-def _row(name: str, run: RunDir, measured: Mapping[str, Measurement], verdict: Any) -> dict:
+def _row(name: str, run: RunDir, measured: Mapping[str, Measurement], verdict: Verdict) -> dict[str, Any]:
     """One backbone of the main table: means over the seeds that finished."""
-    floor = verdict.loss_floor
+    floor, result = verdict.loss_floor, verdict.backbones[name]
     seeds = [measured[trial] for seed in run.protocol.seeds if (trial := f"{name}-s{seed}") in measured]
-    judged = [one.quality for one in seeds if one.quality is not None]
-    result = verdict.backbones[name]
-    first = seeds[0] if seeds else None
     return {
         "name": name,
         "outcome": result.outcome,
         "reason": result.reason,
         "passed": f"{result.seeds_passed} of {len(result.seeds)}",
-        "recognised": _mean([one.recognised for one in judged]),
-        "frechet": _mean([one.frechet for one in judged]),
-        "loss": result.loss,
-        "loss_interval": result.loss_interval,
+        "figures": result.figures,
+        "intervals": result.intervals,
         "over_floor": result.loss / floor if result.loss is not None and floor else None,
-        "params": first and first.params,
-        "flops": first and first.flops_per_sample,
-        "state_bytes": first and first.state_bytes,
-        "nfe": first and first.nfe,
-        "step_time_ms": result.step_time_ms,
-        "sampling_time_s": run.medians("sampling_time_s").get(name),
-        "memory_mib": result.peak_memory_mb,
-        "wall_s": _mean([one.wall_s for one in seeds]),
+        "params": seeds[0].params if seeds else None,
+        "costs": result.costs,
     }
-
-
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None
 
 
 def _losses(run: RunDir, backbone: str) -> list[list[float]]:
@@ -111,13 +100,14 @@ def _losses(run: RunDir, backbone: str) -> list[list[float]]:
     return [finite(read_losses(run.trial(backbone, seed).metrics)) for seed in run.protocol.seeds]
 
 
-def _points(verdict: Any) -> dict[str, Point]:
+def _points(verdict: Verdict, rule: Rule) -> dict[str, Point]:
+    """Quality against cost, as the rule names them."""
     points = {}
     for name, one in verdict.backbones.items():
-        if one.loss is not None and one.step_time_ms is not None:
-            losses = [seed.loss for seed in one.seeds if seed.loss is not None]
-            passes = one.outcome != "eliminated"
-            points[name] = Point(one.step_time_ms, one.loss, min(losses), max(losses), passes)
+        value, cost = one.figures.get(rule.quality), one.costs.get(rule.cost)
+        if value is not None and cost is not None:
+            values = [seed.figures[rule.quality] for seed in one.seeds if rule.quality in seed.figures]
+            points[name] = Point(cost, value, min(values), max(values), one.outcome != "eliminated")
     return points
 
 
@@ -130,7 +120,7 @@ def _bars(probe: ProbeRecord | None) -> dict[str, Bar]:
 def _calibration(run: RunDir) -> dict[str, Any]:
     """Kind of items -> figure -> spread, for sets of the size that is judged."""
     calibration = build_task(run.protocol).calibration()
-    return {} if calibration is None else calibration.samples.get(run.protocol.judge.samples, {})
+    return {} if calibration is None else calibration.samples.get(run.protocol.bar.samples, {})
 
 
 def _grids(run: RunDir) -> dict[str, str]:
@@ -176,8 +166,8 @@ def _people(run: RunDir) -> dict[str, Any]:
 def _limitations(run: RunDir, measured: Mapping[str, Measurement], indicative: bool) -> list[str]:
     """What a reader should not conclude from this run."""
     protocol, seeds = run.protocol, len(run.protocol.seeds)
-    quality = f"Quality is what one frozen judge sees in {protocol.judge.samples} samples a seed."
-    if protocol.judge.measure == "human":
+    quality = f"Quality is what frozen figures say of {protocol.bar.samples} samples a seed."
+    if protocol.bar.measure == "human":
         quality = "Quality is what the people who judged saw in a few sets of samples a seed."
     found = [
         f"One data set (MNIST, {protocol.task.train_images:,} images), one size ({protocol.budget.params:,} "

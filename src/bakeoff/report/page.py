@@ -1,7 +1,7 @@
 """Writes the report: `report.html` (one file, no request to anywhere), `report.md`, and the figures for a paper."""
 
-import math
 import re
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoesca
 from markupsafe import Markup
 
 from bakeoff.protocol.audit.published import Table
+from bakeoff.protocol.figures import COSTS
+from bakeoff.protocol.measurement import Measurement
 from bakeoff.protocol.presets import dump_protocol
 from bakeoff.protocol.verdict import figure
 from bakeoff.report import figures
@@ -51,15 +53,19 @@ def write_report(run: Path, table: Table | None = None) -> Path:
         write_atomic(out / "figures" / f"{name}.pdf", figures.pdf(drawing))
     context = page | {
         "sections": [one for one in SECTIONS if one[0] != "flow" or page["scrubber"]["sheets"]],
-        "rows": _rows(page["main"]),
+        "rows": _rows(page),
         "colours": {row["name"]: figures.colour(i) for i, row in enumerate(page["main"])},
         "figures": {
             key: Markup(figures.svg(drawn[name])) if name in drawn else None
-            for key, name in (("pareto", "quality-against-speed"), ("curves", "loss-curves"), ("speed", "step-time"))
+            for key, name in (("pareto", "quality-against-cost"), ("curves", "loss-curves"), ("speed", "step-time"))
         },
         "bars_passed": {
             f"{name}-s{seed.seed}": seed.standing for name, one in page["shown"].backbones.items() for seed in one.seeds
         },
+        "cost": COSTS[page["protocol"].rule.cost],
+        "figures_known": page["figures"],
+        "figures_shown": (names := _shown(page)),
+        "figures_of_trial": {trial: [_value(one, name) for name in names] for trial, one in page["measured"].items()},
         "toml": dump_protocol(page["protocol"]),
         "command": command(page["environment"]),
         "published": None if table is None else _published(table),
@@ -74,37 +80,48 @@ def write_report(run: Path, table: Table | None = None) -> Path:
 def _draw(page: dict[str, Any]) -> dict[str, Any]:
     drawn = {"loss-curves": figures.loss_curves(page["curves"], page["protocol"].steps_per_epoch)}
     if page["points"]:
-        drawn["quality-against-speed"] = figures.quality_against_speed(page["points"])
+        cost = COSTS[page["protocol"].rule.cost]
+        drawn["quality-against-cost"] = figures.quality_against_cost(page["points"], page["scale"].figure, cost)
     if page["bars"]:
         drawn["step-time"] = figures.step_times(page["bars"])
     return drawn
 
 
-def _rows(main: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+def _shown(page: dict[str, Any]) -> list[str]:
+    """The figures that any trial has."""
+    return [name for name in page["figures"] if any(_value(one, name) is not None for one in page["measured"].values())]
+
+
+def _value(one: Measurement, name: str) -> float | None:
+    return one.loss if name == "loss" else one.quality.figures.get(name) if one.quality else None
+
+
+def _rows(page: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """The main table: the outcome, every figure, the interval of the one that decides, every cost."""
+    main, rule = page["main"], page["protocol"].rule
+
+    def told(values: Iterable[float | None]) -> list[str]:
+        return ["-" if value is None else figure(value) for value in values]
+
     def interval(row: dict[str, Any]) -> str:
-        ends = row["loss_interval"]
+        ends = row["intervals"].get(rule.quality)
         return "-" if ends is None else f"{figure(ends[0])} to {figure(ends[1])}"
 
-    def scaled(key: str, by: float = 1.0) -> list[str]:
-        return ["-" if row[key] is None else figure(row[key] / by) for row in main]
-
-    return [
+    rows = [
         ("outcome", [row["outcome"] for row in main]),
         ("seeds that pass the bar", [row["passed"] for row in main]),
-        ("recognised", scaled("recognised")),
-        ("Fréchet distance", scaled("frechet")),
-        ("loss, last epoch", scaled("loss")),
-        ("its interval over seeds", [interval(row) for row in main]),
-        ("loss over the memoriser's floor", scaled("over_floor")),
-        ("parameters", ["-" if row["params"] is None else f"{row['params']:,}" for row in main]),
-        ("MFLOP a sample", scaled("flops", 1e6)),
-        ("step time, ms", scaled("step_time_ms")),
-        ("sampling the grid, s", scaled("sampling_time_s")),
-        ("network evaluations a sample", scaled("nfe")),
-        ("peak memory, MiB", scaled("memory_mib")),
-        ("state, KiB", scaled("state_bytes", 1024)),
-        ("wall-clock a trial, s", scaled("wall_s")),
     ]
+    for name, one in page["figures"].items():
+        if any(name in row["figures"] for row in main):
+            rows.append((one.label, told(row["figures"].get(name) for row in main)))
+        if name == rule.quality:
+            rows.append((f"interval of the {one.title} over seeds", [interval(row) for row in main]))
+    rows.append(("loss over the memoriser's floor", told(row["over_floor"] for row in main)))
+    rows.append(("parameters", ["-" if row["params"] is None else f"{row['params']:,}" for row in main]))
+    for name, one in COSTS.items():
+        if any(name in row["costs"] for row in main):
+            rows.append((one.label, told(row["costs"].get(name) for row in main)))
+    return rows
 
 
 def _published(table: Table) -> dict[str, Any]:
@@ -133,7 +150,6 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     made.filters["figure"] = lambda value: "-" if value is None else value if isinstance(value, str) else figure(value)
-    made.filters["ratio"] = lambda log: f"{100 * math.expm1(log):+.2f} %"
     made.filters["md"] = _markdown
     return made
 

@@ -16,13 +16,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from bakeoff.artefacts.base import Items, Kind, build_kind, read_items
 from bakeoff.errors import BakeoffError
+from bakeoff.protocol.figures import Figure, known_figures
+from bakeoff.protocol.formats import check_format, upgrade_measurement
 from bakeoff.protocol.measurement import FloorRecord, Measurement, SpeedRecord
 from bakeoff.protocol.presets import load_protocol
 from bakeoff.protocol.probes import PROBES, ProbeRecord, upgrade_speed
 from bakeoff.protocol.schema import Protocol
-from bakeoff.run.files import read_record
+from bakeoff.protocol.seal import Seal
+from bakeoff.run.files import read_json, read_record
 from bakeoff.run.untrusted import refuse_links
 
 
@@ -86,17 +91,18 @@ class TrialDir:
         return read_items(self.samples, self.run.kind, self.run.protocol.samples_drawn)
 
     def measurement(self) -> Measurement:
-        measured = read_record(self.measurement_file, Measurement, "a measurement")
+        """The trial's record, of any format."""
+        measured = read_record(self.measurement_file, Measurement, "a measurement", upgrade_measurement)
         if (measured.backbone, measured.seed) != (self.backbone, self.seed):
             raise BakeoffError(f"{self.measurement_file}: of {measured.backbone}-s{measured.seed}, not of {self.name}.")
         return measured
 
 
 class RunDir:
-    """A run directory and the protocol that it was made for."""
+    """A run directory, the protocol that it was made for, and its seal; None where that is not there or damaged."""
 
-    def __init__(self, path: Path, protocol: Protocol) -> None:
-        self.path, self.protocol = path, protocol
+    def __init__(self, path: Path, protocol: Protocol, sealed: Seal | None = None) -> None:
+        self.path, self.protocol, self.sealed = path, protocol, sealed
 
     @classmethod
     def open(cls, path: Path) -> "RunDir":
@@ -110,7 +116,25 @@ class RunDir:
         if not (path / "protocol.toml").is_file():
             raise BakeoffError(f"{path}: not a run directory: it holds no protocol.toml.")
         refuse_links(path)
-        return cls(path, load_protocol(str(path / "protocol.toml")))
+        protocol = load_protocol(str(path / "protocol.toml"))
+        try:
+            return cls(path, protocol, read_seal(path))
+        except BakeoffError:  # `bakeoff.run.sealed` says what is wrong with it
+            return cls(path, protocol)
+
+    @property
+    def digest(self) -> str:
+        """Of the protocol as it was sealed, in the format of that day; as it stands where there is no seal."""
+        return self.sealed.digest if self.sealed is not None else self.protocol.digest()
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """Every quality figure that a trial of this run can have, by name, the loss among them.
+
+        Raises:
+            BakeoffError: the sealed plan lists something that is no figure.
+        """
+        return known_figures(self.sealed.plan if self.sealed is not None else {}, self.protocol.task.name)
 
     @property
     def kind(self) -> Kind:
@@ -178,3 +202,21 @@ class RunDir:
         for seed in self.protocol.seeds:
             for backbone in self.protocol.backbones:
                 yield self.trial(backbone.name, seed)
+
+
+def read_seal(path: Path) -> Seal:
+    """The seal of a run directory.
+
+    Raises:
+        BakeoffError: no such run directory, or its seal is missing, damaged or of a newer format.
+    """
+    if not path.is_dir():
+        raise BakeoffError(f"{path}: no such run directory.")
+    document = read_json(path / "seal.json")
+    check_format(document.get("format"), str(path / "seal.json"))
+    try:
+        return Seal.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BakeoffError(f"{path / 'seal.json'}: not a seal: {where}: {first['msg']}.") from None

@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -89,13 +90,19 @@ def read_json(path: Path) -> dict[str, Any]:
     return document
 
 
-def read_record(path: Path, record: type[R], what: str) -> R:
-    """A JSON file as the record that it should hold.
+def read_record(
+    path: Path, record: type[R], what: str, upgrade: Callable[[dict[str, Any]], dict[str, Any]] = lambda given: given
+) -> R:
+    """A JSON file as the record that it should hold; `upgrade` reads older formats as the present one.
 
     Raises:
         BakeoffError: as `read_json`, or another shape than the record's.
     """
-    return _in_shape(record, what, read_json(path), path)
+    document = read_json(path)
+    try:
+        return _in_shape(record, what, upgrade(document), path)
+    except BakeoffError as error:
+        raise error if str(error).startswith(str(path)) else BakeoffError(f"{path}: {error}") from None
 
 
 def _finite(text: str) -> float:

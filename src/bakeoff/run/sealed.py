@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.documents import read_toml
 from bakeoff.protocol.measurement import Measurement
 from bakeoff.protocol.presets import parse_protocol
+from bakeoff.protocol.probes import PROBES
 from bakeoff.protocol.seal import Seal, deviations
-from bakeoff.run.directory import RunDir
-from bakeoff.run.files import read_json
+from bakeoff.run.directory import RunDir, read_seal
 from bakeoff.run.ledger import MADE_AGAIN, changed_files, sealed_files
 from bakeoff.run.untrusted import refuse_links
 from bakeoff.tasks import inputs
@@ -19,6 +17,16 @@ from bakeoff.tasks import inputs
 def measurements(run: RunDir) -> list[Measurement]:
     """Every finished trial's record, in the order of the plan."""
     return [trial.measurement() for trial in run.trials() if trial.done]
+
+
+def probed_costs(run: RunDir) -> dict[str, dict[str, float]]:
+    """Costs by backbone and name, as the probes measured them; empty if none has run."""
+    found: dict[str, dict[str, float]] = {}
+    for name in PROBES:
+        if (record := run.probe(name)) is not None:
+            for backbone, figures in record.points[0].candidates.items():
+                found.setdefault(backbone, {}).update({cost: one.median for cost, one in figures.items()})
+    return found
 
 
 def loss_floor(run: RunDir) -> float | None:
@@ -38,7 +46,7 @@ def as_sealed(path: Path) -> tuple[RunDir, Seal | BakeoffError]:
         seal = read_seal(path)
     except BakeoffError as error:
         return RunDir.open(path), error
-    return RunDir(path, parse_protocol(seal.protocol, f"{path / 'seal.json'}")), seal
+    return RunDir(path, parse_protocol(seal.protocol, f"{path / 'seal.json'}"), seal), seal
 
 
 def open_sealed(path: Path) -> tuple[RunDir, Seal | None, list[str]]:
@@ -66,20 +74,3 @@ def _other_models(run: RunDir, seal: Seal) -> list[str]:
         for one in measurements(run)
         if isinstance(expected := planned.get(one.backbone), int) and expected != one.params
     ]
-
-
-def read_seal(path: Path) -> Seal:
-    """The seal of a run directory.
-
-    Raises:
-        BakeoffError: no such run directory, or its seal is missing or damaged.
-    """
-    if not path.is_dir():
-        raise BakeoffError(f"{path}: no such run directory.")
-    document = read_json(path / "seal.json")
-    try:
-        return Seal.model_validate(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BakeoffError(f"{path / 'seal.json'}: not a seal: {where}: {first['msg']}.") from None

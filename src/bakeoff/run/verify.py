@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bakeoff.errors import BakeoffError
+from bakeoff.protocol.formats import upgrade
 from bakeoff.protocol.probes import PROBES
 from bakeoff.run.ledger import (
     FIRST,
@@ -133,13 +134,13 @@ def _planned(run: Path) -> list[str] | None:
 
 def _people_decide(run: Path) -> bool:
     try:
-        return json.loads((run / "seal.json").read_bytes())["protocol"]["judge"]["measure"] == "human"
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return upgrade(json.loads((run / "seal.json").read_bytes())["protocol"])["bar"]["measure"] == "human"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
 
 
 def _of_judgements(path: Path) -> str:
-    rests = f"the verdict rests on {JUDGEMENTS} (judge.measure), which is outside the seal"
+    rests = f"the verdict rests on {JUDGEMENTS} (bar.measure), which is outside the seal"
     try:
         if path.is_file() and not path.is_symlink():
             return f"{rests}; its SHA-256, to be kept elsewhere: {file_digest(path)}"

@@ -2,7 +2,6 @@
 
 from bakeoff.objectives.base import Floor
 from bakeoff.protocol.schema import Protocol
-from bakeoff.protocol.seal import Inputs
 from bakeoff.registry import TASKS, load_plugins
 from bakeoff.tasks.base import Dataset, Task
 
@@ -17,11 +16,11 @@ def build_task(protocol: Protocol) -> Task:
     return TASKS.get(protocol.task.name)(protocol)
 
 
-def inputs(protocol: Protocol) -> Inputs:
-    """SHA-256 of everything that is not code and shapes a result of this protocol."""
-    found = build_task(protocol).inputs()
-    data = {name: sha256 for name, sha256 in found.items() if name not in ("judge", "codec")}
-    return Inputs(data=data, judge=found["judge"], codec=found.get("codec", ""))
+def inputs(protocol: Protocol) -> dict[str, str]:
+    """SHA-256, by name, of everything that is not code and shapes a result of this protocol; read anew."""
+    task = build_task(protocol)
+    calibration = task.calibration() if task.calibrated else None
+    return task.inputs() | ({} if calibration is None else {"calibration": calibration.digest()})
 
 
 def mnist_floor(pixel_range: tuple[float, float], train_images: int) -> Floor:

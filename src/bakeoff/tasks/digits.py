@@ -16,6 +16,7 @@ from bakeoff.metrics import digits as judge
 from bakeoff.models.batch import Batch
 from bakeoff.objectives.base import Floor
 from bakeoff.objectives.floor import memoriser_floor
+from bakeoff.protocol.measurement import Quality
 from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.sections.tasks import DIGIT_CLASSES
 from bakeoff.registry import CODECS
@@ -76,7 +77,7 @@ class Digits(Task):
             return Items({"images": images})
         return Items({"images": images, "labels": prompts.labels_B.to(torch.uint8).cpu().numpy()})
 
-    def assess(self, items: Items, prompts: Batch) -> judge.Quality:
+    def assess(self, items: Items, prompts: Batch) -> Quality:
         images = items["images"]
         if images.shape[1:] != (mnist.SIDE, mnist.SIDE):
             raise BakeoffError(f"images of shape {images.shape[1:]}: digits have {mnist.SIDE} x {mnist.SIDE} pixels.")

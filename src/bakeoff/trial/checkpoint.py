@@ -14,6 +14,7 @@ from torch import Tensor
 from bakeoff.errors import BakeoffError
 from bakeoff.models.trunk import Trunk
 from bakeoff.objectives import Generator
+from bakeoff.protocol.formats import FORMAT, check_format
 from bakeoff.protocol.presets import parse_protocol
 from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.sections.mixers import Backbone
@@ -57,8 +58,8 @@ def save_model(
 ) -> None:
     """Weights with all that is needed to build their model again, as one JSON header."""
     header = {
-        "format": 1,
-        "protocol": protocol.model_dump(mode="json"),
+        "format": FORMAT,
+        "protocol": protocol.document(),
         "backbone": backbone,
         "widths": dict(widths),
     }
@@ -111,10 +112,13 @@ def _description(path: Path, header: object) -> tuple[Protocol, str | None, dict
     try:
         if not isinstance(header, dict):
             raise TypeError(f"{type(header).__name__} instead of an object")
+        check_format(header.get("format"), f"{path} (header)")
         document, name, widths = header["protocol"], str(header["backbone"]), dict(header["widths"])
         checked = {str(kind): int(width) for kind, width in widths.items()}
         if not all(1 <= width <= WIDEST for width in checked.values()):
             raise ValueError(f"widths {checked}; allowed: 1 to {WIDEST}")
+    except BakeoffError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise BakeoffError(f"{path}: its bakeoff header is damaged ({error!r}).") from error
     return parse_protocol(document, f"{path} (header)"), name, checked

@@ -7,6 +7,7 @@ from bakeoff.errors import BakeoffError
 from bakeoff.models.backbones import elastic, mixer_class
 from bakeoff.models.costs import unstated, width_name_of
 from bakeoff.models.matching import Fit, check_match
+from bakeoff.protocol.figures import figures_of
 from bakeoff.protocol.lint import Counts, LintFinding, RealDraws, lint
 from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.sections.mixers import Backbone
@@ -95,7 +96,7 @@ def real_draws(task: Task) -> list[RealDraws]:
     """How real items come out at the task's figures, from its calibration."""
     calibration = task.calibration()
     of_real = {} if calibration is None else calibration.of("real")
-    return [RealDraws(count, real["recognised"], real["classes"], real["frechet"]) for count, real in of_real.items()]
+    return [RealDraws(count, real) for count, real in of_real.items()]
 
 
 def refuse_errors(findings: list[LintFinding]) -> None:
@@ -134,6 +135,7 @@ def plan_json(plan: Plan, estimated: dict | None) -> dict:
             for seed in plan.protocol.seeds
             for backbone in plan.protocol.backbones
         ],
+        "figures": [one.to_json() for one in (figures_of(plan.protocol.task.name) or {}).values()],
         "steps_per_trial": plan.protocol.total_steps,
         "lint": [finding._asdict() for finding in lint_plan(plan)],
         "estimate": estimated,

@@ -57,7 +57,7 @@ def serve(options: argparse.Namespace, work: Work) -> int:
         allow_plugins()
     try:
         run = RunDir.open(options.run)
-        if options.protocol not in (None, run.protocol.digest()):
+        if options.protocol not in (None, run.protocol.digest()):  # as it stands, whatever was sealed
             raise BakeoffError(f"{run.path / 'protocol.toml'}: was changed while the run was going on; restore it.")
         return work(run, options)
     except BakeoffError as error:

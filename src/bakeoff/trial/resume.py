@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from bakeoff.protocol.schema import Protocol
-from bakeoff.run.directory import TrialDir
+from bakeoff.run.directory import RunDir, TrialDir
 from bakeoff.trial.checkpoint import load_state
 from bakeoff.trial.trainer import Trainer
 
@@ -16,13 +15,13 @@ class Earlier(NamedTuple):
     resumed: int
 
 
-def identity(protocol: Protocol, trial: TrialDir) -> str:
+def identity(run: RunDir, trial: TrialDir) -> str:
     """Which trial of which experiment a checkpoint is of."""
-    return f"{protocol.digest()}/{trial.name}"
+    return f"{run.digest}/{trial.name}"
 
 
 def resume_from_checkpoint(
-    trial: TrialDir, fresh: Callable[[], Trainer], tell: Callable[[str], None]
+    run: RunDir, trial: TrialDir, fresh: Callable[[], Trainer], tell: Callable[[str], None]
 ) -> tuple[Trainer, Earlier | None]:
     """A trainer at the newest checkpoint that is whole, or at the start if none is; damaged ones are removed."""
     kept = [path for path in (trial.resume, trial.previous) if path.is_file()]
@@ -30,7 +29,7 @@ def resume_from_checkpoint(
         trainer = fresh()
         try:
             state = load_state(path)
-            if state["of"] != identity(trainer.protocol, trial):
+            if state["of"] != identity(run, trial):
                 raise ValueError("it is another trial's")
             trainer.restore(state["trainer"])
             return trainer, Earlier(float(state["wall_s"]), int(state["resumed"]))

@@ -18,7 +18,7 @@ import torch
 
 from bakeoff.artefacts.base import pack_path
 from bakeoff.artefacts.sheets import png
-from bakeoff.protocol.measurement import Measurement, QualityFigures, Spread
+from bakeoff.protocol.measurement import Measurement, Quality, Spread
 from bakeoff.run.directory import RunDir, TrialDir
 from bakeoff.run.disk import require_room
 from bakeoff.run.files import make_folder, write_atomic, write_json
@@ -79,10 +79,10 @@ def _number(loss: float) -> float | str:
     return loss if math.isfinite(loss) else repr(loss)
 
 
-def train(trainer: Trainer, trial: TrialDir, stop: Stop, clock: "WallClock", every_s: float) -> bool:
+def train(run: RunDir, trainer: Trainer, trial: TrialDir, stop: Stop, clock: "WallClock", every_s: float) -> bool:
     """Train with a log and checkpoints; False if stopped before the end."""
     log = MetricsLog(trial.metrics, trainer)
-    saved_at, saved_step, identity = time.monotonic(), None, resume.identity(trainer.protocol, trial)
+    saved_at, saved_step, identity = time.monotonic(), None, resume.identity(run, trial)
 
     def save() -> None:
         nonlocal saved_at, saved_step
@@ -144,7 +144,7 @@ def finish(trainer: Trainer, trial: TrialDir, clock: "WallClock", widths: dict[s
 
 
 class Sampled(NamedTuple):
-    quality: QualityFigures
+    quality: Quality
     seconds: float
     nfe: int
     why_not: str  # the sampler was not captured as a CUDA graph, where it could be
@@ -162,8 +162,8 @@ def _sample_and_judge(trainer: Trainer, trial: TrialDir, widths: dict[str, int])
         items = task.items(generated.x, prompts)
         seconds = time.perf_counter() - before
     with watch("judging"):
-        judged = protocol.judge.samples
-        quality = QualityFigures(**vars(task.assess(items.take(0, judged), prompts.take(0, judged))))
+        judged = protocol.bar.samples
+        quality = task.assess(items.take(0, judged), prompts.take(0, judged))
     with watch("path"):
         path = path_of(task, generator, protocol.sampling, trial.seed)
     with watch("writing files"):
@@ -217,6 +217,7 @@ def run_trial(run: RunDir, trial: TrialDir, options: argparse.Namespace) -> int:
     assert data is not None
     started_s = clock.seconds()
     trainer, taken_up = resume.resume_from_checkpoint(
+        run,
         trial,
         lambda: Trainer(candidate, widths, trial.seed, data, device),
         lambda message: say(event="damaged", message=message),
@@ -225,7 +226,7 @@ def run_trial(run: RunDir, trial: TrialDir, options: argparse.Namespace) -> int:
         clock.before, clock.resumed = taken_up.wall_s, taken_up.resumed + 1
     trainer.watch.add("starting", started_s)
     say(event="start", step=trainer.step, total=trainer.total)
-    if not train(trainer, trial, stop, clock, options.checkpoint_every):
+    if not train(run, trainer, trial, stop, clock, options.checkpoint_every):
         say(event="stopped", step=trainer.step)
         return STOPPED
     write_json(trial.measurement_file, finish(trainer, trial, clock, widths))

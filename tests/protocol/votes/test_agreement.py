@@ -82,7 +82,7 @@ def test_votes_are_counted(votes: list[str]) -> None:
 # ---- the bar where people decide
 
 
-BAR = load_protocol("smoke", ["judge.measure=human", "judge.votes=4", "judge.clean=0.5"]).judge
+BAR = load_protocol("smoke", ["bar.measure=human", "bar.votes=4", "bar.clean=0.5"]).bar
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,8 @@ def test_sets_of_sessions_are_disjoint_and_inside(samples: int) -> None:
 def evidence(name: str, seed: int, votes: Tally, completed: bool = True) -> Evidence:
     waits = f"human judgements of {name}-s{seed} ({votes.total} of 4 votes)" if completed and votes.total < 4 else None
     checks = check_votes(BAR, votes) if completed else ()
-    return Evidence(name, seed, completed, checks, 1.0 if completed else None, 10.0, 100.0, waits)
+    figures, costs = {"loss": 1.0} if completed else {}, {"step_time_ms": 10.0, "peak_memory_mib": 100.0}
+    return Evidence(name, seed, completed, checks, figures, costs, waits_for=waits)
 
 
 def test_the_verdict_waits_for_votes_and_then_decides() -> None:

@@ -2,11 +2,10 @@
 
 from bakeoff.metrics.digits.calibration import measure_calibration, shipped_calibration
 from bakeoff.metrics.digits.classifier import Judge, fingerprint, load_judge
-from bakeoff.metrics.digits.quality import Quality, assess, recognise
+from bakeoff.metrics.digits.quality import assess, recognise
 
 __all__ = [
     "Judge",
-    "Quality",
     "assess",
     "fingerprint",
     "load_judge",

@@ -73,12 +73,7 @@ def measure_calibration(draws: int = 20, seed: int = 7) -> dict[str, Any]:
                 g = Generator().manual_seed(1_000_003 * seed + 997 * draw + count)
                 pick = torch.randperm(len(images_N1HW), generator=g)[:count]
                 drawn.append(assess(judge, corrupt(images_N1HW[pick], g)))
-            rows[kind] = {
-                "recognised": _spread([quality.recognised for quality in drawn]),
-                "classes": _spread([float(quality.classes) for quality in drawn]),
-                "frechet": _spread([quality.frechet for quality in drawn]),
-                "sharpness": _spread([quality.sharpness for quality in drawn]),
-            }
+            rows[kind] = {name: _spread([one.figures[name] for one in drawn]) for name in drawn[0].figures}
         table[str(count)] = rows
     return {"draws": draws, "seed": seed, "samples": table}
 

@@ -3,53 +3,39 @@
 All four are figures of a *set*; the Frechet distance depends on its size, so compare equal sizes only.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from bakeoff.metrics.digits.classifier import NOT_A_DIGIT, Judge
 from bakeoff.metrics.frechet import frechet_distance, moments
+from bakeoff.protocol.measurement import Quality
 
 CONFIDENT = 0.9
 COVERED_SHARE = 0.01
 
 
-@dataclass(frozen=True)
-class Quality:
-    """What the judge measured on one set of images.
-
-    Attributes:
-        samples: how many images were judged.
-        recognised: share of images that are more likely a digit than not, and then one digit with
-            probability above 0.9.
-        classes: digits that make up at least 1 % of all images, recognised ones counted.
-        frechet: Frechet distance to the 60 000 real training digits in the classifier's 64 features.
-        sharpness: mean gradient magnitude over that of real digits; reported, decides nothing.
-        class_shares: for each digit, the share of images recognised as it.
-    """
-
-    samples: int
-    recognised: float
-    classes: int
-    frechet: float
-    sharpness: float
-    class_shares: tuple[float, ...]
-
-
 def assess(judge: Judge, images_B1HW: Tensor) -> Quality:
-    """Judge a set of at least two images, (B, 1, 28, 28) in [-1, 1]; values outside are clamped."""
+    """Judge a set of at least two images, (B, 1, 28, 28) in [-1, 1]; values outside are clamped.
+
+    recognised: share of images that are more likely a digit than not, and then one digit with probability above 0.9.
+    classes: digits that make up at least 1 % of all images, recognised ones counted.
+    frechet: Frechet distance to the 60 000 real training digits in the classifier's 64 features.
+    sharpness: mean gradient magnitude over that of real digits; reported, decides nothing.
+    class_shares: for each digit, the share of images recognised as it.
+    """
     features_BF, probabilities_BK = judge.look(images_B1HW)
     recognised_B, digit_B = recognise(probabilities_BK)
     count = len(images_B1HW)
     shares = torch.bincount(digit_B[recognised_B], minlength=NOT_A_DIGIT).double() / count
     return Quality(
         samples=count,
-        recognised=recognised_B.double().mean().item(),
-        classes=int((shares >= COVERED_SHARE).sum()),
-        frechet=frechet_distance(*moments(features_BF), judge.real_mean_F, judge.real_cov_FF),
-        sharpness=sharpness(images_B1HW) / judge.real_sharpness,
-        class_shares=tuple(shares.tolist()),
+        figures={
+            "recognised": recognised_B.double().mean().item(),
+            "classes": float((shares >= COVERED_SHARE).sum()),
+            "frechet": frechet_distance(*moments(features_BF), judge.real_mean_F, judge.real_cov_FF),
+            "sharpness": sharpness(images_B1HW) / judge.real_sharpness,
+        },
+        detail={"class_shares": shares.tolist()},
     )
 
 

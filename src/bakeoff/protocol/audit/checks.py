@@ -82,7 +82,7 @@ def verdict_as_printed(table: Table) -> Verdict | None:
     if any(row.samples is None or row.final_loss is None for row in table.backbone):
         return None
     setup = table.setup
-    rule = Rule(evidence="point", loss_margin=setup.loss_margin, speed_margin=setup.speed_margin)
+    rule = Rule(evidence="point", quality_margin=setup.loss_margin, cost_margin=setup.speed_margin)
     return decide(rule, list(evidence(table).values()), {row.name: (0,) for row in table.backbone})
 
 

@@ -183,12 +183,13 @@ def evidence(table: Table) -> dict[str, Evidence]:
 
 def _evidence(row: Row) -> Evidence:
     bar = () if row.samples is None else (Check("samples", row.samples, "clean", row.samples == "clean"),)
+    memory = None if row.peak_memory_gb is None else row.peak_memory_gb * 1e9 / 2**20
+    costs = {"step_time_ms": row.step_ms, "peak_memory_mib": memory}
     return Evidence(
         backbone=row.name,
         seed=0,
         completed=True,
         checks=bar,
-        loss=row.final_loss,
-        step_time_ms=row.step_ms,
-        peak_memory_mb=None if row.peak_memory_gb is None else 1000 * row.peak_memory_gb,
+        figures={} if row.final_loss is None else {"loss": row.final_loss},
+        costs={name: value for name, value in costs.items() if value is not None},
     )
