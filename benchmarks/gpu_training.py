@@ -32,7 +32,8 @@ def trainers(bench: Bench, precision: str) -> Iterator["Trainer"]:
 
     protocol = load_protocol(bench.sizes.preset, [*bench.sizes.overrides, f"training.precision={precision}"])
     for candidate in candidates(protocol):
-        items = stand_in(candidate.task.space, protocol.task.train_images, generator("benchmark")).to(bench.device)
+        count = protocol.task.items or protocol.training.batch
+        items = stand_in(candidate.task.space, count, generator("benchmark")).to(bench.device)
         data = Finite(items, protocol.training.batch)
         yield Trainer(candidate, candidate.blueprint.fit().widths, 0, data, bench.device)
 

@@ -166,7 +166,7 @@ def _differences(run: Run, table: Table) -> Iterator[str]:
     if printed is not None:
         won = run.shown.winner or "nobody"
         yield f"- Verdict: {printed.winner} won there, {won} here{' (indicative)' if run.shown.indicative else ''}."
-    if (floor := run.verdict.loss_floor) and protocol.codec.kind == "pixel":
+    if (floor := run.verdict.loss_floor) and protocol.codec is not None and protocol.codec.kind == "pixel":
         ratios = ", ".join(f"{row.name} {figure(row.final_loss / floor)}" for row in table.backbone if row.final_loss)
         yield f"- A perfect memoriser of these images has the loss {figure(floor)}; published, times that: {ratios}."
     yield f"- The card: {table.setup.device or 'not named'} there, {run.environment.get('device', 'unknown')} here."

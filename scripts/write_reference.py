@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 from bakeoff.protocol import schema
 from bakeoff.protocol.audit import published
 from bakeoff.protocol.presets import preset_names
-from bakeoff.protocol.sections import mixers
+from bakeoff.protocol.sections import codecs, mixers, objectives, tasks
 
 DOCS = Path(__file__).parents[1] / "docs"
 PROTOCOL = """# The protocol, key by key
@@ -27,14 +27,15 @@ This page is generated from the schema (`python scripts/write_reference.py`).
 """
 PROTOCOL_SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("top level", schema.Protocol),
-    ("[task]", schema.Task),
-    ('[codec], kind = "pixel"', schema.PixelCodec),
-    ('[codec], kind = "latent"', schema.LatentCodec),
+    ('[task], kind = "mnist"', tasks.Mnist),
+    ('[codec], kind = "pixel"', codecs.PixelCodec),
+    ('[codec], kind = "latent"', codecs.LatentCodec),
     ("[model]", schema.Model),
     ("[mixers.mamba]", mixers.MambaOptions),
     ("[mixers.attention]", mixers.AttentionOptions),
     ("[[backbones]]", schema.Backbone),
     ("[budget]", schema.Budget),
+    ('[objective], kind = "flow"', objectives.Flow),
     ("[training]", schema.Training),
     ("[sampling]", schema.Sampling),
     ("[bar]", schema.Bar),

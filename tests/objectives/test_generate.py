@@ -60,7 +60,7 @@ def test_nfe_is_what_is_counted(solver: str, per_step: int, guidance: float, cop
 
 
 def test_what_cannot_be_guided_is_evaluated_once() -> None:
-    overrides = ["task.conditional=false", "training.label_dropout=0", "sampling.guidance=1.0"]
+    overrides = ["task.conditional=false", "objective.condition_dropout=0", "sampling.guidance=1.0"]
     protocol, (plain, *_) = load_protocol("smoke", overrides), awake(overrides)
     guided = protocol.sampling.model_copy(update={"guidance": 3.0})
     prompts = build_task(protocol).prompts(3)
@@ -78,13 +78,13 @@ def test_starts_do_not_depend_on_how_many_there_are() -> None:
 
 def test_the_floor_of_a_protocol_uses_its_tokens_labels_and_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bakeoff.objectives.flow.FLOOR_DRAWS", 64)
-    changes = ["task.train_images=300", "training.label_dropout=0.0", "sampling.guidance=1.0"]
+    changes = ["task.train_images=300", "objective.condition_dropout=0.0", "sampling.guidance=1.0"]
     protocol = load_protocol("smoke", changes)
     data = build_task(protocol).data(torch.device("cpu"))
     assert data is not None
     whole = data.whole()
     assert whole is not None and whole.x is not None
     told, free = build_objective(protocol).floor(data), memoriser_floor(whole.x, draws=64)
-    dropping = build_objective(load_protocol("smoke", [changes[0], "training.label_dropout=0.5"])).floor(data)
+    dropping = build_objective(load_protocol("smoke", [changes[0], "objective.condition_dropout=0.5"])).floor(data)
     assert told is not None and dropping is not None
     assert 0 < told.value < dropping.value < free.value

@@ -1,4 +1,4 @@
-"""Commands that make a run: plan, seal, run."""
+"""Commands that make a run: plan, calibrate, seal, run."""
 
 import shlex
 import sys
@@ -24,7 +24,7 @@ from bakeoff.cli.base import (
     permit,
     print_json,
 )
-from bakeoff.errors import printable
+from bakeoff.errors import BakeoffError, printable
 
 
 @app.command()
@@ -55,6 +55,50 @@ def plan(
         show_plan(new_console(), planned, estimated)
         show_lint(new_console(), findings)
     refuse_errors(findings)
+
+
+@app.command()
+def calibrate(
+    protocol: ProtocolArgument,
+    set_: SetOption = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option(help="Another file to write; default: where this machine looks.")] = None,
+    device: DeviceOption = "auto",
+    allow_plugins: PluginsOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure what decides the bar, once, before anything is sealed.
+
+    How real items and corrupted ones come out at the task's figures, and what baselines reach. Choose the thresholds of
+    the bar from it; the seal holds its digest, and a plan whose bar needs it is refused without it.
+    """
+    from bakeoff.protocol.presets import load_protocol
+
+    resolved = load_protocol(protocol, set_)
+    permit(allow_plugins)
+    import torch
+
+    from bakeoff.cli.terminal import show_calibration
+    from bakeoff.run.files import make_folder, write_json
+    from bakeoff.tasks import build_task
+    from bakeoff.tasks.calibration import stored
+
+    task = build_task(resolved)
+    before = task.calibration()
+    typer.echo("measuring real items, corrupted items and baselines; this may take minutes ...", err=True)
+    found = task.calibrate(torch.device(device_of(device)))
+    if found is None:
+        raise BakeoffError(f"{protocol}: its task has nothing to calibrate.")
+    path = out or stored(resolved)
+    make_folder(path.parent)
+    write_json(path, found.document())
+    if as_json:
+        print_json({"digest": found.digest(), "path": str(path)} | found.document())
+        return
+    console = new_console()
+    show_calibration(console, found, resolved.bar.samples)
+    same = "" if before is None else " (as before)" if before.digest() == found.digest() else " (another than before)"
+    console.print(f"digest {found.digest()}{same}", markup=False)
+    console.print(f"written to {path}", markup=False)
 
 
 @app.command()

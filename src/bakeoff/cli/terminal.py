@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bakeoff.protocol.measurement import Evidence
     from bakeoff.protocol.seal import Seal
     from bakeoff.run.verify import Verification
+    from bakeoff.tasks.calibration import Calibration
     from bakeoff.trial.plan import Plan
 
 TEXT_EVERY_S = 10.0
@@ -39,10 +40,10 @@ def show_plan(console: Console, plan: "Plan", estimated: Mapping[str, Any] | Non
     protocol = plan.protocol
     console.print(f"[bold]{escape(protocol.name)}[/]  {escape(protocol.description)}")
     console.print(f"digest {protocol.digest()}")
-    per_epoch, tokens = protocol.steps_per_epoch, plan.tokens
+    per_epoch = "" if protocol.steps_per_epoch is None else f" ({protocol.steps_per_epoch} an epoch)"
     console.print(
-        f"{tokens} tokens of {_codec(plan)}; {protocol.total_steps} steps of {protocol.training.batch} images "
-        f"({per_epoch} an epoch); seeds {', '.join(map(str, protocol.seeds))}\n"
+        f"{plan.tokens} tokens{_codec(plan)}; {protocol.total_steps} steps of {protocol.training.batch} items"
+        f"{per_epoch}; seeds {', '.join(map(str, protocol.seeds))}\n"
     )
     table = Table(title=f"Matched to {protocol.budget.params:,} parameters", title_justify="left")
     for column, justify in (
@@ -300,5 +301,25 @@ def _short(mixer: str) -> str:
 
 
 def _codec(plan: "Plan") -> str:
+    """What a token is, where a codec makes it."""
     codec = plan.protocol.codec
-    return f"{codec.patch}x{codec.patch} pixels" if codec.kind == "pixel" else "the latent's 4 values"
+    if codec is None:
+        return ""
+    return f" of codec {codec.kind}"
+
+
+def show_calibration(console: Console, found: "Calibration", samples: int) -> None:
+    """How items of known kind come out, for sets of the size that the bar judges, or the nearest there is."""
+    size = min(found.samples, key=lambda count: abs(count - samples))
+    names = list(dict.fromkeys(name for figures in found.samples[size].values() for name in figures))
+    title = f"Median (lowest to highest) of {found.draws} sets of {size} items"
+    table = Table(title=title, title_justify="left")
+    table.add_column("items")
+    for name in names:
+        table.add_column(name, justify="right")
+    for kind, figures in found.samples[size].items():
+        cells = [f"{middle:.4g} ({low:.4g} to {high:.4g})" for low, middle, high in (figures[name] for name in names)]
+        table.add_row(escape(kind), *cells)
+    for baseline, values in found.baselines.items():
+        table.add_row(escape(f"baseline: {baseline}"), *(_figure(values.get(name)) for name in names))
+    console.print(table)

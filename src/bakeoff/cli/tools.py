@@ -55,7 +55,7 @@ def sample(
         raise BakeoffError(f"--label {label}: this model is unconditional; leave --label out.")
     changes = {"steps": steps, "solver": solver, "guidance": guidance}
     sampling = loaded.protocol.sampling.model_copy(update={k: v for k, v in changes.items() if v is not None})
-    if sampling.guidance != 1.0 and not loaded.protocol.training.label_dropout:
+    if sampling.guidance != 1.0 and not loaded.protocol.guidable:
         raise BakeoffError(
             f"--guidance {sampling.guidance:g}: this model was trained without label dropout; only 1 works."
         )

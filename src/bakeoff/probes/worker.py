@@ -24,7 +24,7 @@ def work(run: RunDir, options: argparse.Namespace) -> int:
     plan, device = make_plan(run.protocol), torch.device(options.device)
     data = plan.task.data(device, options.data_dir)
     if data is None:
-        raise BakeoffError(f"task {run.protocol.task.name}: has no training data.")
+        raise BakeoffError(f"task {run.protocol.task.kind}: has no training data.")
     if not run.floor.is_file() and (floor := plan.backbones[0].candidate.objective.floor(data)) is not None:
         write_json(run.floor, vars(floor))
     missing = [name for name in options.probe if not run.probe_file(name).is_file()]

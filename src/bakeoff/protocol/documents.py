@@ -14,6 +14,11 @@ from bakeoff.errors import BakeoffError, did_you_mean
 LARGEST_FILE = 1 << 20
 PROBLEMS_TOLD = 20
 LONGEST_VALUE = 80  # characters of a wrong value that are repeated to the user
+UNIONS = {  # sections that are one of several, and the tags of these
+    "task": ("mnist", "plug-in"),
+    "codec": ("pixel", "latent", "plug-in"),
+    "objective": ("flow", "plug-in"),
+}
 KEY_PART = r"""(?:[A-Za-z0-9_-]++|"(?:\\.|[^"\\\n])*+"|'[^'\n]*+')"""
 DEEP_KEY = re.compile(rf"(?<![A-Za-z0-9_\\-]){KEY_PART}(?:[ \t]*+\.[ \t]*+{KEY_PART}){{32}}")  # a.b.c..., 33 parts
 
@@ -103,8 +108,8 @@ def _shortened(text: str) -> str:
 
 
 def _without_tags(location: Sequence[Any]) -> list[Any]:
-    """Pydantic's location names the chosen member of `codec`; the file does not."""
-    tagged = location[:1] == ("codec",) and location[1:2] in [("pixel",), ("latent",)]
+    """Pydantic's location names the chosen member of a union; the file does not."""
+    tagged = location[:1] and location[0] in UNIONS and location[1:2] and location[1] in UNIONS[location[0]]
     return [location[0], *location[2:]] if tagged else list(location)
 
 

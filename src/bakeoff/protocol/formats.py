@@ -14,7 +14,7 @@ FORMAT = 2
 
 # Keys of the protocol that were added after format 2, with the value that they had before they were keys. While a key
 # holds this value it is left out of the document, so that older digests stay what they are. Add here, never remove.
-ADDED: dict[str, Any] = {}
+ADDED: dict[str, Any] = {"training.decay": "all"}
 
 
 class Moved(NamedTuple):
@@ -35,6 +35,9 @@ MOVED = (
     Moved("judge.frechet", "bar.thresholds.frechet"),
     Moved("rule.loss_margin", "rule.quality_margin"),
     Moved("rule.speed_margin", "rule.cost_margin"),
+    Moved("task.name", "task.kind"),
+    Moved("training.times", "objective.times"),
+    Moved("training.label_dropout", "objective.condition_dropout"),
 )
 
 

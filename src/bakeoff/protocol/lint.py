@@ -62,7 +62,7 @@ def lint(
         BakeoffError: the bar or the rule names a figure that the task does not have.
     """
     rule, seeds = protocol.rule, len(protocol.seeds)
-    figures = known_figures({}, protocol.task.name) if figures is None else figures
+    figures = known_figures({}, protocol.task.kind) if figures is None else figures
     protocol.bar.check_thresholds(figures)
     rule.check_quality(figures)
     scale, pairs = quality_scale(rule, figures[rule.quality]), pairs_compared(protocol)

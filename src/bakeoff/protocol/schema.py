@@ -3,7 +3,7 @@
 Two protocols with equal digests are the same experiment. Every field has its unit and meaning beside it.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -12,13 +12,14 @@ from bakeoff.protocol import seal
 from bakeoff.protocol.figures import LOSS, figures_of
 from bakeoff.protocol.formats import FORMAT, without_added
 from bakeoff.protocol.sections.bar import Bar
-from bakeoff.protocol.sections.base import Section
-from bakeoff.protocol.sections.codecs import LatentCodec, PixelCodec
+from bakeoff.protocol.sections.base import PlugIn, Section
+from bakeoff.protocol.sections.codecs import Codec
 from bakeoff.protocol.sections.mixers import Backbone, Mixers
+from bakeoff.protocol.sections.objectives import Flow, Objective
 from bakeoff.protocol.sections.rule import Rule
 from bakeoff.protocol.sections.sampling import Sampling
-from bakeoff.protocol.sections.tasks import Task
-from bakeoff.registry import MIXERS
+from bakeoff.protocol.sections.tasks import Mnist, Task
+from bakeoff.registry import CODECS, MIXERS, OBJECTIVES, TASKS
 
 
 class Model(Section):
@@ -56,7 +57,7 @@ class Training(Section):
     clip: float = Field(
         default=1.0, gt=0, description="largest norm of the gradient; larger ones are scaled down to it"
     )
-    batch: int = Field(default=256, ge=1, le=65_536, description="images a step; the last, smaller batch is kept")
+    batch: int = Field(default=256, ge=1, le=65_536, description="items a step; the last, smaller batch is kept")
     epochs: int | None = Field(default=None, ge=1, le=100_000, description="give epochs or steps, not both")
     steps: int | None = Field(default=None, ge=1, le=100_000_000)
     precision: Literal["fp32", "bf16", "fp16"] = Field(
@@ -65,8 +66,6 @@ class Training(Section):
     ema: float = Field(default=0.0, ge=0, lt=1, description="decay of the averaged weights that are sampled; 0 is off")
     schedule: Literal["constant", "cosine"] = "constant"
     warmup: int = Field(default=0, ge=0, description="steps of linear warm-up")
-    times: Literal["uniform", "logit-normal"] = Field(default="uniform", description="how t is drawn")
-    label_dropout: float = Field(default=0.0, ge=0, lt=1, description="share of labels hidden, for guidance")
 
     @model_validator(mode="after")
     def _length(self) -> Self:
@@ -87,8 +86,9 @@ class Protocol(Section):
     plugins: tuple[str, ...] = Field(
         default=(), max_length=64, description="modules to import that register mixers; needs --allow-plugins"
     )
-    task: Task = Task()
-    codec: Annotated[PixelCodec | LatentCodec, Field(discriminator="kind")]
+    task: Task = Mnist()
+    codec: Codec | None = None
+    objective: Objective = Flow()
     model: Model = Model()
     mixers: Mixers = Mixers.model_validate({})
     backbones: tuple[Backbone, ...] = Field(min_length=1, max_length=64)
@@ -115,8 +115,11 @@ class Protocol(Section):
             raise ValueError(f"backbones: names must differ, given {', '.join(names)}")
         if len(set(self.seeds)) < len(self.seeds) or not all(0 <= seed < 2**31 for seed in self.seeds):
             raise ValueError(f"seeds = {list(self.seeds)}; allowed: different whole numbers in [0, 2^31)")
+        self._check_parts()
         self._check_mixers()
         self._check_figures()
+        if self.training.epochs and self.steps_per_epoch is None:
+            raise ValueError("training.epochs: the items of this task have no end; give training.steps")
         if self.training.warmup >= self.total_steps:
             raise ValueError(
                 f"training.warmup = {self.training.warmup}; allowed: less than the {self.total_steps} steps of training"
@@ -127,21 +130,42 @@ class Protocol(Section):
                 f"mixers.attention.heads = {self.mixers.attention.heads} does not divide "
                 f"model.d_model = {self.model.d_model}"
             )
-        if not self.task.conditional and (self.training.label_dropout or self.sampling.guidance != 1.0):
+        self._check_guidance()
+        return self
+
+    def _check_parts(self) -> None:
+        """Names of tasks, codecs and objectives that may be a plug-in's; and a codec where the task needs one."""
+        for name, part, registry in (
+            ("task", self.task, TASKS),
+            ("codec", self.codec, CODECS),
+            ("objective", self.objective, OBJECTIVES),
+        ):
+            if isinstance(part, PlugIn):
+                try:
+                    registry.check(part.kind, self.plugins)
+                except ValueError as error:
+                    raise ValueError(f"{name}.kind: {error}") from None
+        if isinstance(self.task, Mnist) and self.codec is None:
+            raise ValueError(f"codec: missing; task {self.task.kind} needs one: {', '.join(CODECS.built_in)}")
+
+    def _check_guidance(self) -> None:
+        if not isinstance(self.objective, Flow):
+            return
+        dropout, guided = self.objective.condition_dropout, self.sampling.guidance != 1.0
+        if isinstance(self.task, Mnist) and not self.task.conditional and (dropout or guided):
             raise ValueError(
-                "training.label_dropout and sampling.guidance need labels; "
-                "set task.conditional = true, or label_dropout = 0 and guidance = 1"
+                "objective.condition_dropout and sampling.guidance need labels; "
+                "set task.conditional = true, or condition_dropout = 0 and guidance = 1"
             )
-        if self.sampling.guidance != 1.0 and not self.training.label_dropout:
+        if guided and not self.guidable:
             raise ValueError(
                 f"sampling.guidance = {self.sampling.guidance} needs a model that has seen no label; "
-                "set training.label_dropout above 0"
+                "set objective.condition_dropout above 0"
             )
-        return self
 
     def _check_figures(self) -> None:
         """What the bar and the rule name; the figures of a plug-in's task are known to the plan only."""
-        if (figures := figures_of(self.task.name)) is not None:
+        if (figures := figures_of(self.task.kind)) is not None:
             self.bar.check_thresholds(figures)
             self.rule.check_quality({"loss": LOSS, **figures})
         names = [backbone.name for backbone in self.backbones]
@@ -166,12 +190,18 @@ class Protocol(Section):
                 )
 
     @property
-    def steps_per_epoch(self) -> int:
-        return -(-self.task.train_images // self.training.batch)
+    def guidable(self) -> bool:
+        """Whether the models have learned what to do where label and context are hidden."""
+        return not isinstance(self.objective, Flow) or self.objective.condition_dropout > 0
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """None where the task's items have no end."""
+        return None if self.task.items is None else -(-self.task.items // self.training.batch)
 
     @property
     def total_steps(self) -> int:
-        return self.training.steps or (self.training.epochs or 0) * self.steps_per_epoch
+        return self.training.steps or (self.training.epochs or 0) * (self.steps_per_epoch or 0)
 
     @property
     def samples_drawn(self) -> int:

@@ -71,16 +71,16 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 @_styled
-def loss_curves(curves: Mapping[str, Sequence[Sequence[float]]], steps_per_epoch: int) -> Figure:
+def loss_curves(curves: Mapping[str, Sequence[Sequence[float]]], steps_per_epoch: int | None) -> Figure:
     """Training loss of every backbone: the mean over seeds, a band from the lowest to the highest of them."""
-    figure, axes = _axes("epoch", "training loss")
+    figure, axes = _axes("epoch" if steps_per_epoch else "step", "training loss")
     for index, (name, seeds) in enumerate(curves.items()):
         finite = [np.asarray(losses, np.float64) for losses in seeds if len(losses)]
         if not finite:
             continue
         length = min(map(len, finite))
         bins = np.array_split(np.arange(length), min(POINTS, length))
-        x = np.array([part.mean() + 0.5 for part in bins]) / steps_per_epoch
+        x = np.array([part.mean() + 0.5 for part in bins]) / (steps_per_epoch or 1)
         y = np.array([[losses[part].mean() for part in bins] for losses in finite])
         axes.plot(x, y.mean(0), color=colour(index), label=_plain(name), linewidth=1.6)
         if len(finite) > 1:

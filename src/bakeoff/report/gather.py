@@ -144,7 +144,12 @@ def _scrubber(run: RunDir) -> dict[str, Any]:
             steps = len(states) - 1
             by_item = [state.take(i, 1) for i in range(FRAMES_OF) for state in states]
             sheets[backbone.name] = data_uri(run.kind.tiles(Items.concatenate(by_item), len(states)))
-    return {"sheets": sheets, "steps": steps, "count": FRAMES_OF, "labelled": run.protocol.task.conditional}
+    return {
+        "sheets": sheets,
+        "steps": steps,
+        "count": FRAMES_OF,
+        "labelled": bool(build_task(run.protocol).space.classes),
+    }
 
 
 def _people(run: RunDir) -> dict[str, Any]:
@@ -169,8 +174,9 @@ def _limitations(run: RunDir, measured: Mapping[str, Measurement], indicative: b
     quality = f"Quality is what frozen figures say of {protocol.bar.samples} samples a seed."
     if protocol.bar.measure == "human":
         quality = "Quality is what the people who judged saw in a few sets of samples a seed."
+    items = "" if protocol.task.items is None else f", {protocol.task.items:,} items"
     found = [
-        f"One data set (MNIST, {protocol.task.train_images:,} images), one size ({protocol.budget.params:,} "
+        f"One data set ({protocol.task.kind}{items}), one size ({protocol.budget.params:,} "
         f"parameters), one recipe for all, not tuned for any of them.",
         quality,
         "Speed and memory are those of the machine named below.",

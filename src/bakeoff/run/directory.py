@@ -134,12 +134,12 @@ class RunDir:
         Raises:
             BakeoffError: the sealed plan lists something that is no figure.
         """
-        return known_figures(self.sealed.plan if self.sealed is not None else {}, self.protocol.task.name)
+        return known_figures(self.sealed.plan if self.sealed is not None else {}, self.protocol.task.kind)
 
     @property
     def kind(self) -> Kind:
         """What the task generates. Raises BakeoffError where that is a plug-in that may not be loaded."""
-        return build_kind("images")
+        return build_kind(str(self.sealed.plan.get("kind", "images")) if self.sealed is not None else "images")
 
     @property
     def speed(self) -> Path:

@@ -30,7 +30,7 @@ class Query(BaseModel):
     def sampling(self, run: RunDir) -> Sampling:
         own = run.protocol.sampling
         guidance = own.guidance if self.guidance is None else self.guidance
-        if guidance != 1 and not run.protocol.training.label_dropout:
+        if guidance != 1 and not run.protocol.guidable:
             raise BakeoffError(f"guidance = {guidance:g}: these models never saw a hidden label; allowed: 1.")
         return Sampling(
             steps=self.steps or min(own.steps, STEPS), solver=self.solver or own.solver, guidance=guidance, count=1

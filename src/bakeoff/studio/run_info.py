@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from bakeoff.data.mnist import SIDE
 from bakeoff.judging.verdicts import sealed_verdict
 from bakeoff.objectives.solver import Solver
-from bakeoff.protocol.sections.tasks import DIGIT_CLASSES
+from bakeoff.protocol.sections.tasks import DIGIT_CLASSES, Mnist
 from bakeoff.protocol.verdict import headline
 from bakeoff.run.directory import RunDir
 from bakeoff.studio.flows import STRIP
@@ -55,7 +55,7 @@ def describe(path: Path) -> dict[str, Any]:
         "deviations": verdict.deviations,
         "backbones": [_backbone(run, one.name) for one in protocol.backbones],
         "seeds": list(protocol.seeds),
-        "labels": list(range(DIGIT_CLASSES)) if protocol.task.conditional else [],
+        "labels": list(range(DIGIT_CLASSES)) if isinstance(protocol.task, Mnist) and protocol.task.conditional else [],
         "side": SIDE,
         "strip": STRIP,
         "sampling": {
@@ -64,7 +64,7 @@ def describe(path: Path) -> dict[str, Any]:
             "guidance": sampling.guidance,
         },
         "solvers": list(get_args(Solver)),
-        "guided": protocol.training.label_dropout > 0,
+        "guided": protocol.guidable,
         "limits": {"steps": [1, STEPS], "noise": [0, SEEDS], "guidance": [0, GUIDANCE]},
         "noises": None,
     }

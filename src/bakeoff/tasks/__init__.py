@@ -13,7 +13,7 @@ def build_task(protocol: Protocol) -> Task:
         BakeoffError: a plug-in that may not be or cannot be loaded.
     """
     load_plugins(protocol.plugins)
-    return TASKS.get(protocol.task.name)(protocol)
+    return TASKS.get(protocol.task.kind)(protocol)
 
 
 def inputs(protocol: Protocol) -> dict[str, str]:

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from bakeoff.artefacts.base import Items
 from bakeoff.models.batch import Batch, to_device
 from bakeoff.protocol import schema
+from bakeoff.protocol.figures import Figure
 from bakeoff.protocol.space import Space
 from bakeoff.seeding import generator
-from bakeoff.tasks.calibration import Calibration
+from bakeoff.tasks.calibration import Calibration, load_calibration
 
 Split = Literal["train", "valid", "test"]
 
@@ -117,11 +118,14 @@ class Task(ABC):
         question: what people are asked who judge blind.
         space: of its tokens, the codec's with labels and context added.
         figures: what `assess` measures; a task that the law does not know states them here.
+        calibrated: whether a bar of this task needs a calibration before it is sealed.
     """
 
     kind: ClassVar[str]
     item: ClassVar[str] = "item"
     question: ClassVar[str] = "Is the set clean, or is it noise?"
+    figures: ClassVar[tuple[Figure, ...]] = ()
+    calibrated: ClassVar[bool] = False
     space: Space
 
     def __init__(self, protocol: "schema.Protocol") -> None:
@@ -171,5 +175,5 @@ class Task(ABC):
         return None
 
     def calibration(self) -> Calibration | None:
-        """What `calibrate` found for this protocol; None if it has not run here."""
-        return None
+        """What `bakeoff calibrate` found for this protocol; None if it has not run on this machine."""
+        return load_calibration(self.protocol)

@@ -9,8 +9,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bakeoff.errors import BakeoffError
 from bakeoff.protocol import seal
+from bakeoff.protocol.schema import Protocol
 
+LARGEST = 16 << 20
 Spread = tuple[float, float, float]  # minimum, median and maximum over draws
 
 
@@ -63,9 +66,28 @@ def _spread(values: Any) -> Spread:
     return low, middle, high
 
 
-def stored(protocol: Any) -> Path:
-    """Where the calibration of a protocol's task, codec and bar lies on this machine."""
+def stored(protocol: Protocol) -> Path:
+    """Where the calibration of a protocol's task and codec lies on this machine; thresholds are chosen after it."""
     home = Path(os.environ.get("BAKEOFF_HOME", Path.home() / ".cache" / "bakeoff"))
     document = protocol.document()
-    key = seal.digest({name: document.get(name) for name in ("task", "codec", "bar", "plugins")})
+    key = seal.digest(
+        {name: document.get(name) for name in ("task", "codec", "plugins")} | {"of": document["bar"]["samples"]}
+    )
     return home / "calibrations" / f"{protocol.name}-{key[:16]}.json"
+
+
+def load_calibration(protocol: Protocol) -> Calibration | None:
+    """The calibration that lies on this machine; None if there is none.
+
+    Raises:
+        BakeoffError: its file cannot be read.
+    """
+    path = stored(protocol)
+    if not path.is_file():
+        return None
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"larger than {LARGEST} bytes")
+        return read_calibration(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BakeoffError(f"{path}: not a calibration ({error!r:.80}); run `bakeoff calibrate` again.") from None

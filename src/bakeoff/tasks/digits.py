@@ -16,9 +16,10 @@ from bakeoff.metrics import digits as judge
 from bakeoff.models.batch import Batch
 from bakeoff.objectives.base import Floor
 from bakeoff.objectives.floor import memoriser_floor
+from bakeoff.protocol.figures import DIGITS
 from bakeoff.protocol.measurement import Quality
 from bakeoff.protocol.schema import Protocol
-from bakeoff.protocol.sections.tasks import DIGIT_CLASSES
+from bakeoff.protocol.sections.tasks import DIGIT_CLASSES, Mnist
 from bakeoff.registry import CODECS
 from bakeoff.tasks.base import Finite, Split, Task
 from bakeoff.tasks.calibration import Calibration, read_calibration
@@ -30,16 +31,19 @@ class Digits(Task):
     """MNIST under one protocol."""
 
     kind = "images"
+    figures = tuple(DIGITS.values())
     item = "digit"
+    calibrated = True
     question = "whether its digits are clean, whether it is noise"
 
     def __init__(self, protocol: Protocol) -> None:
         super().__init__(protocol)
-        options = protocol.codec.model_dump(exclude={"kind"})
-        if protocol.codec.kind == "pixel":
-            options["side"] = mnist.SIDE
-        self.codec = CODECS.get(protocol.codec.kind)(**options)
-        self.space = replace(self.codec.space, classes=DIGIT_CLASSES if protocol.task.conditional else 0)
+        task, codec = protocol.task, protocol.codec
+        assert isinstance(task, Mnist) and codec is not None  # the law holds it
+        options = codec.model_dump(exclude={"kind"}) | ({"side": mnist.SIDE} if codec.kind == "pixel" else {})
+        self.train_images = task.train_images
+        self.codec = CODECS.get(codec.kind)(**options)
+        self.space = replace(self.codec.space, classes=DIGIT_CLASSES if task.conditional else 0)
 
     def inputs(self) -> dict[str, str]:
         codec = self.codec.fingerprint()
@@ -55,7 +59,7 @@ class Digits(Task):
         if split == "valid":
             return None
         digits = load_mnist(split, data_dir)
-        count = self.protocol.task.train_images if split == "train" else len(digits.labels_N)
+        count = self.train_images if split == "train" else len(digits.labels_N)
         x_NLC = torch.empty(count, self.space.length, self.space.channels)
         for start in range(0, count, ENCODED_AT_ONCE):  # so that the peak of a trial's memory is not made here
             end = min(start + ENCODED_AT_ONCE, count)

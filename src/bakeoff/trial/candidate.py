@@ -34,7 +34,7 @@ def candidate_of(task: Task, backbone: Backbone) -> Candidate:
         BakeoffError: the objective cannot serve the task's tokens.
     """
     protocol = task.protocol
-    objective, model = build_objective(protocol, backbone), protocol.model
+    objective, model = build_objective(protocol), protocol.model
     frame = Frame(
         task.space,
         model.d_model,

@@ -7,7 +7,7 @@ from bakeoff.errors import BakeoffError
 from bakeoff.models.backbones import elastic, mixer_class
 from bakeoff.models.costs import unstated, width_name_of
 from bakeoff.models.matching import Fit, check_match
-from bakeoff.protocol.figures import figures_of
+from bakeoff.protocol.figures import LOSS
 from bakeoff.protocol.lint import Counts, LintFinding, RealDraws, lint
 from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.sections.mixers import Backbone
@@ -69,6 +69,9 @@ def make_plan(protocol: Protocol) -> Plan:
         BakeoffError: the counts cannot be brought within the tolerance, or an objective cannot serve the task.
     """
     task = build_task(protocol)
+    figures = {one.name: one for one in task.figures}
+    protocol.bar.check_thresholds(figures)
+    protocol.rule.check_quality({"loss": LOSS, **figures})
     planned = tuple(_planned(candidate_of(task, backbone)) for backbone in protocol.backbones)
     check_match([one.fit for one in planned], protocol.budget.params, protocol.budget.tolerance)
     return Plan(protocol, task, planned)
@@ -89,7 +92,12 @@ def _planned(candidate: Candidate) -> PlannedBackbone:
 def lint_plan(plan: Plan) -> list[LintFinding]:
     """Is the comparison matched, and can the rule decide? See `bakeoff.protocol.lint`."""
     counts = {one.backbone.name: Counts(one.fit.params, plan.tokens, one.flops_per_sample) for one in plan.backbones}
-    return lint(plan.protocol, counts, real_draws(plan.task))
+    figures = {"loss": LOSS, **{one.name: one for one in plan.task.figures}}
+    found = lint(plan.protocol, counts, real_draws(plan.task), figures)
+    if plan.task.calibrated and plan.protocol.bar.thresholds and plan.task.calibration() is None:
+        message = f"not calibrated on this machine: run `bakeoff calibrate {plan.protocol.name}` first"
+        found.append(LintFinding("quality bar", "error", message))
+    return found
 
 
 def real_draws(task: Task) -> list[RealDraws]:
@@ -135,7 +143,8 @@ def plan_json(plan: Plan, estimated: dict | None) -> dict:
             for seed in plan.protocol.seeds
             for backbone in plan.protocol.backbones
         ],
-        "figures": [one.to_json() for one in (figures_of(plan.protocol.task.name) or {}).values()],
+        "kind": plan.task.kind,
+        "figures": [one.to_json() for one in plan.task.figures],
         "steps_per_trial": plan.protocol.total_steps,
         "lint": [finding._asdict() for finding in lint_plan(plan)],
         "estimate": estimated,

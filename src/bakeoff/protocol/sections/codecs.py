@@ -1,10 +1,10 @@
 """The codecs: how items become tokens."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from bakeoff.protocol.sections.base import Section
+from bakeoff.protocol.sections.base import PLUG_IN, PlugIn, Section, tag_of
 
 IMAGE_SIDE = 28
 
@@ -26,3 +26,9 @@ class LatentCodec(Section):
     """Tokens are the 7x7 cells of a frozen autoencoder's latent, four values each."""
 
     kind: Literal["latent"]
+
+
+Codec = Annotated[
+    Annotated[PixelCodec, Tag("pixel")] | Annotated[LatentCodec, Tag("latent")] | Annotated[PlugIn, Tag(PLUG_IN)],
+    Discriminator(tag_of(["pixel", "latent"], "")),
+]

@@ -1,19 +1,19 @@
 """The tasks: what is generated or predicted."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
-from bakeoff.protocol.sections.base import Section
+from bakeoff.protocol.sections.base import PLUG_IN, PlugIn, Section, tag_of
 
 TRAIN_IMAGES = 60_000
 DIGIT_CLASSES = 10
 
 
-class Task(Section):
-    """What is generated."""
+class Mnist(Section):
+    """MNIST digits, 28x28 grey."""
 
-    name: Literal["mnist"] = "mnist"
+    kind: Literal["mnist"] = "mnist"
     conditional: bool = Field(default=True, description="generate a given digit (class-conditional) or any digit")
     train_images: int = Field(
         default=TRAIN_IMAGES,
@@ -21,3 +21,19 @@ class Task(Section):
         le=TRAIN_IMAGES,
         description="first N of the training images; all of them by default",
     )
+
+    @property
+    def items(self) -> int:
+        """Training items."""
+        return self.train_images
+
+
+class PlugInTask(PlugIn):
+    """A task of the user's own."""
+
+    items: int | None = Field(default=None, ge=1, description="training items; left out: there is no end of them")
+
+
+Task = Annotated[
+    Annotated[Mnist, Tag("mnist")] | Annotated[PlugInTask, Tag(PLUG_IN)], Discriminator(tag_of(["mnist"], "mnist"))
+]
