@@ -82,10 +82,11 @@ def main(arguments: list[str] | None = None) -> int:
         print("torch sees no CUDA device; --toy runs the same code on the CPU", file=sys.stderr)
         return 2
     if options.toy:
-        from bakeoff.ops import triton_scan  # the interpreter takes as long for a large tile as for a small one
+        # The interpreter takes as long for a large tile as for a small one.
+        from bakeoff.ops.selective_scan import triton_launch
 
-        triton_scan.FORWARD = triton_scan.FORWARD._replace(N_BLOCK=4)
-        triton_scan.BACKWARD = triton_scan.BACKWARD._replace(N_BLOCK=4)
+        triton_launch.FORWARD = triton_launch.FORWARD._replace(N_BLOCK=4)
+        triton_launch.BACKWARD = triton_launch.BACKWARD._replace(N_BLOCK=4)
     bench = Bench(sizes, torch.device("cpu" if options.toy else "cuda"))
     machine = {"date": datetime.now(UTC).isoformat(timespec="seconds"), **card(bench.device)}
     print("\n".join(f"- {key}: {value}" for key, value in machine.items()))

@@ -19,8 +19,9 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from bakeoff.ops import triton_conv, triton_gradients, triton_kernels, triton_scan
-from bakeoff.ops.triton_scan import SEGMENT, Tile
+from bakeoff.ops.causal_conv import triton_conv
+from bakeoff.ops.selective_scan import triton_backward, triton_forward, triton_launch
+from bakeoff.ops.selective_scan.triton_launch import SEGMENT, Tile
 
 N = 64
 SHARED_LIMIT = 99 * 1024  # bytes that a block can have on consumer cards
@@ -103,27 +104,27 @@ def measure(name: str, kernel: Any, tile: Tile, dtype: str, arch: int) -> Code:
 
 
 def kernels(dtype: str, arch: int) -> Iterator[Code]:
-    yield measure("forward", triton_kernels.forward, triton_scan.FORWARD, dtype, arch)
-    yield measure("backward", triton_gradients.backward, triton_scan.BACKWARD, dtype, arch)
+    yield measure("forward", triton_forward.forward, triton_launch.FORWARD, dtype, arch)
+    yield measure("backward", triton_backward.backward, triton_launch.BACKWARD, dtype, arch)
 
 
 def others(dtype: str, arch: int) -> Iterator[tuple[str, int]]:
     """Names and bytes of shared memory of the other kernels, and of the same with arguments absent."""
-    forward, backward = tiled(triton_scan.FORWARD), tiled(triton_scan.BACKWARD)
+    forward, backward = tiled(triton_launch.FORWARD), tiled(triton_launch.BACKWARD)
     no_output = dict.fromkeys(("Cp", "skip", "z", "states", "y", "ungated"))
     plain = dict.fromkeys(("skip", "z", "ungated", "bias", "dskip", "dz", "dbias", "elapsed")) | {"REVERSE": True}
     conv = {"K": 4, "SILU": True, "REVERSE": False, "ROWS": triton_conv.ROWS, "CHANNELS": triton_conv.CHANNELS}
     del forward["splits"], backward["splits"]
     for name, kernel, constants, warps in (
-        ("plain forward", triton_kernels.forward, forward | plain, triton_scan.FORWARD.warps),
-        ("stretches alone", triton_kernels.forward, forward | no_output, triton_scan.FORWARD.warps),
-        ("elapsed", triton_kernels.forward, forward | no_output | {"carry": None}, triton_scan.FORWARD.warps),
-        ("plain backward", triton_gradients.backward, backward | plain, triton_scan.BACKWARD.warps),
-        ("adjoint", triton_gradients.adjoint, forward, triton_scan.FORWARD.warps),
-        ("combine", triton_kernels.combine, {"BACK": True, "BLOCK": 512}, 4),
-        ("convolution", triton_conv._forward, conv, triton_conv.WARPS),
-        ("its gradients", triton_conv._backward, conv, triton_conv.WARPS),
-        ("plain convolution", triton_conv._forward, conv | {"bias": None, "SILU": False}, triton_conv.WARPS),
+        ("plain forward", triton_forward.forward, forward | plain, triton_launch.FORWARD.warps),
+        ("stretches alone", triton_forward.forward, forward | no_output, triton_launch.FORWARD.warps),
+        ("elapsed", triton_forward.forward, forward | no_output | {"carry": None}, triton_launch.FORWARD.warps),
+        ("plain backward", triton_backward.backward, backward | plain, triton_launch.BACKWARD.warps),
+        ("adjoint", triton_backward.adjoint, forward, triton_launch.FORWARD.warps),
+        ("combine", triton_forward.combine, {"BACK": True, "BLOCK": 512}, 4),
+        ("convolution", triton_conv.forward_kernel, conv, triton_conv.WARPS),
+        ("its gradients", triton_conv.backward_kernel, conv, triton_conv.WARPS),
+        ("plain convolution", triton_conv.forward_kernel, conv | {"bias": None, "SILU": False}, triton_conv.WARPS),
     ):
         yield name, compiled(kernel, constants, warps, dtype, arch).metadata.shared
 

@@ -85,16 +85,18 @@ class Bench:
 
 def correctness(bench: Bench) -> Iterator[Row]:
     """Relative L2 errors of outputs and gradients against the float64 loop on the same rounded inputs."""
-    from bakeoff.ops import causal_conv, reference, selective_scan
+    from bakeoff.ops import causal_conv, selective_scan
+    from bakeoff.ops.causal_conv import reference as conv_reference
+    from bakeoff.ops.selective_scan import reference as scan_reference
 
     device = bench.device
 
     def loop(x: Sequence[Tensor], reverse: bool) -> Tensor:
         u, dt, A, B, C, D, z, bias = x
-        return reference.selective_scan(u, dt, A, B, C, D, z, bias, None, True, reverse)[0]
+        return scan_reference.selective_scan(u, dt, A, B, C, D, z, bias, None, True, reverse)[0]
 
     def taps(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return reference.causal_conv(x, weight, bias, True, False)
+        return conv_reference.causal_conv(x, weight, bias, True, False)
 
     def errors(call: Callable, exact: Callable, inputs: list[Tensor]) -> dict[str, float]:
         results = []
@@ -272,7 +274,8 @@ def crossover(ratios: dict[int, float]) -> int | None:
 
 def tune(bench: Bench) -> Iterator[Row]:
     """Other tiles of the scan at the first size; the fastest are left in force for what follows."""
-    from bakeoff.ops import selective_scan, triton_scan
+    from bakeoff.ops import selective_scan
+    from bakeoff.ops.selective_scan import triton_launch
 
     inputs = bench.inputs(*bench.sizes.scan[0], torch.bfloat16)
     dy = torch.randn_like(inputs[0])
@@ -287,12 +290,12 @@ def tune(bench: Bench) -> Iterator[Row]:
     for which, candidates in tiles.items():
         times = {}
         for candidate in candidates:
-            setattr(triton_scan, which, triton_scan.Tile(*candidate))
+            setattr(triton_launch, which, triton_launch.Tile(*candidate))
             try:
                 times[candidate] = medians_ms({"": works[which]}, bench.device)[""]
                 yield Row(f"{which} {candidate}", times[candidate], "ms")
             except Exception as error:
                 yield Row(f"{which} {candidate}", None, "ms", detail=f"{type(error).__name__}: {error}"[:200])
         best = min(times, key=lambda one: times[one])
-        setattr(triton_scan, which, triton_scan.Tile(*best))
+        setattr(triton_launch, which, triton_launch.Tile(*best))
         bench.notes.append(f"{which} tile in force: {best}")

@@ -23,7 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bakeoff.models.mixers import Mamba
-from bakeoff.ops import backends, dispatch, reference, selective_scan
+from bakeoff.ops import backends, dispatch, selective_scan
+from bakeoff.ops.selective_scan import reference
 from benchmarks.row import TITLE, Row, line
 from benchmarks.timing import keep_freed_memory, medians_ms, peak_extra_mb
 

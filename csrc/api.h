@@ -1,4 +1,4 @@
-// What a kernel is given: raw pointers, strides and shapes; and the table of kernels of one instruction set.
+// The arguments of the kernels (raw pointers, strides, shapes), and the table of kernels of one instruction set.
 //
 // Shapes: B batch, L tokens, D channels, N states, K taps, C chunks of kChunk tokens.
 #pragma once
@@ -6,10 +6,12 @@
 
 namespace bakeoff {
 
-// The sequence is walked in chunks; backward recomputes one chunk at a time from the state before it.
-// 14 tokens of every buffer that a chunk needs fit a 32 KiB first-level cache, and 14 * 14 = 196.
+// The kernels walk the sequence in chunks; backward recomputes one chunk at a time from the stored state before it.
+// A longer chunk stores fewer states but needs larger buffers: with 28 tokens, backward's (BackwardScratch) take
+// 19 KiB at eight lanes, which fits a first-level cache of 32 KiB, and 37 KiB at sixteen, which fits one of 48 KiB.
+// The image sequences of 196 tokens are seven whole chunks.
 constexpr int kChunk = 28;
-// A work item is one sample and kGroup channels, whatever the number of threads: sums keep their order.
+// A work item is one sample and kGroup channels for any number of threads, so that sums keep their order.
 constexpr int kGroup = 128;
 // Rows of states are stored padded to a multiple of the widest vector, whichever instruction set runs.
 constexpr int kPad = 16;

@@ -1,6 +1,7 @@
 // The Python module bakeoff._native: addresses, strides and shapes in, results written in place, GIL released.
 //
-// It is private and trusts its caller: bakeoff.ops.native has checked shapes, types and devices.
+// It is private and trusts its callers, the `native` modules in the folders of bakeoff.ops: the public functions have
+// checked shapes, types and devices before.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>

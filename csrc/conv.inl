@@ -77,7 +77,7 @@ static void conv_backward_item(const ConvBackward& s, float* sums, int64_t item,
   __builtin_memset(m.grad, 0, sizeof m.grad);
   for (int64_t t0 = (s.L - 1) / kStretch * kStretch; t0 >= 0; t0 -= kStretch) {
     const int T = static_cast<int>(least(kStretch, s.L - t0));
-    // The K - 1 rows of r after this stretch are the first of the one walked before, if there was one.
+    // The K - 1 rows of r that follow this stretch are the first rows of the stretch walked before it, or zeros.
     __builtin_memmove(m.grad + T * kGroup, m.grad, sizeof(float) * (K - 1) * kGroup);
     m.load_tokens(x, group, t0, T, K);
     for (int t = 0; t < T; ++t) dy.read(t0 + t, group.first, size, kGroup, m.grad + t * kGroup);

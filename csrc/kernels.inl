@@ -1,7 +1,7 @@
 // The one source of all kernels, compiled once per instruction set in a namespace of its own.
 //
 // Nothing here may use a function template of the standard library: the linker would keep one compiled copy
-// for all instruction sets, possibly that of a newer one, and an older processor would meet it.
+// for all instruction sets, possibly one with instructions that an older processor lacks.
 #include "api.h"
 #include "threads.h"
 

@@ -1,9 +1,8 @@
 // Elementary functions on Vec: exp2, exp, softplus, sigmoid.
 
 // 2^x = 2^n 2^f with n the integer nearest to x; f = x - n lies in [-1/2, 1/2], where this minimax polynomial
-// has a relative error of 9.2e-8. Its constant term is exactly 1: with a free
-// one exp2(0) != 1, and that bias, alike in every factor of the recurrence, makes the gradient of A five
-// times worse.
+// has a relative error of 9.2e-8. Its constant term is fixed at 1. With a fitted one exp2(0) != 1, and that bias, the
+// same in every factor of the recurrence, makes the error of A's gradient five times larger.
 struct Exp2 {
   static constexpr float range = 126.0f;  // of |x| without clamping
   Vec low = Vec::of(-126.0f), high = Vec::of(128.0f), magic = opaque(Vec::of(12582912.0f));
@@ -11,8 +10,8 @@ struct Exp2 {
   Vec c3 = opaque(Vec::of(5.550733743e-02f)), c2 = opaque(Vec::of(2.402224209e-01f));
   Vec c1 = opaque(Vec::of(6.931469776e-01f)), c0 = opaque(Vec::of(1.0f));
 
-  // M vectors stage by stage, so that no stage waits for the one before it. CLAMP limits x to [-126, 128],
-  // letting NaN through; without it x must be within.
+  // Takes M vectors through each stage together, so that no stage waits for the one before it. CLAMP limits x to
+  // [-126, 128] and lets NaN through; without it x must lie in that range.
   template <int M, bool CLAMP>
   inline void apply(Vec* x) const {
     Vec n[M], p[M];

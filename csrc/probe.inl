@@ -1,4 +1,4 @@
-// The peak rate of fused multiply-adds: what the time of the scan is held against.
+// The peak rate of fused multiply-adds, which the benchmark compares the scan's time with.
 
 // Twelve independent chains keep every port busy. Returns the multiply-adds done, one per lane.
 static double probe(int64_t rounds) {

@@ -31,7 +31,7 @@ struct Rows {
   explicit operator bool() const { return base != nullptr; }
   const float* floats(int64_t t) const { return reinterpret_cast<const float*>(base) + t * step; }
 
-  // Asks for the cache line of an element that will be needed soon.
+  // Prefetches the cache line of an element that will be needed soon.
   void prefetch(int64_t t, int64_t first) const {
     if (base) __builtin_prefetch(base + (bf16 ? 2 : 4) * (t * step + first), 0, 2);
   }

@@ -3,9 +3,9 @@
 //   h_t = exp(dt_t A) h_{t-1} + dt_t u_t B_t ;  y_t = <C_t, h_t> + D u_t ;  y_t *= silu(z_t)
 //
 // Source: Gu & Dao 2023, algorithm 2. The lanes of a vector are states. A work item (one sample, kGroup
-// channels) walks chunks of tokens; within a chunk it walks tiles of W channels, whose dt and dt u are first
-// made contiguous; within a tile it walks blocks of states, and for each its channels, one or a few at a time,
-// through all tokens of the chunk with h in registers. B and C of the chunk are packed once for all channels.
+// channels) walks chunks of tokens. In a chunk it packs B and C once for all channels and walks tiles of W
+// channels. In a tile it first makes dt and dt u contiguous, then walks blocks of states. For each block it takes
+// one or a few channels at a time through all tokens of the chunk, with h in registers.
 
 // exp(dt A) = 2^(dt A2): A2 = A log2(e), rows padded with zeros, then the largest |A2| of each channel.
 static void scale_decay(const Scan& s, float* A2) {
@@ -91,7 +91,7 @@ static inline void for_blocks(int vectors, F f) {
 }
 
 // Calls f(Size<R>, Size<clamp>, first channel) over the n channels of a tile, R at a time and the rest one by one.
-// The exponents of the channels from j on are to be clamped where any of `steep` is set.
+// `clamp` is 1 where `steep` is set for any of the channels of the call.
 template <int R, class F>
 static inline void for_channels(int n, const bool* steep, F f) {
   auto each = [&](auto count, int j) __attribute__((always_inline)) {
@@ -121,7 +121,7 @@ static inline void decays(const float* A2, int64_t P, const Vec* step, Vec* deca
   exp2.apply<R * K, CLAMP>(decay);
 }
 
-// A row of four partial sums for each of W channels; a channel on its own also stores those of absent companions.
+// A row of four partial sums for each of W channels. A channel without companions stores their sums too, as zeros.
 constexpr int kDots = 4 * (W + Vec::fold);
 
 // R channels, NV vectors of states, T tokens. Row t of `dots` gets four partial sums of <C_t, h_t> for each channel.

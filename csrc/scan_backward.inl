@@ -4,14 +4,14 @@
 //   dC_t = sum_D h_t dy_t ;  dB_t = sum_D g_t dt_t u_t ;  dA = sum_{B,t} q_t dt_t
 //   d(dt_t) = sum_N q_t A + u_t <g_t, B_t> ;  du_t = dt_t <g_t, B_t> + D dy_t
 //
-// Chunks are walked from the last to the first; in each, a and h are made again from the stored state before
+// Chunks are walked from the last to the first; in each, a and h are recomputed from the stored state before
 // it and kept in first-level cache. Sums over samples and groups of channels run in a fixed order at the end.
 
 constexpr int kBackwardBlock = 4;
 // h before and after every token of a chunk.
 constexpr int kHistory = (kChunk + 1) * kBackwardBlock * W;
 
-// Makes decay[t] = a_t and h[t + 1] = h_t again, from h[0], for R channels and NV vectors of states.
+// Recomputes decay[t] = a_t and h[t + 1] = h_t from h[0], for R channels and NV vectors of states.
 template <int R, int NV, bool CLAMP>
 __attribute__((always_inline)) static inline void recompute_block(
     int T, const float* A2, const float* B, int64_t P, const float* dt, const float* dtu, const float* state,
@@ -80,7 +80,7 @@ __attribute__((always_inline)) static inline void backward_block(
       for (int r = 0; r < R; ++r) {
         const int at = step_size * t + W * (k * R + r);
         const Vec grad = fma(ck, out[r], g[k][r]);
-        // Not fused: on Zen 5 a store delays fused multiply-adds, products and sums it does not.
+        // Not fused: on Zen 5 a store delays fused multiply-adds, but not separate products and sums.
         to_C = after[k][r] * out[r] + to_C;
         to_B = grad * input[r] + to_B;
         sum[r] = fma(grad, bk, sum[r]);
@@ -169,8 +169,8 @@ static void backward_item(const ScanBackward& s, const float* A2, const Partials
     for (int64_t i = 0; i < group.size; i += W) {
       const int64_t d = group.first + i;
       const int n = static_cast<int>(least(W, group.size - i));
-      // The rows that the next tile reads, of which every channel asks for a share: they lie too far apart for the
-      // processor to foresee. Beyond the first token there is nothing to be had, and asking does no harm.
+      // Prefetches the rows that the next tile reads, a share of them with every channel: they lie too far apart for
+      // the processor to prefetch them itself. Before the first token there are no rows; prefetching there is harmless.
       const bool turn = i + W >= group.size;
       const int64_t next_t = turn ? t0 - kChunk : t0, next_d = turn ? group.first : d + W;
       const float* next_states = s.states + ((b * chunks(s.L) + c - turn) * s.D + next_d) * P;

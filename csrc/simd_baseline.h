@@ -13,8 +13,8 @@ namespace KERNEL_NAMESPACE {
 
 struct Vec {
   static constexpr int width = 4;
-  // Channels in lockstep, as the registers allow: `together` in backward, in forward `fold`, which is also how many
-  // sums store_partial() takes.
+  // How many channels advance in lockstep, as the registers allow: `together` in backward, and `fold` in forward, which
+  // is also the number of sums that store_partial() takes.
   static constexpr int together = 1, fold = 1;
   using Float = float __attribute__((vector_size(16)));
   using Int = int32_t __attribute__((vector_size(16)));
@@ -43,8 +43,8 @@ static inline Vec min(Vec a, Vec b) { return select(a.v < b.v, a, b); }
 static inline Vec where_negative(Vec x, Vec a, Vec b) { return select((Vec::Int)x.v >> 31, a, b); }
 static inline Vec abs(Vec a) { return {(Vec::Float)((Vec::Int)a.v & 0x7fffffff)}; }
 
-// The integer nearest to x, which is also handed to scale() as n. Adding magic = 1.5 * 2^23 leaves it in the low
-// mantissa bits of n.
+// The integer nearest to x; n gets it in the form that scale() takes: adding magic = 1.5 * 2^23 leaves it in the low
+// mantissa bits.
 static inline Vec nearest(Vec x, Vec magic, Vec& n) {
   n = x + magic;
   return n - magic;
@@ -65,8 +65,8 @@ static inline Vec sum_partial(const float* p) {
   return r;
 }
 
-// From a and b, one after the other R values for x, R for y, and so on, with R = Vec::together: those for x, those
-// for y.
+// Splits a and b, which hold R values for x, then R for y, and so on, with R = Vec::together: x gets the former, y the
+// latter.
 static inline void separate(Vec a, Vec b, Vec& x, Vec& y) {
   x.v = Vec::Float{a.v[0], a.v[2], b.v[0], b.v[2]};
   y.v = Vec::Float{a.v[1], a.v[3], b.v[1], b.v[3]};
@@ -82,7 +82,7 @@ static inline Vec opaque(Vec x) {
   return x;
 }
 
-// Flushes denormals to zero while it lives: they cost two orders of magnitude in time and carry nothing.
+// Flushes denormals to zero during its lifetime: they take a hundred times as long and contribute nothing.
 class FlushDenormals {
 #if defined(__x86_64__)
   unsigned saved_ = _mm_getcsr();

@@ -1,8 +1,8 @@
 // A small pool of threads that shares out numbered work items.
 //
-// It exists because OpenMP's would be a second one beside PyTorch's: linked from another library, its idle
-// threads spin and take the cores from the first. Here idle threads sleep; only between two jobs that follow
-// each other closely, and at the end of one, do they spin, for less time than waking a thread takes.
+// It exists because OpenMP's would be a second pool beside PyTorch's: linked from another library, its idle
+// threads spin and take the cores from the first pool. Here idle threads sleep. They spin only between two jobs that
+// follow each other closely and at the end of a job, for less time than it takes to wake a thread.
 #include "threads.h"
 
 #include <unistd.h>
@@ -27,7 +27,7 @@ struct Job {
   }
 };
 
-// Waits for done() for some ten microseconds; a thread that sleeps wakes later than that.
+// Waits about ten microseconds at most for done(); to wake a sleeping thread takes longer.
 template <class Done>
 void spin_until(Done done) {
   for (int i = 0; i < 1000 && !done(); ++i) {
@@ -47,7 +47,7 @@ class Pool {
           std::thread(&Pool::serve, this, workers_ + 1).detach();
           ++workers_;
         }
-      } catch (const std::system_error&) {  // no more threads to be had: those there are will do
+      } catch (const std::system_error&) {  // the system gives no more threads: those there are do
       }
       job_ = &job;
       wanted_ = threads - 1 < workers_ ? threads - 1 : workers_;
@@ -84,7 +84,7 @@ class Pool {
   std::condition_variable wake_, done_;
   Job* job_ = nullptr;
   int workers_ = 0, wanted_ = 0;
-  std::atomic<int> pending_{0};  // changed under the mutex, watched without
+  std::atomic<int> pending_{0};  // changed under the mutex, read without it
   std::atomic<int64_t> round_{0};
 };
 

@@ -1,7 +1,8 @@
-// Drives every kernel of every instruction set over many shapes, for the sanitizers to watch.
+// Runs every kernel of every instruction set over many shapes under the sanitizers.
 //
-// Buffers have exactly the size a shape needs, so that a step outside is a step outside an allocation. Checked
-// here: forward against a plain double loop, results equal on one and on three threads, all results written.
+// Buffers have exactly the size that a shape needs, so that an access outside a tensor is outside its allocation. The
+// driver checks forward against a plain double loop, that one and three threads give equal results, and that all
+// results are written.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>

@@ -56,11 +56,12 @@ def _force(choice: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     name, _, isa = choice.partition("-")
     monkeypatch.setenv("BAKEOFF_BACKEND", name)
     if name == "triton":
-        from bakeoff.ops import triton_conv, triton_scan
+        from bakeoff.ops.causal_conv import triton_conv
+        from bakeoff.ops.selective_scan import triton_launch
 
         # The interpreter takes as long for a large tile as for a small one.
-        monkeypatch.setattr(triton_scan, "FORWARD", triton_scan.FORWARD._replace(N_BLOCK=64))
-        monkeypatch.setattr(triton_scan, "BACKWARD", triton_scan.BACKWARD._replace(N_BLOCK=64))
+        monkeypatch.setattr(triton_launch, "FORWARD", triton_launch.FORWARD._replace(N_BLOCK=64))
+        monkeypatch.setattr(triton_launch, "BACKWARD", triton_launch.BACKWARD._replace(N_BLOCK=64))
         monkeypatch.setattr(triton_conv, "CHANNELS", 128)
         _hasten_interpreter(monkeypatch)
     if not isa:

@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
-from bakeoff.ops import causal_conv, reference, selective_scan
+from bakeoff.ops import causal_conv, selective_scan
+from bakeoff.ops.causal_conv import reference as conv_reference
+from bakeoff.ops.selective_scan import reference as scan_reference
 
 Tensors = dict[str, Tensor | None]
 TOLERANCE = 2e-6
@@ -68,7 +70,7 @@ def exact_scan(
 ) -> dict[str, Tensor]:
     """By the plain PyTorch loop; with dtype float32 it shows what rounding alone does."""
     x = leaves(inputs, dtype)
-    return gradients(reference.selective_scan(*x.values(), dt_softplus, reverse), x)  # type: ignore[arg-type]
+    return gradients(scan_reference.selective_scan(*x.values(), dt_softplus, reverse), x)  # type: ignore[arg-type]
 
 
 def run_conv(inputs: Tensors, **options: object) -> dict[str, Tensor]:
@@ -80,7 +82,7 @@ def exact_conv(
     inputs: Tensors, *, silu: bool = True, reverse: bool = False, dtype: torch.dtype = torch.float64
 ) -> dict[str, Tensor]:
     x = leaves(inputs, dtype)
-    return gradients((reference.causal_conv(*x.values(), silu, reverse),), x)  # type: ignore[arg-type]
+    return gradients((conv_reference.causal_conv(*x.values(), silu, reverse),), x)  # type: ignore[arg-type]
 
 
 def relative_l2(x: Tensor, exact: Tensor) -> float:

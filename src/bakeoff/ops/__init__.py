@@ -1,4 +1,4 @@
-"""Sequence operations, one function each over all back ends."""
+"""Sequence operations: each is a folder, and one public function over all back ends."""
 
 from bakeoff.ops.causal_conv import causal_conv
 from bakeoff.ops.dispatch import Backend, backends

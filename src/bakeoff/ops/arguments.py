@@ -1,4 +1,4 @@
-"""Checks of arguments, shared by the operations: every error names the argument, what came, what may come."""
+"""Checks of arguments, shared by the operations: every error names the argument, what was given and what is allowed."""
 
 from collections.abc import Mapping
 

@@ -39,13 +39,13 @@ def _load_native() -> tuple[ModuleType | None, str]:
 
 
 NATIVE, _WHY_NOT_NATIVE = _load_native()
-# Looked for, and not imported: that takes a second, which only those who use it should wait.
+# This looks for Triton without importing it: the import takes a second, which only those who use it should wait.
 _WHY_NOT_TRITON = "" if importlib.util.find_spec("triton") else f"Triton is not installed; {TRITON_HINT}"
 
 
 @dataclass(frozen=True)
 class Backend:
-    """One back end: whether it can serve, and in words why (not)."""
+    """One back end: whether it can serve, and why or why not in words."""
 
     name: str
     available: bool

@@ -28,8 +28,8 @@ def silu_slope(x, s):
 def softplus(x):
     """log(1 + exp(x)) = max(x, 0) + log1p(e), e = exp(-|x|), and its derivative.
 
-    log1p(e) = 2 artanh(r), r = e / (2 + e) <= 1/3, by its series: the logarithm that GPUs have in hardware is not
-    accurate to float32 near 1, where small steps lie.
+    log1p(e) = 2 artanh(r), r = e / (2 + e) <= 1/3, by its series: the GPU's hardware logarithm is not accurate to
+    float32 near 1, where small steps lie.
     """
     e = exp_nonpositive(-tl.abs(x))
     r = e / (2.0 + e)

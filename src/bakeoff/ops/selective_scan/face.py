@@ -8,8 +8,9 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
-from bakeoff.ops import dispatch, reference
+from bakeoff.ops import dispatch
 from bakeoff.ops.arguments import check_flag, check_floating, check_positive, check_tensor
+from bakeoff.ops.selective_scan import reference
 
 
 @overload
@@ -68,16 +69,16 @@ def selective_scan(
         dt = softplus(dt + dt_bias) ;  h_t = exp(dt_t A) h_{t-1} + dt_t u_t B_t
         y_t = (<C_t, h_t> + D u_t) silu(z_t)
 
-    Differentiable once in every tensor. The native back end keeps the state before every chunk of tokens and
-    makes the rest again in backward: memory is linear in L and no (B, L, D, N) tensor exists. Its results do
+    Differentiable once in every tensor. The compiled back ends keep the state before every chunk of tokens and
+    recompute the rest in backward: memory is linear in L and no (B, L, D, N) tensor exists. Native results do
     not depend on the number of threads (torch.get_num_threads()).
 
     Args:
         u_BLD: input, B samples of L >= 1 tokens of D channels.
         dt_BLD: step sizes, before bias and softplus.
         A_DN: decay rates, negative; N >= 1 states per channel.
-        B_BLN: input weights, shared by the channels. Like u, dt, C and z it may be a strided view with
-            contiguous last axis, such as a slice of a projection: it is then not copied.
+        B_BLN: input weights, shared by the channels. A strided view with contiguous last axis, such
+            as a slice of a projection, is not copied; the same holds for u, dt, C and z.
         C_BLN: output weights, shared by the channels.
         D_D: weight of the skip connection; none if absent.
         z_BLD: gate; none if absent.
@@ -91,14 +92,14 @@ def selective_scan(
         y_BLD in u's dtype; with return_final_state also final_state_BDN, float32 (float64 for float64 input).
 
     u, dt, B, C, z may be float32, bfloat16 or float16, each its own; state, A, D and biases are taken as
-    float32. float64 in any of them makes the reference serve. NaN and infinities propagate as the formula has
-    them; denormal numbers count as zero.
+    float32. If any of them is float64, the reference serves. NaN and infinities propagate as in the formula;
+    denormal numbers count as zero.
 
     Raises:
         TypeError: an argument is no tensor, or not of a floating dtype, or a flag is no bool.
         ValueError: an argument has a wrong shape or device.
-        RuntimeError: the forced back end cannot serve; or the native one is asked for second derivatives or
-            for forward-mode ones (the reference has both).
+        RuntimeError: the forced back end cannot serve; or a compiled one is asked for second or forward-mode
+            derivatives (the reference has both).
 
     Source: Gu & Dao 2023, "Mamba", equation 2 and algorithm 2.
     """
@@ -116,7 +117,7 @@ def selective_scan(
 
     tensors = (u_BLD, dt_BLD, A_DN, B_BLN, C_BLN, D_D, z_BLD, dt_bias_D, initial_state_BDN)
     if dispatch.choose(*tensors) != "reference":
-        from bakeoff.ops import autograd
+        from bakeoff.ops.selective_scan import autograd
 
         y_BLD, final_BDN = autograd.selective_scan(*tensors, dt_softplus, reverse, return_final_state)
     else:

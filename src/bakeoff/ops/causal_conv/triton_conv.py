@@ -1,11 +1,11 @@
-"""The causal depthwise convolution with SiLU on a GPU, in Triton; called like the functions of `kernels`.
+"""The causal depthwise convolution with SiLU on a GPU, in Triton; `forward` and `backward` are called as in `native`.
 
     s_t = bias + sum_k weight[k] x_{t-(K-1)+k} ;  y_t = s_t sigmoid(s_t)
 
-A program has a tile of ROWS tokens and CHANNELS channels, and reads it K times, shifted: from memory once, then from
-the first-level cache. Backward is two kernels: the gradient of s, with partial sums of those of weight and bias; then
-the gradient of x, which is the convolution of the other direction without activation. That moves 14 bytes a value in
-bfloat16 where one kernel would move 6, and is simple; the scan beside it needs about ten times its time.
+A program has a tile of ROWS tokens and CHANNELS channels and reads it K times, shifted: once from memory, then from
+the first-level cache. Backward is two kernels: one for the gradient of s and partial sums of those of weight and bias;
+one for the gradient of x, which is the convolution in the other direction without activation. This is simple, and moves
+14 bytes a value in bfloat16 where one kernel would move 6; the scan beside it takes about ten times as long.
 
 Shapes: B batch, L tokens, D channels, K taps, X tiles of tokens of all samples.
 """
@@ -18,7 +18,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bakeoff.ops.kernels import rows
+from bakeoff.ops.tensors import dense_like, rows
 from bakeoff.ops.triton_math import sigmoid, silu_slope
 
 ROWS, CHANNELS, WARPS = 32, 64, 4
@@ -26,7 +26,7 @@ ROWS, CHANNELS, WARPS = 32, 64, 4
 
 @triton.jit
 def _tile(L, D, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
-    """Of this program: number among the tiles of tokens, sample, tokens, channels."""
+    """This program's number among the tiles of tokens, its sample, tokens and channels."""
     channel_tiles, row_tiles = tl.cdiv(D, CHANNELS), tl.cdiv(L, ROWS)
     tile = tl.program_id(0) // channel_tiles
     t = (tile % row_tiles) * ROWS + tl.arange(0, ROWS)
@@ -36,7 +36,7 @@ def _tile(L, D, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
 
 @triton.jit
 def _shifted(x, x_t, t, d, L, D, k, K: tl.constexpr, REVERSE: tl.constexpr):
-    """The token that tap k meets at t; 0 outside of the sequence."""
+    """The token that tap k multiplies at t; 0 outside the sequence."""
     at = t + (K - 1 - k) if REVERSE else t - (K - 1 - k)
     inside = ((at >= 0) & (at < L))[:, None] & (d < D)[None, :]
     return tl.load(x + at[:, None] * x_t + d[None, :], inside, 0.0).to(tl.float32)
@@ -54,7 +54,7 @@ def _sums(x, weight, bias, x_t, t, d, L, D, K: tl.constexpr, REVERSE: tl.constex
 
 
 @triton.jit
-def _forward(
+def forward_kernel(
     x,
     weight,
     bias,
@@ -77,7 +77,7 @@ def _forward(
 
 
 @triton.jit
-def _backward(
+def backward_kernel(
     x,
     weight,
     bias,
@@ -122,8 +122,8 @@ def _options(weight_DK: Tensor, silu: bool, reverse: bool) -> dict:
     return {"K": taps, "SILU": silu, "REVERSE": reverse, "ROWS": ROWS, "CHANNELS": CHANNELS, "num_warps": WARPS}
 
 
-def conv_forward(x_BLD: Tensor, weight_DK: Tensor, bias_D: Tensor | None, silu: bool, reverse: bool) -> Tensor:
-    y_BLD = torch.empty_like(x_BLD, memory_format=torch.contiguous_format)
+def forward(x_BLD: Tensor, weight_DK: Tensor, bias_D: Tensor | None, silu: bool, reverse: bool) -> Tensor:
+    y_BLD = dense_like(x_BLD)
     _convolve(x_BLD, weight_DK, bias_D, silu, reverse, y_BLD)
     return y_BLD
 
@@ -135,26 +135,26 @@ def _convolve(
     if len(x_BLD):
         strides = x_BLD.stride(0), x_BLD.stride(1)
         with torch.cuda.device_of(x_BLD):
-            _forward[_grid(x_BLD)](
+            forward_kernel[_grid(x_BLD)](
                 x_BLD, weight_DK, bias_D, y_BLD, L, D, *strides, **_options(weight_DK, silu, reverse)
             )
 
 
-def conv_backward(
+def backward(
     x_BLD: Tensor, weight_DK: Tensor, bias_D: Tensor | None, silu: bool, reverse: bool, dy_BLD: Tensor
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """The gradients of x, weight and bias."""
     dy_BLD = rows(dy_BLD)
     B, L, D = x_BLD.shape
     ds_BLD = x_BLD.new_empty(B, L, D, dtype=torch.float32)
-    dx_BLD = torch.empty_like(x_BLD, memory_format=torch.contiguous_format)
+    dx_BLD = dense_like(x_BLD)
     tiles = B * triton.cdiv(L, ROWS)
     dweight_XDK = weight_DK.new_empty(tiles, *weight_DK.shape)
     dbias_XD = None if bias_D is None else bias_D.new_empty(tiles, D)
     if B:
         strides = x_BLD.stride(0), x_BLD.stride(1), dy_BLD.stride(0), dy_BLD.stride(1)
         with torch.cuda.device_of(x_BLD):
-            _backward[_grid(x_BLD)](
+            backward_kernel[_grid(x_BLD)](
                 *(x_BLD, weight_DK, bias_D, dy_BLD, ds_BLD, dweight_XDK, dbias_XD, L, D, *strides),
                 **_options(weight_DK, silu, reverse),
             )

@@ -1,17 +1,15 @@
-"""The operations in plain PyTorch: any device and floating dtype, differentiable by autograd to any order.
+"""The scan in plain PyTorch: any device and floating dtype, differentiable by autograd to any order.
 
-Slow, and the definition the kernels are tested against (in float64).
+It is slow, and it is the definition that the kernels are tested against (in float64).
 
-Shapes: B batch, L tokens, D channels, N states, K taps.
+Shapes: B batch, L tokens, D channels, N states.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-def _working_dtype(x: Tensor) -> torch.dtype:
-    return torch.promote_types(x.dtype, torch.float32)
+from bakeoff.ops.tensors import working_dtype
 
 
 def selective_scan(
@@ -28,7 +26,7 @@ def selective_scan(
     reverse: bool,
 ) -> tuple[Tensor, Tensor]:
     """y in u's dtype, and the final state. The state is a running tensor, with one exp per token."""
-    dtype = _working_dtype(u_BLD)
+    dtype = working_dtype(u_BLD)
     with torch.autocast(u_BLD.device.type, enabled=False):
         u, dt, B, C, A = (x.to(dtype) for x in (u_BLD, dt_BLD, B_BLN, C_BLN, A_DN))
         if dt_bias_D is not None:
@@ -53,17 +51,3 @@ def selective_scan(
         if z_BLD is not None:
             y = y * F.silu(z_BLD.to(dtype))
     return y.to(u_BLD.dtype), h_BDN
-
-
-def causal_conv(x_BLD: Tensor, weight_DK: Tensor, bias_D: Tensor | None, silu: bool, reverse: bool) -> Tensor:
-    dtype = _working_dtype(x_BLD)
-    with torch.autocast(x_BLD.device.type, enabled=False):
-        x, weight = x_BLD.to(dtype), weight_DK.to(dtype)
-        L, K = x.shape[1], weight.shape[1]
-        x = F.pad(x, (0, 0, 0, K - 1) if reverse else (0, 0, K - 1, 0))
-        y_BLD = x.new_zeros(x_BLD.shape) if bias_D is None else bias_D.to(dtype).expand(x_BLD.shape)
-        for k in range(K):  # as a sum of shifted sequences: conv1d is many times slower on the CPU in float64
-            start = K - 1 - k if reverse else k
-            y_BLD = y_BLD + x[:, start : start + L] * weight[:, k]
-        y_BLD = F.silu(y_BLD) if silu else y_BLD
-    return y_BLD.to(x_BLD.dtype)

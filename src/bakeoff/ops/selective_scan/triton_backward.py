@@ -1,4 +1,4 @@
-"""The Triton kernels of the selective scan's gradients; tiles and layouts as in `triton_kernels`."""
+"""The Triton kernels of the selective scan's gradients; tiles and layouts as in `triton_forward`."""
 
 # Triton's language is not Python's types: its ranges, constants and tuples are the compiler's.
 # pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false, reportArgumentType=false
@@ -7,7 +7,7 @@
 import triton
 import triton.language as tl
 
-from bakeoff.ops.triton_kernels import input_of, locate, step_of, token
+from bakeoff.ops.selective_scan.triton_forward import input_of, locate, step_of, token
 from bakeoff.ops.triton_math import sigmoid, silu_slope
 
 LN2 = tl.constexpr(0.6931471805599453)
@@ -78,10 +78,11 @@ def backward(
         dC_t = sum_D h_t dy_t ;  dB_t = sum_D g_t dt_t u_t ;  dA = sum_{B,t} q_t dt_t
         d(dt_t) = sum_N q_t A + u_t <g_t, B_t> ;  du_t = dt_t <g_t, B_t> + D dy_t
 
-    Segments of SEGMENT chunks are walked from the last to the first. In each, the state before every chunk is made
-    again in `scratch` from the stored one before the segment; then, chunk by chunk from the last, the states of its
-    tokens in registers. `carry` holds a g of the token after the stretch, and in the end that of the state before it.
-    dA, dskip and dbias are of the stretch, dB and dC of the channels of the program.
+    Segments of SEGMENT chunks are walked from the last to the first. In each, the kernel first recomputes the state
+    before every chunk in `scratch` from the stored one before the segment; then, chunk by chunk from the last, it
+    recomputes the states of the chunk's tokens in registers. `carry` holds a g of the token after the stretch, and in
+    the end that of the state before it. dA, dskip and dbias are sums over the stretch, dB and dC over the channels of
+    the program.
     """
     stretch, b, first, last, d = locate(D, splits, per_split, chunks, D_BLOCK)
     blocks = tl.cdiv(D, D_BLOCK)
@@ -204,7 +205,7 @@ def adjoint(
     D_BLOCK: tl.constexpr,
     T: tl.constexpr,
 ):
-    """Of every stretch: the gradient of the state before it through the stretch alone, a_t (g + C_t dy_t) repeated."""
+    """The gradient of the state before each stretch through that stretch alone: a_t (g + C_t dy_t), repeated."""
     stretch, b, first, last, d = locate(D, splits, per_split, chunks, D_BLOCK)
     dt, dy, Cp, carry = dt + b * dt_b, dy + b * dy_b, Cp + b * N * Q, carry + stretch * N * D
     if z is not None:

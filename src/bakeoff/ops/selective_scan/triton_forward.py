@@ -1,10 +1,10 @@
-"""The Triton kernels of the selective scan, forward; `triton_gradients` has those of backward, `triton_scan` launches.
+"""The forward Triton kernels of the selective scan; `triton_backward` has the gradients, `triton_launch` launches all.
 
     h_t = a_t h_{t-1} + dt_t u_t B_t, a_t = exp(dt_t A) ;  y_t = <C_t, h_t> + D u_t ;  y_t *= silu(z_t)
 
-A program walks one stretch of one sample for D_BLOCK channels: chunks of T tokens, unrolled; in a chunk N_BLOCK states
-at a time; in those the T tokens one after the other. Tiles are (N_BLOCK, D_BLOCK), at most one warp a row: a thread
-holds D_BLOCK / 32 neighbouring channels of one state, so that
+A program walks one stretch of one sample for D_BLOCK channels in chunks of T tokens, unrolled. In a chunk it takes
+N_BLOCK states at a time, and for those the T tokens one after the other. Tiles are (N_BLOCK, D_BLOCK), at most one warp
+a row: a thread holds D_BLOCK / 32 neighbouring channels of one state, so that
 
 - the sum over states, for y and the gradients of u and dt, is an addition in the thread;
 - the sum over channels, for the gradients of B and C, is D_BLOCK / 32 - 1 additions in the thread and five shuffles:
@@ -33,7 +33,7 @@ from bakeoff.ops.triton_math import sigmoid, softplus
 
 @triton.jit
 def locate(D, splits, per_split, chunks, D_BLOCK: tl.constexpr):
-    """Of this program: stretch (sample and split), sample, first chunk and the one after the last, channels."""
+    """This program's stretch (sample and split), its sample, first chunk, the chunk after the last, and channels."""
     blocks = tl.cdiv(D, D_BLOCK)
     stretch = tl.program_id(0) // blocks
     first = (stretch % splits) * per_split
@@ -44,13 +44,13 @@ def locate(D, splits, per_split, chunks, D_BLOCK: tl.constexpr):
 @triton.jit
 def token(t, L, d, D, REVERSE: tl.constexpr):
     """Where token t of the scan's order lies, and which of its channels exist: none beyond the last token."""
-    # Compared as a vector: the interpreter makes integers of a scalar truth that is spread over one.
+    # Compares vectors: the interpreter turns a scalar truth value into integers when it spreads it over a vector.
     return L - 1 - t if REVERSE else t, (d < D) & (t + tl.zeros_like(d) < L)
 
 
 @triton.jit
 def step_of(dt, bias, row, inside, d, D, dt_t, SOFTPLUS: tl.constexpr):
-    """dt and its slope in what came before the softplus, at one token; dt = 0 beyond the last one."""
+    """dt at one token, and its derivative by the argument of the softplus; dt = 0 beyond the last token."""
     step = tl.load(dt + row * dt_t + d, inside, 0.0).to(tl.float32)
     if bias is not None:
         step += tl.load(bias + d, d < D, 0.0)
@@ -102,8 +102,8 @@ def forward(
 ):
     """y, the state before every SEGMENT-th chunk in `states`, and the last one in `carry`.
 
-    With `elapsed` instead of y: only the last state, and the sum of dt, which tells how a state before decays; without
-    `carry` too, the sum alone.
+    With `elapsed` instead of y it computes only the last state and the sum of dt, which tells how an earlier state
+    decays; without `carry` as well, only that sum.
     """
     stretch, b, first, last, d = locate(D, splits, per_split, chunks, D_BLOCK)
     u, dt = u + b * u_b, dt + b * dt_b
@@ -171,7 +171,7 @@ def forward(
 def combine(carry, end, elapsed, A2, D, size, splits, BACK: tl.constexpr, BLOCK: tl.constexpr):
     """Replaces what each stretch alone makes of a zero state by the state that enters it; the first gets `end`.
 
-    With BACK the stretches are walked from the last to the first, as gradients are.
+    With BACK it walks the stretches from the last to the first, as gradients need it.
     """
     blocks = tl.cdiv(size, BLOCK)
     b = (tl.program_id(0) // blocks).to(tl.int64)

@@ -7,8 +7,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from bakeoff.ops import dispatch, reference
+from bakeoff.ops import dispatch
 from bakeoff.ops.arguments import check_flag, check_floating, check_positive, check_tensor
+from bakeoff.ops.causal_conv import reference
 
 MAX_TAPS = 8
 
@@ -21,16 +22,16 @@ def causal_conv(
     activation: Literal["silu"] | None = "silu",
     reverse: bool = False,
 ) -> Tensor:
-    """Each channel's convolution with the K - 1 tokens before it, and SiLU.
+    """Convolves every channel with the token itself and the K - 1 before it, then applies SiLU.
 
         s_t = bias + sum_k weight[:, k] x_{t-(K-1)+k} ;  y_t = s_t sigmoid(s_t) ;  x_t = 0 for t < 0
 
     Differentiable once in every tensor; the result does not depend on the number of threads.
 
     Args:
-        x_BLD: input; float32, bfloat16, float16, or float64, which the reference serves. It may be a
-            strided view with contiguous last axis: it is then not copied.
-        weight_DK: taps, 1 <= K <= 8, taken as float32; the last one meets the token itself.
+        x_BLD: input; float32, bfloat16, float16, or float64, which the reference serves. A
+            strided view with contiguous last axis is not copied.
+        weight_DK: taps, 1 <= K <= 8, taken as float32; the last one multiplies the token itself.
         bias_D: added before the activation; none if absent.
         activation: "silu", or None for s itself.
         reverse: each token sees the K - 1 tokens after it: flip(conv(flip(x))) without the copies.
@@ -60,7 +61,7 @@ def causal_conv(
 
     silu = activation == "silu"
     if dispatch.choose(x_BLD, weight_DK, bias_D) != "reference":
-        from bakeoff.ops import autograd
+        from bakeoff.ops.causal_conv import autograd
 
         return autograd.causal_conv(x_BLD, weight_DK, bias_D, silu, reverse)
     return reference.causal_conv(x_BLD, weight_DK, bias_D, silu, reverse)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from oracle import assert_close, assert_equal, exact_scan, flipped, leaves, relative_l2, run_scan, scan_inputs, tokens
 
 from bakeoff.ops import selective_scan
-from bakeoff.ops.kernels import CHUNK
+from bakeoff.ops.selective_scan import reference
+from bakeoff.ops.selective_scan.native import CHUNK
 
 LENGTHS = (1, CHUNK - 1, CHUNK, CHUNK + 1, 196)
 CHANNELS_STATES = ((1, 1), (5, 7), (15, 3), (16, 16), (70, 33), (3, 128))
@@ -145,8 +146,6 @@ def test_gradients_of_a_sum(backend: str) -> None:
 
 
 def run_scan_of_exact(inputs: dict) -> torch.Tensor:
-    from bakeoff.ops import reference
-
     return reference.selective_scan(*inputs.values(), True, False)[0]
 
 

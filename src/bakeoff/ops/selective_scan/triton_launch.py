@@ -1,8 +1,8 @@
 """The selective scan on a GPU: packs the inputs, launches the Triton kernels, adds their partial sums.
 
-`scan_forward` and `scan_backward` have the signatures of those in `kernels` and serve the same autograd functions.
-Long sequences of few samples are split: the stretches of a sample are scanned in parallel, after a first pass over each
-has told how it changes the state [as in Blelloch 1990], at the price of one more exponential per element of the state.
+`forward`, `backward` and `saved` have the signatures of those in `native` and serve the same autograd functions.
+Long sequences of few samples are split: a first pass over each stretch of a sample finds how it changes the state, then
+all stretches are scanned in parallel [as in Blelloch 1990]. This costs one more exponential per element of the state.
 
 Shapes: B batch, L tokens, D channels, N states, V stretches (B times splits), S segments, P padded states, Q padded
 tokens, X blocks of channels.
@@ -14,14 +14,15 @@ import torch
 import triton
 from torch import Tensor
 
-from bakeoff.ops import triton_gradients, triton_kernels
-from bakeoff.ops.kernels import ScanInputs, parameter, rows
+from bakeoff.ops.selective_scan import triton_backward, triton_forward
+from bakeoff.ops.selective_scan.inputs import ScanInputs
+from bakeoff.ops.tensors import dense_like, parameter, rows
 
 LOG2E = 1.4426950408889634
 
 
 class Tile(NamedTuple):
-    """What one program works on: see `triton_kernels`; warps should be N_BLOCK, or 1."""
+    """What one program works on: see `triton_forward`; warps should be N_BLOCK, or 1."""
 
     N_BLOCK: int
     D_BLOCK: int
@@ -31,14 +32,15 @@ class Tile(NamedTuple):
 
 # Chosen from the compiled code for compute capability 9.0 (`python -m benchmarks.gpu_code`), not yet on a card (there
 # `python -m benchmarks.gpu --tune` tries others). One warp a program: nothing passes between warps, and there are no
-# barriers to wait at. A warp issues, all counted, for 32 elements of the state forward 8 instructions, as many cycles
-# as the special-function unit takes for their exponentials, and backward 27.
+# barriers to wait at. For 32 elements of the state a warp issues 8 instructions in all in forward, which is as many
+# cycles as the special-function unit takes for their exponentials, and 27 in backward.
 FORWARD = Tile(1, 64, 14, 1)
 BACKWARD = Tile(1, 128, 7, 1)
 # Tokens between the states that forward keeps: memory is N / SEGMENT float32 per token and channel.
 SEGMENT = 14
-# Splitting a sequence pays while fewer warps than this could run; stretches are no shorter than so many tokens.
+# Splitting a sequence pays as long as fewer warps than this run.
 WARPS_WANTED = 2048
+# Tokens of the shortest stretch.
 SHORTEST = 128
 
 
@@ -98,10 +100,6 @@ def _unpack(x_BXPQ: Tensor, like_BLN: Tensor, reverse: bool) -> Tensor:
     return (x_BLN.flip(1) if reverse else x_BLN).to(like_BLN.dtype).contiguous()
 
 
-def _dense_like(x: Tensor) -> Tensor:
-    return torch.empty_like(x, memory_format=torch.contiguous_format)
-
-
 def _strides(x: Tensor | None) -> tuple[int, int]:
     return (0, 0) if x is None else (x.stride(0), x.stride(1))
 
@@ -130,7 +128,7 @@ class _Launch:
 
     def forward(self, *arguments: object) -> None:
         strides = [_strides(t) for t in (self.x.u_BLD, self.x.dt_BLD, self.x.z_BLD)]
-        self.run(triton_kernels.forward, FORWARD, *arguments, *strides, SEGMENT=SEGMENT // FORWARD.T)
+        self.run(triton_forward.forward, FORWARD, *arguments, *strides, SEGMENT=SEGMENT // FORWARD.T)
 
     def alone(self, carry_VPD: Tensor | None) -> None:
         """What each stretch alone makes of a zero state, and the sum of dt in it."""
@@ -145,14 +143,14 @@ class _Launch:
         size, constants = self.plan.P * self.D, {"BACK": back, "BLOCK": 512}
         grid = (self.B * triton.cdiv(size, constants["BLOCK"]),)
         sizes = self.D, size, self.plan.splits
-        triton_kernels.combine[grid](carry_VPD, end_BPD, self.elapsed_VD, self.A2_PD, *sizes, **constants)
+        triton_forward.combine[grid](carry_VPD, end_BPD, self.elapsed_VD, self.A2_PD, *sizes, **constants)
 
 
-def scan_forward(
+def forward(
     x: ScanInputs, dt_softplus: bool, reverse: bool, want_final: bool, want_saved: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
     """y_BLD; the final state; and for backward the saved states and, with a gate, y before it."""
-    y_BLD = _dense_like(x.u_BLD)
+    y_BLD = dense_like(x.u_BLD)
     states_BSPD, ungated_BLD = saved(x) if want_saved else (None, None)
     with torch.cuda.device_of(x.u_BLD):
         run = _Launch(x, dt_softplus, reverse)
@@ -174,7 +172,7 @@ def scan_forward(
     return y_BLD, last_BPD[:, : run.N].transpose(1, 2).contiguous(), states_BSPD, ungated_BLD
 
 
-def scan_backward(
+def backward(
     x: ScanInputs,
     dt_softplus: bool,
     reverse: bool,
@@ -185,8 +183,8 @@ def scan_backward(
 ) -> ScanInputs:
     """The gradient of every input, None for those absent."""
     dy_BLD = rows(dy_BLD)
-    du_BLD, ddt_BLD = _dense_like(x.u_BLD), _dense_like(x.dt_BLD)
-    dz_BLD = None if x.z_BLD is None else _dense_like(x.z_BLD)
+    du_BLD, ddt_BLD = dense_like(x.u_BLD), dense_like(x.dt_BLD)
+    dz_BLD = None if x.z_BLD is None else dense_like(x.z_BLD)
     with torch.cuda.device_of(x.u_BLD):
         run = _Launch(x, dt_softplus, reverse)
         plan, new = run.plan, run.A2_PD.new_empty
@@ -197,7 +195,7 @@ def scan_backward(
             z = x.z_BLD
             strides = [_strides(t) for t in (x.dt_BLD, z, dy_BLD)]
             run.run(
-                triton_gradients.adjoint,
+                triton_backward.adjoint,
                 FORWARD,
                 *(x.dt_BLD, run.A2_PD, run.Cp, z, x.dt_bias_D, dy_BLD, carry_VPD, *strides),
             )
@@ -210,7 +208,7 @@ def scan_backward(
         scratch = new(len(dA_VPD), SEGMENT // BACKWARD.T, plan.P, run.D)
         if run.B:
             run.run(
-                triton_gradients.backward,
+                triton_backward.backward,
                 BACKWARD,
                 *(x.u_BLD, x.dt_BLD, run.A2_PD, run.Bp, run.Cp, x.D_D, x.z_BLD, x.dt_bias_D),
                 *(states_BSPD, scratch, ungated_BLD, dy_BLD, carry_VPD),
