@@ -20,7 +20,7 @@ from bakeoff.registry import KINDS
 LARGEST_FILE = 512 << 20  # bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Items:
     """A number of items: named arrays, each with one row an item. What the names mean is the kind's.
 
