@@ -55,6 +55,7 @@ def test_verdict_json_gives_every_backbone_an_outcome_and_the_steps(smoke: Path)
     assert verdict == json.loads((smoke / "verdict.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_part_of_a_run_is_incomplete_with_an_answer_so_far(smoke: Path, tmp_path: Path) -> None:
     part = tmp_path / "part"
     subprocess.run(["cp", "-r", smoke, part], check=True)
@@ -70,6 +71,7 @@ def test_a_part_of_a_run_is_incomplete_with_an_answer_so_far(smoke: Path, tmp_pa
     assert verdict["outcome"] == "incomplete" and verdict["missing"] == ["hybrid-s0"]
 
 
+@pytest.mark.slow
 def test_another_protocol_or_a_second_start_is_refused(smoke: Path) -> None:
     before = {path: path.read_bytes() for path in smoke.rglob("*") if path.is_file()}
     other = bakeoff("run", "smoke", "--set", "training.lr=1e-4", "--out", smoke, "--resume")
@@ -79,6 +81,7 @@ def test_another_protocol_or_a_second_start_is_refused(smoke: Path) -> None:
     assert before == {path: path.read_bytes() for path in smoke.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_resuming_a_whole_run_trains_nothing(smoke: Path) -> None:
     before = (smoke / "trials/mamba-s0/measurement.json").read_bytes()
     done = bakeoff("run", "smoke", "--out", smoke, "--resume", "--threads", 1)
@@ -86,6 +89,7 @@ def test_resuming_a_whole_run_trains_nothing(smoke: Path) -> None:
     assert (smoke / "trials/mamba-s0/measurement.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_sample_draws_the_same_picture_from_the_same_seed(smoke: Path, tmp_path: Path) -> None:
     model = smoke / "trials/mamba-s0/model.safetensors"
     options = ["--label", 3, "--count", 9, "--steps", 4]
@@ -97,6 +101,7 @@ def test_sample_draws_the_same_picture_from_the_same_seed(smoke: Path, tmp_path:
     assert a == b != c
 
 
+@pytest.mark.slow
 def test_ls_and_doctor(smoke: Path) -> None:
     listed = json.loads(bakeoff("ls", smoke.parent, "--json").stdout)
     assert [preset["name"] for preset in listed["presets"]][:2] == ["mnist-paper", "mnist-paper-adaln"]
@@ -106,6 +111,7 @@ def test_ls_and_doctor(smoke: Path) -> None:
     assert found["kernels"]["selective_scan"]["backend"] and found["environment"]["torch"]
 
 
+@pytest.mark.slow
 def test_plan_json_contract() -> None:
     done = bakeoff("plan", "mnist-paper", "--json")
     assert done.returncode == 0, done.stderr
@@ -172,6 +178,7 @@ def start(out: Path, *more: str) -> subprocess.Popen:
     )
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_cleanly_and_resume_ends_bit_for_bit_alike(tmp_path: Path, uninterrupted) -> None:
     out = tmp_path / "run"
     process = start(out)
@@ -185,6 +192,7 @@ def test_ctrl_c_stops_cleanly_and_resume_ends_bit_for_bit_alike(tmp_path: Path, 
     assert results(out) == uninterrupted
 
 
+@pytest.mark.slow
 def test_a_run_whose_command_alone_is_killed_loses_nothing_and_is_never_run_twice(
     tmp_path: Path, uninterrupted
 ) -> None:
@@ -199,6 +207,7 @@ def test_a_run_whose_command_alone_is_killed_loses_nothing_and_is_never_run_twic
     assert results(out) == uninterrupted
 
 
+@pytest.mark.slow
 def test_two_runs_cannot_share_a_directory(tmp_path: Path) -> None:
     out = tmp_path / "run"
     process = start(out, "--set", "training.steps=100000")
@@ -210,6 +219,7 @@ def test_two_runs_cannot_share_a_directory(tmp_path: Path) -> None:
     assert process.returncode == 1 and "Nothing is lost" in errors
 
 
+@pytest.mark.slow
 def test_a_diverged_trial_is_recorded_and_the_run_goes_on(tmp_path: Path) -> None:
     out = tmp_path / "run"
     two = 'backbones=[{name="first", mixers=["mlp"], repeats=2}, {name="second", mixers=["attention", "mlp"]}]'
@@ -223,6 +233,7 @@ def test_a_diverged_trial_is_recorded_and_the_run_goes_on(tmp_path: Path) -> Non
     assert (out / "trials/second-s0/measurement.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_plug_in_is_a_candidate_like_any_other(tmp_path: Path) -> None:
     """The shipped example, judged beside the built-in backbones; without leave its code is not run."""
     example = ["run", "gated_recurrence.toml", "--out", tmp_path / "run", "--threads", 1]
@@ -240,6 +251,7 @@ def test_a_plug_in_is_a_candidate_like_any_other(tmp_path: Path) -> None:
     assert bakeoff(*picture, "--allow-plugins", cwd=EXAMPLES).returncode == 0
 
 
+@pytest.mark.slow
 def test_check_plugin_says_what_fails(tmp_path: Path) -> None:
     good = bakeoff("check-plugin", "gated_recurrence:GatedRecurrence", "--option", "slowest=0.9", cwd=EXAMPLES)
     assert good.returncode == 0 and "FAILS" not in good.stdout

@@ -20,6 +20,8 @@ from bakeoff.run.verify import verify
 from command import bakeoff
 from tiny_run import SETS
 
+pytestmark = pytest.mark.slow
+
 HUMAN = [part for one in [*SETS, "judge.measure=human", "judge.votes=2", "judge.clean=0.5"] for part in ("--set", one)]
 RUN = ["run", "smoke", *HUMAN, "--threads", 1, "--progress", "text"]
 
