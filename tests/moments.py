@@ -9,7 +9,14 @@ import os
 from pathlib import Path
 
 HOOK = """
-import os, shutil, signal, sys
+import os, shutil, signal, sys, time
+
+def interrupt():
+    asked, heard = signal.getsignal(signal.SIGTERM), []
+    signal.signal(signal.SIGTERM, lambda *what: (asked(*what), heard.append(what)))
+    os.kill(os.getppid(), signal.SIGINT)
+    while not heard:
+        time.sleep(0.01)
 
 def listen(event, arguments):
     if event == "open" and str(arguments[0]) == {opened!r} and os.path.exists({after!r}):
@@ -20,6 +27,7 @@ def listen(event, arguments):
 sys.addaudithook(listen)
 """
 DIE = "os.kill(os.getpid(), signal.SIGKILL)"
+INTERRUPT = "interrupt()"  # Ctrl-C for the command; the trial goes on when it has been asked to stop
 
 
 def fill(path: Path, leave: int) -> str:

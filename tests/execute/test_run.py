@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import moments
 from command import COMMAND, bakeoff
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -155,7 +156,7 @@ def wait_for(path: Path, process: subprocess.Popen) -> None:
     assert path.exists()
 
 
-def start(out: Path, *more: str) -> subprocess.Popen:
+def start(out: Path, *more: str, environment: dict[str, str] | None = None) -> subprocess.Popen:
     arguments = [
         *COMMAND,
         "run",
@@ -174,17 +175,17 @@ def start(out: Path, *more: str) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env=environment,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
     )
 
 
 @pytest.mark.slow
 def test_ctrl_c_stops_cleanly_and_resume_ends_bit_for_bit_alike(tmp_path: Path, uninterrupted) -> None:
-    out = tmp_path / "run"
-    process = start(out)
-    wait_for(out / "trials/hybrid-s0/resume.ckpt", process)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    out, trial = tmp_path / "run", tmp_path / "run/trials/hybrid-s0"
+    at_the_first_checkpoint = moments.when(trial, trial / "resume.ckpt", moments.INTERRUPT, tmp_path / "hook")
+    process = start(out, environment=at_the_first_checkpoint)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 1 and "--resume" in errors and "Traceback" not in errors
     assert not (out / "trials/hybrid-s0/measurement.json").exists()
     done = bakeoff("run", "smoke", *SHORT, "--out", out, "--threads", 1, "--resume")
