@@ -279,6 +279,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments,expected", REFUSED.values(), ids=REFUSED)
 def test_bad_input_is_refused_with_exit_code_2(tmp_path: Path, arguments: list[str], expected: str) -> None:
     (tmp_path / "file").write_text("x")

@@ -14,6 +14,7 @@ from bakeoff.trial.meters import spread, trend
 from bakeoff.trial.plan import make_plan
 from bakeoff.trial.trainer import OPTIMISER_ON_DEVICE, Trainer
 from bakeoff.trial.worker import account
+from tiers import slow
 
 SMALL = ["task.train_images=200", "training.batch=64", "training.steps=20"]
 
@@ -66,7 +67,7 @@ def test_every_epoch_visits_every_image_once_and_keeps_the_last_batch(data: Trai
     assert not torch.equal(task.batch_indices(0, 0), task.batch_indices(1, 0))
 
 
-@pytest.mark.parametrize("steps", [1, 7, 10])
+@pytest.mark.parametrize("steps", [7, slow(1), slow(10)])
 @pytest.mark.parametrize("name", ["mamba", "transformer", "hybrid"])
 def test_a_restored_training_ends_bit_for_bit_alike(data: TrainingSet, name: str, steps: int) -> None:
     whole = trainers(data, "training.ema=0.9")[name]
