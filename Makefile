@@ -1,28 +1,37 @@
-# make quick: set up and run the bake-off.  make test: set up and test.  make setup: install only.
+# make quick: set up and run the bake-off.  make test: set up and test, every room in minutes.  make setup: install only.
+# make test-all: the whole suite, that is, make test and then make test-slow (whole runs, kills, browsers, load, sweeps).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PARALLEL := -n auto --dist loadfile
 
-.PHONY: quick test test-reference kills fuzz load setup lint sanitize simulations clean
+.PHONY: quick test test-slow test-all test-reference kills fuzz load setup lint sanitize simulations clean
 
 quick: setup
 	$(BIN)/bakeoff run mnist-quick --resume
 
 test: setup
-	$(BIN)/python -m pytest $(PARALLEL)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
-# The same tests with the plain PyTorch operations in place of the kernels, but for those of disks, files and pages.
-NOT_OF_KERNELS := tests/fuzz tests/studio tests/execute/test_kills.py tests/execute/test_full_disk.py
+test-slow: setup
+	$(BIN)/python -m pytest $(PARALLEL) -m slow
+
+test-all:
+	$(MAKE) test
+	$(MAKE) test-slow
+
+# With the plain PyTorch operations in place of the kernels, where that matters: operations, models, a whole run.
+WITH_KERNELS := tests/ops tests/models tests/objectives
+A_WHOLE_RUN := tests/execute/test_run.py::test_smoke_leaves_a_whole_run_directory
 test-reference: setup
-	BAKEOFF_BACKEND=reference $(BIN)/python -m pytest $(PARALLEL) $(NOT_OF_KERNELS:%=--ignore=%)
+	BAKEOFF_BACKEND=reference $(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(WITH_KERNELS) $(A_WHOLE_RUN)
 
-# Real runs killed 200 times at random points, compared bit for bit (12 to 20 minutes; make test kills 20 times).
+# Real runs killed 200 times at random points, compared bit for bit (12 to 20 minutes; make test kills once, make test-slow 20 times).
 kills: setup
 	BAKEOFF_KILLS=200 $(BIN)/python -m pytest tests/execute/test_kills.py
 
-# The loaders of files from strangers, 5 000 damaged files of each kind (about 30 minutes; make test tries 100 of each).
+# The loaders of files from strangers, 5 000 damaged files of each kind (about 30 minutes; make test tries 5 of each, make test-slow 100).
 fuzz: setup
 	BAKEOFF_FUZZ=5000 $(BIN)/python -m pytest -s tests/fuzz
 

@@ -1,7 +1,9 @@
-"""Shared by all tests: one torch thread, so that tests behave alike on busy machines; and Triton interpreted."""
+"""Shared by all tests: one torch thread, so that tests behave alike on busy machines; Triton interpreted; two runs."""
 
+import fcntl
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,23 +24,40 @@ def examples() -> Path:
     return EXAMPLES
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder for all workers of pytest-xdist: the first that needs it makes it, the others wait for that."""
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    folder = (factory.getbasetemp() if alone else factory.getbasetemp().parent) / "shared" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "made").exists():
+            make(folder / name)
+            (folder / "made").touch()
+    return folder / name
+
+
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of the smallest preset; not to be changed."""
-    out = tmp_path_factory.mktemp("runs") / "smoke"
-    done = bakeoff("run", "smoke", "--out", out, "--threads", 1, "--progress", "text")
-    assert done.returncode == 0, done.stderr
-    assert "Verdict:" in done.stdout and "hybrid-s0: loss" in done.stdout
-    return out
+
+    def make(out: Path) -> None:
+        done = bakeoff("run", "smoke", "--out", out, "--threads", 1, "--progress", "text")
+        assert done.returncode == 0, done.stderr
+        assert "Verdict:" in done.stdout and "hybrid-s0: loss" in done.stdout
+
+    return made_once(tmp_path_factory, "smoke", make)
 
 
 @pytest.fixture(scope="session")
 def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a tiny run that nothing interrupted."""
-    out = tmp_path_factory.mktemp("whole") / "run"
-    code, errors = finish(out)
-    assert code == 0, errors
-    return out
+
+    def make(out: Path) -> None:
+        code, errors = finish(out)
+        assert code == 0, errors
+
+    return made_once(tmp_path_factory, "whole", make)
 
 
 @pytest.fixture(scope="session")

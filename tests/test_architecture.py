@@ -1,4 +1,4 @@
-"""The house stands: imports run only downwards, and the rooms that promised not to import torch do not."""
+"""The house stands: imports run only downwards, the law imports no torch, and every room is tested in the fast tier."""
 
 import ast
 import subprocess
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[1] / "src" / "bakeoff"
+TESTS = Path(__file__).parent
+SOURCE = TESTS.parent / "src" / "bakeoff"
 FLOORS = [  # a room may import from rooms below its own floor, and from itself
     {"__main__"},
     {"cli"},
@@ -51,9 +52,42 @@ def test_imports_run_downwards(path: Path) -> None:
     assert not upwards
 
 
-@pytest.mark.parametrize(
-    "module", [f"protocol.{path.stem}" for path in sorted((SOURCE / "protocol").glob("[a-z]*.py"))]
-)
-def test_the_law_imports_no_torch(module: str) -> None:
-    code = f"import sys, bakeoff.{module}; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+IMPORT_ALL = """
+import importlib, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+    if "torch" in sys.modules:
+        sys.exit(f"{name} imports torch")
+"""
+
+
+def test_the_law_imports_no_torch() -> None:
+    """All in one process, which names the first that does."""
+    modules = [module(path) for path in sorted((SOURCE / "protocol").rglob("*.py"))]
+    assert len(modules) > 10
+    done = subprocess.run([sys.executable, "-c", IMPORT_ALL, *modules], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def module(path: Path) -> str:
+    return ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+ROOMS = sorted(path.name for path in SOURCE.iterdir() if (path / "__init__.py").is_file())
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_the_fast_tier_has_tests_of_every_room(name: str) -> None:
+    """At least one file imports the room and has a test that is not marked slow."""
+    assert any(name in imported_rooms(path) and tests_of_the_fast_tier(path) for path in TESTS.rglob("test_*.py")), (
+        f"no test of bakeoff.{name} runs in `make test`"
+    )
+
+
+def tests_of_the_fast_tier(path: Path) -> list[str]:
+    """Names of the test functions without the marker, unless the whole file bears it."""
+    body = ast.parse(path.read_text()).body
+    if any(isinstance(node, ast.Assign) and ast.unparse(node) == "pytestmark = pytest.mark.slow" for node in body):
+        return []
+    functions = [node for node in body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+    return [one.name for one in functions if "pytest.mark.slow" not in map(ast.unparse, one.decorator_list)]

@@ -23,7 +23,6 @@ SETS = [
     "sampling.steps=2",
 ]
 COMMAND = [sys.executable, "-m", "bakeoff"]
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def run_command(out: Path, *more: str) -> list[str]:
@@ -33,7 +32,7 @@ def run_command(out: Path, *more: str) -> list[str]:
 
 def start(out: Path, *more: str, **named: Any) -> subprocess.Popen[str]:
     """In a session of its own, and with a SIGINT that works though the tests may run in the background."""
-    prepare = named.pop("prepare", lambda: None)
+    prepare, environment = named.pop("prepare", lambda: None), named.pop("environment", os.environ)
 
     def before() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -44,7 +43,7 @@ def start(out: Path, *more: str, **named: Any) -> subprocess.Popen[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env=ENVIRONMENT,
+        env=environment | {"OMP_NUM_THREADS": "1"},
         start_new_session=True,
         preexec_fn=before,
         **named,

@@ -19,12 +19,14 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, cwd=ROOT, env=clean | environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_dry_run_names_the_sections() -> None:
     done = run("--dry-run")
     assert done.returncode == 0
     assert "correctness, scan, training, waiting, sampling, blocks, captured, mamba2, compiled" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="pip install 'bakeoff[gpu]'")
 def test_toy(tmp_path: Path) -> None:
     file = tmp_path / "gpu.json"

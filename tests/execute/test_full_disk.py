@@ -4,19 +4,20 @@ import errno
 import os
 import resource
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+import moments
 from bakeoff.errors import BakeoffError
+from bakeoff.execute import estimate
 from bakeoff.protocol.presets import load_protocol
 from bakeoff.run import disk
 from bakeoff.run.directory import RunDir
 from bakeoff.run.files import write_atomic
 from bakeoff.trial.plan import make_plan
-from tiny_run import TRIAL, finish, results, start
+from tiny_run import TRIAL, finish, results
 
 
 def limit(size: int) -> Callable[[], None]:
@@ -32,6 +33,7 @@ def refuse_and_say(out: Path, size: int, *more: str) -> str:
     return errors
 
 
+@pytest.mark.slow
 def test_a_write_that_fails_at_any_stage_stops_the_run_with_a_message_and_resume_goes_on(
     tmp_path: Path, undisturbed: dict[str, object]
 ) -> None:
@@ -39,10 +41,7 @@ def test_a_write_that_fails_at_any_stage_stops_the_run_with_a_message_and_resume
     trial = out / "trials" / TRIAL
     assert "resume.ckpt" in refuse_and_say(out, 100_000)  # the first checkpoint
     assert (out / "seal.json").is_file() and [path.name for path in trial.iterdir()] == ["metrics.jsonl"]
-    process = start(out, "--resume")
-    wait_for(trial / "resume.prev.ckpt", process)
-    process.terminate()
-    assert process.wait(60) == 1
+    die_at_a_checkpoint(out, tmp_path / "hook", "--resume")
     kept = [(trial / name).read_bytes() for name in ("resume.ckpt", "resume.prev.ckpt")]
     assert "resume.ckpt" in refuse_and_say(out, 100_000, "--resume")  # a later one: those before it stand
     assert kept == [(trial / name).read_bytes() for name in ("resume.ckpt", "resume.prev.ckpt")]
@@ -50,6 +49,7 @@ def test_a_write_that_fails_at_any_stage_stops_the_run_with_a_message_and_resume
     assert results(out) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_folder_that_takes_no_file_is_refused(tmp_path: Path) -> None:
     code, errors = finish(tmp_path / "run", prepare=limit(10))
     assert code == 2 and "cannot be written (File too large)" in errors and "Traceback" not in errors
@@ -61,25 +61,23 @@ def test_a_run_that_does_not_fit_is_refused_before_anything_is_written(
     protocol = load_protocol("smoke")
     plan, run = make_plan(protocol), RunDir(tmp_path / "run", protocol)
     params = max(one.fit.params for one in plan.backbones)
-    monkeypatch.setattr(disk, "free_bytes", lambda _: disk.RESERVE + 3 * 4 * params)
+    monkeypatch.setattr(estimate, "free_bytes", lambda _: disk.RESERVE + 3 * 4 * params)
     with pytest.raises(BakeoffError, match=r"17 MiB free on its disk, the run needs 18 MiB"):
-        disk.require_room_for(run, plan)
-    monkeypatch.setattr(disk, "free_bytes", lambda _: disk.RESERVE + 16 * 4 * params)
-    disk.require_room_for(run, plan)
+        estimate.require_room_for(run, plan)
+    monkeypatch.setattr(estimate, "free_bytes", lambda _: disk.RESERVE + 16 * 4 * params)
+    estimate.require_room_for(run, plan)
 
 
+@pytest.mark.slow
 def test_the_estimate_bounds_what_a_run_writes(tmp_path: Path) -> None:
     """Of the real files of a real trial, with a checkpoint in place."""
     out = tmp_path / "run"
-    process = start(out)
-    wait_for(out / "trials" / TRIAL / "resume.prev.ckpt", process)
-    process.terminate()
-    process.wait(60)
+    die_at_a_checkpoint(out, tmp_path / "hook")
     protocol = RunDir.open(out).protocol
     (planned,) = make_plan(protocol).backbones
-    estimated = disk.checkpoint_bytes(planned.fit, protocol)
+    bound = estimate.checkpoint_bytes(planned.fit, protocol)
     written = (out / "trials" / TRIAL / "resume.ckpt").stat().st_size
-    assert 0.9 * estimated < written < estimated + disk.RESERVE / disk.CHECKPOINTS / 10
+    assert 0.9 * bound < written < bound + disk.RESERVE / estimate.CHECKPOINTS / 10
     assert disk.free_bytes(out) == disk.free_bytes(out / "not/there/yet")
 
 
@@ -96,18 +94,27 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", where], check=True)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "opened, leave",
+    [
+        pytest.param(".", 1 << 20, id="between two checkpoints"),
+        pytest.param(".resume.ckpt.tmp", 1 << 16, id="when one has been allowed and is not written yet"),
+    ],
+)
 def test_a_disk_that_fills_up_stops_the_run_and_room_lets_it_go_on(
-    small_disk: Path, undisturbed: dict[str, object]
+    small_disk: Path, tmp_path: Path, undisturbed: dict[str, object], opened: str, leave: int
 ) -> None:
     out, filler = small_disk / "run", small_disk / "filler"
-    process = start(out)
-    wait_for(out / "trials" / TRIAL / "resume.ckpt", process)
-    fill(filler, leave=1 << 20)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 1 and "Traceback" not in errors
-    assert "No space left on device: 1 MiB free" in errors and "go on with" in errors
+    trial, free = out / "trials" / TRIAL, disk.mib(leave)
+    filling = moments.fill(filler, leave)
+    environment = moments.when(trial / opened, trial / "resume.prev.ckpt", filling, tmp_path / "hook")
+    code, errors = finish(out, environment=environment)
+    assert code == 1 and "Traceback" not in errors
+    assert f"resume.ckpt: No space left on device: {free} free, 17 MiB needed" in errors and "go on with" in errors
+    assert not [path for path in out.rglob(".*.tmp")]
     code, errors = finish(out, "--resume")
-    assert code == 2 and "1 MiB free on its disk" in errors
+    assert code == 2 and f"{free} free on its disk" in errors
     filler.unlink()
     assert finish(out, "--resume")[0] == 0
     assert results(out) == undisturbed
@@ -115,25 +122,25 @@ def test_a_disk_that_fills_up_stops_the_run_and_room_lets_it_go_on(
 
 def test_a_write_on_a_full_disk_keeps_the_old_file(small_disk: Path) -> None:
     write_atomic(small_disk / "x", b"old")
-    fill(small_disk / "filler", leave=1 << 16)
-    with pytest.raises(OSError, match="No space left on device") as error:
+    with open(small_disk / "filler", "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, (disk.free_bytes(small_disk) or 0) - (1 << 16))
+    with pytest.raises(OSError, match="No space left on device: 0 MiB free, 16 MiB needed") as error:
         write_atomic(small_disk / "x", b"new" * (1 << 16))
     assert error.value.errno == errno.ENOSPC and (small_disk / "x").read_bytes() == b"old"
     assert {path.name for path in small_disk.iterdir()} == {"x", "filler"}
 
 
-def test_a_disk_that_becomes_read_only_is_said(small_disk: Path) -> None:
+@pytest.mark.slow
+def test_a_disk_that_becomes_read_only_is_said(small_disk: Path, tmp_path: Path) -> None:
     out = small_disk / "run"
-    process = start(out)
-    wait_for(out / "trials" / TRIAL / "resume.ckpt", process)
-    process.terminate()
-    process.wait(60)
+    die_at_a_checkpoint(out, tmp_path / "hook")
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     for folder, more, expected in ((out, ["--resume"], 1), (small_disk / "other", [], 2)):
         code, errors = finish(folder, *more)
         assert code == expected and "Read-only file system" in errors and "Traceback" not in errors
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_without_permission_is_said(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
@@ -141,13 +148,9 @@ def test_a_folder_without_permission_is_said(tmp_path: Path) -> None:
     assert code == 2 and "cannot be written (Permission denied)" in errors
 
 
-def fill(path: Path, leave: int) -> None:
-    free = disk.free_bytes(path.parent) or 0
-    with open(path, "wb") as file:
-        os.posix_fallocate(file.fileno(), 0, free - leave)
-
-
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    while not path.exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.002)
+def die_at_a_checkpoint(out: Path, hook: Path, *more: str) -> None:
+    """Leaves a run whose trial was killed in the midst of training, right when its second checkpoint had its name."""
+    trial = out / "trials" / TRIAL
+    environment = moments.when(trial, trial / "resume.prev.ckpt", moments.DIE, hook)
+    code, errors = finish(out, *more, environment=environment)
+    assert code == 1 and "SIGKILL" in errors, errors

@@ -17,6 +17,7 @@ def hear(name: str, event: dict) -> None:
     pass
 
 
+@pytest.mark.slow
 def test_no_time_begins_nothing(tmp_path: Path) -> None:
     code, errors = finish(tmp_path / "run", "--minutes", "0.0001")
     assert code == 1 and "Traceback" not in errors
@@ -24,6 +25,7 @@ def test_no_time_begins_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "run/trials").exists()
 
 
+@pytest.mark.slow
 def test_a_run_in_pieces_holds_whole_trials_and_ends_as_in_one(tmp_path: Path, undisturbed: dict) -> None:
     two_seeds, out = "seeds=[0, 1]", tmp_path / "run"
     run = prepare(out, load_protocol("smoke", [*SETS, two_seeds]), resume=False)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import moments
 from command import COMMAND, bakeoff
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -55,6 +56,7 @@ def test_verdict_json_gives_every_backbone_an_outcome_and_the_steps(smoke: Path)
     assert verdict == json.loads((smoke / "verdict.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_part_of_a_run_is_incomplete_with_an_answer_so_far(smoke: Path, tmp_path: Path) -> None:
     part = tmp_path / "part"
     subprocess.run(["cp", "-r", smoke, part], check=True)
@@ -70,6 +72,7 @@ def test_a_part_of_a_run_is_incomplete_with_an_answer_so_far(smoke: Path, tmp_pa
     assert verdict["outcome"] == "incomplete" and verdict["missing"] == ["hybrid-s0"]
 
 
+@pytest.mark.slow
 def test_another_protocol_or_a_second_start_is_refused(smoke: Path) -> None:
     before = {path: path.read_bytes() for path in smoke.rglob("*") if path.is_file()}
     other = bakeoff("run", "smoke", "--set", "training.lr=1e-4", "--out", smoke, "--resume")
@@ -79,6 +82,7 @@ def test_another_protocol_or_a_second_start_is_refused(smoke: Path) -> None:
     assert before == {path: path.read_bytes() for path in smoke.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_resuming_a_whole_run_trains_nothing(smoke: Path) -> None:
     before = (smoke / "trials/mamba-s0/measurement.json").read_bytes()
     done = bakeoff("run", "smoke", "--out", smoke, "--resume", "--threads", 1)
@@ -86,6 +90,7 @@ def test_resuming_a_whole_run_trains_nothing(smoke: Path) -> None:
     assert (smoke / "trials/mamba-s0/measurement.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_sample_draws_the_same_picture_from_the_same_seed(smoke: Path, tmp_path: Path) -> None:
     model = smoke / "trials/mamba-s0/model.safetensors"
     options = ["--label", 3, "--count", 9, "--steps", 4]
@@ -97,6 +102,7 @@ def test_sample_draws_the_same_picture_from_the_same_seed(smoke: Path, tmp_path:
     assert a == b != c
 
 
+@pytest.mark.slow
 def test_ls_and_doctor(smoke: Path) -> None:
     listed = json.loads(bakeoff("ls", smoke.parent, "--json").stdout)
     assert [preset["name"] for preset in listed["presets"]][:2] == ["mnist-paper", "mnist-paper-adaln"]
@@ -106,6 +112,7 @@ def test_ls_and_doctor(smoke: Path) -> None:
     assert found["kernels"]["selective_scan"]["backend"] and found["environment"]["torch"]
 
 
+@pytest.mark.slow
 def test_plan_json_contract() -> None:
     done = bakeoff("plan", "mnist-paper", "--json")
     assert done.returncode == 0, done.stderr
@@ -149,7 +156,7 @@ def wait_for(path: Path, process: subprocess.Popen) -> None:
     assert path.exists()
 
 
-def start(out: Path, *more: str) -> subprocess.Popen:
+def start(out: Path, *more: str, environment: dict[str, str] | None = None) -> subprocess.Popen:
     arguments = [
         *COMMAND,
         "run",
@@ -168,16 +175,17 @@ def start(out: Path, *more: str) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env=environment,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
     )
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_cleanly_and_resume_ends_bit_for_bit_alike(tmp_path: Path, uninterrupted) -> None:
-    out = tmp_path / "run"
-    process = start(out)
-    wait_for(out / "trials/hybrid-s0/resume.ckpt", process)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    out, trial = tmp_path / "run", tmp_path / "run/trials/hybrid-s0"
+    at_the_first_checkpoint = moments.when(trial, trial / "resume.ckpt", moments.INTERRUPT, tmp_path / "hook")
+    process = start(out, environment=at_the_first_checkpoint)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 1 and "--resume" in errors and "Traceback" not in errors
     assert not (out / "trials/hybrid-s0/measurement.json").exists()
     done = bakeoff("run", "smoke", *SHORT, "--out", out, "--threads", 1, "--resume")
@@ -185,6 +193,7 @@ def test_ctrl_c_stops_cleanly_and_resume_ends_bit_for_bit_alike(tmp_path: Path, 
     assert results(out) == uninterrupted
 
 
+@pytest.mark.slow
 def test_a_run_whose_command_alone_is_killed_loses_nothing_and_is_never_run_twice(
     tmp_path: Path, uninterrupted
 ) -> None:
@@ -199,6 +208,7 @@ def test_a_run_whose_command_alone_is_killed_loses_nothing_and_is_never_run_twic
     assert results(out) == uninterrupted
 
 
+@pytest.mark.slow
 def test_two_runs_cannot_share_a_directory(tmp_path: Path) -> None:
     out = tmp_path / "run"
     process = start(out, "--set", "training.steps=100000")
@@ -210,6 +220,7 @@ def test_two_runs_cannot_share_a_directory(tmp_path: Path) -> None:
     assert process.returncode == 1 and "Nothing is lost" in errors
 
 
+@pytest.mark.slow
 def test_a_diverged_trial_is_recorded_and_the_run_goes_on(tmp_path: Path) -> None:
     out = tmp_path / "run"
     two = 'backbones=[{name="first", mixers=["mlp"], repeats=2}, {name="second", mixers=["attention", "mlp"]}]'
@@ -223,6 +234,7 @@ def test_a_diverged_trial_is_recorded_and_the_run_goes_on(tmp_path: Path) -> Non
     assert (out / "trials/second-s0/measurement.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_plug_in_is_a_candidate_like_any_other(tmp_path: Path) -> None:
     """The shipped example, judged beside the built-in backbones; without leave its code is not run."""
     example = ["run", "gated_recurrence.toml", "--out", tmp_path / "run", "--threads", 1]
@@ -240,6 +252,7 @@ def test_a_plug_in_is_a_candidate_like_any_other(tmp_path: Path) -> None:
     assert bakeoff(*picture, "--allow-plugins", cwd=EXAMPLES).returncode == 0
 
 
+@pytest.mark.slow
 def test_check_plugin_says_what_fails(tmp_path: Path) -> None:
     good = bakeoff("check-plugin", "gated_recurrence:GatedRecurrence", "--option", "slowest=0.9", cwd=EXAMPLES)
     assert good.returncode == 0 and "FAILS" not in good.stdout
@@ -266,6 +279,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments,expected", REFUSED.values(), ids=REFUSED)
 def test_bad_input_is_refused_with_exit_code_2(tmp_path: Path, arguments: list[str], expected: str) -> None:
     (tmp_path / "file").write_text("x")

@@ -1,6 +1,6 @@
 """The loaders of files from strangers, fuzzed: whatever is in a file, it is read or refused with a clear error.
 
-BAKEOFF_FUZZ is the number of examples for each way of damaging a file; `make fuzz` runs many.
+BAKEOFF_FUZZ is the number of examples for each way of damaging a file, in the slow tier; `make fuzz` runs many.
 """
 
 import io
@@ -53,8 +53,9 @@ from bakeoff.tasks import build_task, inputs
 from bakeoff.trial.candidate import candidate_of
 from bakeoff.trial.checkpoint import load_model, load_state, pack_state, save_model
 from bakeoff.trial.plan import make_plan
+from tiers import slow
 
-EXAMPLES = int(os.environ.get("BAKEOFF_FUZZ", "100"))
+FEW, EXAMPLES = 5, int(os.environ.get("BAKEOFF_FUZZ", "100"))
 SMALL = ["model.d_model=8", "mixers.mamba.d_state=2", "mixers.attention.heads=2", "budget.params=4000"]
 SMALL += ["budget.tolerance=2.0", "bar.samples=2", "sampling.count=2", "seeds=[0, 1]"]
 PROTOCOL = load_protocol("smoke", SMALL)
@@ -324,13 +325,17 @@ REMOVED_BY_MENDING = [
     *IN_A_RUN[1:4], *(f"trials/{name}-s{seed}/{file}" for name in ("mamba", "transformer", "hybrid") for seed in (0, 1)
     for file in ("measurement.json", "resume.ckpt")),
 ]  # fmt: skip
-BOUNDED = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    database=None,
-    derandomize=EXAMPLES <= 1000,
-    suppress_health_check=list(HealthCheck),
-)
+IN_BOTH_TIERS = pytest.mark.parametrize("examples", [FEW, slow(EXAMPLES)])
+
+
+def bounded(examples: int) -> settings:
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        derandomize=examples <= 1000,
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -350,11 +355,12 @@ def read_or_refuse(load: Callable[[Path], object], path: Path) -> None:
         COUNT["refused"] += 1
 
 
+@IN_BOTH_TIERS
 @pytest.mark.parametrize("loader", LOADERS, ids=lambda loader: loader.name)
-def test_a_damaged_file_is_read_or_refused(loader: Loader, folder: Path) -> None:
+def test_a_damaged_file_is_read_or_refused(loader: Loader, folder: Path, examples: int) -> None:
     good, path = loader.good(), folder / f"x{loader.suffix}"
 
-    @BOUNDED
+    @bounded(examples)
     @given(loader.damage(good))
     def fuzz(content: bytes) -> None:
         path.write_bytes(content)
@@ -363,14 +369,17 @@ def test_a_damaged_file_is_read_or_refused(loader: Loader, folder: Path) -> None
     fuzz()
 
 
+@IN_BOTH_TIERS
 @pytest.mark.parametrize("name", IN_A_RUN)
-def test_a_run_with_a_damaged_file_is_read_or_refused_and_mended(name: str, whole: Path, folder: Path) -> None:
+def test_a_run_with_a_damaged_file_is_read_or_refused_and_mended(
+    name: str, whole: Path, folder: Path, examples: int
+) -> None:
     good, path = (whole / name).read_bytes(), folder / "runs" / "run"
     damage = damaged_json(good) if name.endswith(".json") else damaged_bytes(good)
     shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(whole, path)
 
-    @BOUNDED
+    @bounded(examples)
     @given(damage)
     def fuzz(content: bytes) -> None:
         for there in REMOVED_BY_MENDING:
@@ -381,12 +390,13 @@ def test_a_run_with_a_damaged_file_is_read_or_refused_and_mended(name: str, whol
     fuzz()
 
 
-def test_a_damaged_record_of_judgements_is_read(whole: Path, folder: Path) -> None:
-    path = folder / "judged" / "judgements.jsonl"
+@IN_BOTH_TIERS
+def test_a_damaged_record_of_judgements_is_read(whole: Path, folder: Path, examples: int) -> None:
+    path = folder / f"judged {examples}" / "judgements.jsonl"
     shutil.copytree(whole, path.parent)
     good, hidden = (whole / path.name).read_bytes(), next(whole.glob(".judging-*"))
 
-    @BOUNDED
+    @bounded(examples)
     @given(damaged_bytes(good) | damaged_lines(good))
     def fuzz(content: bytes) -> None:
         path.write_bytes(content)

@@ -19,6 +19,8 @@ from blind import black
 from command import bakeoff
 from tiny_run import SETS
 
+pytestmark = pytest.mark.slow
+
 HUMAN = [part for one in [*SETS, "bar.measure=human", "bar.votes=2", "bar.clean=0.5"] for part in ("--set", one)]
 RUN = ["run", "smoke", *HUMAN, "--threads", 1, "--progress", "text"]
 

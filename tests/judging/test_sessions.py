@@ -102,6 +102,7 @@ def test_the_order_knows_nothing_of_the_mapping(run: RunDir) -> None:
         assert binomtest(first.count(name), sessions, 1 / 3).pvalue > 3e-7
 
 
+@pytest.mark.slow
 def test_what_is_hidden_is_the_owners_alone_and_disturbs_nobody(run: RunDir) -> None:
     session = begin(run, "Ann")
     (path,) = hidden(run)

@@ -179,6 +179,7 @@ def test_a_record_that_another_program_holds_is_waited_for_in_short(
     assert store.WAIT_S < sum(slept) < locks.WAIT_S / 2 and not record(run) and not hidden(run)
 
 
+@pytest.mark.slow
 def test_two_programs_write_one_record(run: RunDir) -> None:
     programs = [person(run, who, 5) for who in ("Ann", "Bob")]
     for program in programs:
@@ -188,6 +189,7 @@ def test_two_programs_write_one_record(run: RunDir) -> None:
     assert not sessions.unreadable and len(sessions.finished) == 10 and len(record(run).splitlines()) == 10 * 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", [1, 4, 6, 9])
 def test_a_killed_program_loses_no_vote_that_it_was_told_of(run: RunDir, said: int) -> None:
     program = person(run, "Ann", 1000)

@@ -127,6 +127,7 @@ def test_what_has_no_floor_is_refused(x_NC: Tensor, options: dict, said: str) ->
         memoriser_floor(x_NC, **options)
 
 
+@pytest.mark.slow
 def test_the_floor_of_mnist_is_the_published_one_and_halves_with_the_range() -> None:
     """All 60 000 images; about five CPU seconds."""
     floor = pixel_floor((-1.0, 1.0), 60_000, draws=1024)

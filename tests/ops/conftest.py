@@ -20,6 +20,7 @@ NO_TRITON = pytest.mark.skipif(
 )
 PREPARED: set[str] = set()
 TRITON = pytest.param("triton", marks=NO_TRITON)
+SWEEP = pytest.param("triton", marks=[NO_TRITON, pytest.mark.slow])  # interpreted, a case takes a second and more
 
 
 @pytest.fixture(autouse=True)
@@ -74,13 +75,13 @@ def _force(choice: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     dispatch.NATIVE.use(before)
 
 
-@pytest.fixture(params=["reference", *NATIVE, TRITON])
+@pytest.fixture(params=["reference", *NATIVE, SWEEP])
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Every back end, the native one once per instruction set."""
     yield from _force(request.param, monkeypatch)
 
 
-@pytest.fixture(params=[*(NATIVE or MISSING), TRITON])
+@pytest.fixture(params=[*(NATIVE or MISSING), SWEEP])
 def compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Every back end but the reference."""
     yield from _force(request.param, monkeypatch)

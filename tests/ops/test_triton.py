@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["86", "90"])
 def test_compiles_for_a_card(triton: str, arch: str) -> None:
     """Consumer and data-centre cards; shared memory within what the former have."""

@@ -24,6 +24,7 @@ from bakeoff.protocol.statistics import (
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import simulate
+from tiers import slow
 
 VALUES = st.lists(st.floats(-5, 5, allow_subnormal=False), min_size=2, max_size=12)
 
@@ -117,14 +118,14 @@ def test_correlation_of_seeds_is_pearsons_and_absent_where_it_has_no_meaning() -
     assert paired_difference(a, [1.0] * 4).correlation is None
 
 
-@pytest.mark.parametrize("seeds", [3, 5, 8])
+@pytest.mark.parametrize("seeds", [3, slow(5), slow(8)])
 def test_nominal_95_percent_intervals_cover_94_to_96(seeds: int) -> None:
     rng = np.random.default_rng(seeds)
     assert 0.94 <= simulate.coverage(seeds, "paired", 10_000, rng) <= 0.96
     assert simulate.coverage(seeds, "Welch", 10_000, rng) >= 0.94  # at three seeds it covers more
 
 
-@pytest.mark.parametrize("passes,sigma", [(1.0, 0.01), (0.65, 0.01), (0.8, 0.05)])
+@pytest.mark.parametrize("passes,sigma", [(0.65, 0.01), slow(1.0, 0.01), slow(0.8, 0.05)])
 def test_among_identical_backbones_a_quality_winner_is_rare(passes: float, sigma: float) -> None:
     rng = np.random.default_rng(1)
     for backbones in (2, 3):

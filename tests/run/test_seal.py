@@ -154,6 +154,7 @@ def test_a_changed_seal_is_a_deviation_and_never_silence(
     assert any(named in change for change in verdict.deviations), verdict.deviations
 
 
+@pytest.mark.slow
 def test_deviated_on_the_command_line(copied: Path) -> None:
     path = copied / "protocol.toml"
     path.write_text(path.read_text().replace("lr = 0.002", "lr = 0.003"))
@@ -184,6 +185,7 @@ def test_another_judge_deviates_and_is_not_gone_on_with(copied: Path, monkeypatc
         runner.prepare(copied, load_protocol("smoke"), resume=True)
 
 
+@pytest.mark.slow
 def test_seal_then_run_needs_no_resume_and_begins_there(tmp_path: Path) -> None:
     out = tmp_path / "sealed"
     done = bakeoff("seal", "smoke", "--out", out, "--json")

@@ -45,6 +45,7 @@ def test_links_in_a_run_directory_are_refused(run: Path, name: str, target: str)
         RunDir.open(run)
 
 
+@pytest.mark.slow
 def test_nothing_is_written_through_a_link(run: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     shutil.move(run / "trials", outside)
@@ -178,6 +179,7 @@ class Payload:
         return (Path.touch, (self.touched,))
 
 
+@pytest.mark.slow
 def test_no_pickle_runs(tmp_path: Path, run: Path) -> None:
     touched = tmp_path / "touched"
     trial = run / "trials" / TRIAL
@@ -197,6 +199,7 @@ def test_no_pickle_runs(tmp_path: Path, run: Path) -> None:
     assert not touched.exists()
 
 
+@pytest.mark.slow
 def test_a_strangers_run_or_checkpoint_cannot_load_code_without_leave(tmp_path: Path, run: Path) -> None:
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
     protocol = load_protocol(str(run / "protocol.toml"), ['plugins=["evil"]', 'backbones.0.mixers=["evil:E", "mlp"]'])

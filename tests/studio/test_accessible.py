@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
+pytestmark = pytest.mark.slow
+
 PAGES = ("/", "/judge", "/live")
 
 # WCAG 2.2, 1.4.3: (L1 + 0.05) / (L2 + 0.05), L the relative luminance, at least 4.5, or 3 for large text; disabled

@@ -16,6 +16,8 @@ from bakeoff.report import write_report
 from command import bakeoff
 from serving import studio
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("mamba", "transformer", "hybrid", "smoke")
 
 

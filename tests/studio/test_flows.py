@@ -168,6 +168,7 @@ def test_what_a_run_is_is_told(client: httpx.Client) -> None:
     assert told["guided"] is True and told["limits"]["steps"] == [1, 50]
 
 
+@pytest.mark.slow
 def test_a_partial_and_a_wrong_trial_are_named_and_the_others_go_on(smoke: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(smoke, tmp_path / "run"))
     trials = run / "trials"
@@ -184,6 +185,7 @@ def test_a_partial_and_a_wrong_trial_are_named_and_the_others_go_on(smoke: Path,
         assert any("transformer-s0" in change for change in client.get("/api/run").json()["deviations"])
 
 
+@pytest.mark.slow
 def test_new_weights_are_seen(smoke: Path, tmp_path: Path) -> None:
     """A run in progress: what was not there a moment ago is there now."""
     run = Path(shutil.copytree(smoke, tmp_path / "run"))

@@ -69,6 +69,7 @@ def picture(item: dict) -> io.BytesIO:
     return io.BytesIO(base64.b64decode(item["image"].partition(",")[2]))
 
 
+@pytest.mark.slow
 def test_a_session_outlives_its_server(smoke: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(smoke, tmp_path / "run"))
     with studio(run) as url, httpx.Client(base_url=url, timeout=30) as client:
@@ -113,6 +114,7 @@ def test_bad_votes_are_refused(client: httpx.Client) -> None:
         assert client.post(url, content=content, headers={"content-type": "application/json"}).status_code == 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damaged", ["samples.npz", "measurement.json"])
 def test_a_damaged_run_is_told_without_naming_whose(smoke: Path, tmp_path: Path, damaged: str) -> None:
     run = Path(shutil.copytree(smoke, tmp_path / "run"))

@@ -15,6 +15,7 @@ from bakeoff.trial.meters import spread, trend
 from bakeoff.trial.plan import make_plan
 from bakeoff.trial.trainer import OPTIMISER_ON_DEVICE, Trainer
 from bakeoff.trial.worker import account
+from tiers import slow
 
 CPU = torch.device("cpu")
 SMALL = ["task.train_images=200", "training.batch=64", "training.steps=20"]
@@ -76,7 +77,7 @@ def test_every_epoch_visits_every_image_once_and_keeps_the_last_batch(data: Data
     assert torch.equal(batch.labels_B, whole.labels_B[data.indices(0, 3)])
 
 
-@pytest.mark.parametrize("steps", [1, 7, 10])
+@pytest.mark.parametrize("steps", [7, slow(1), slow(10)])
 @pytest.mark.parametrize("name", ["mamba", "transformer", "hybrid"])
 def test_a_restored_training_ends_bit_for_bit_alike(data: Dataset, name: str, steps: int) -> None:
     whole = trainers(data, "training.ema=0.9")[name]

@@ -17,8 +17,13 @@ def require_room(path: Path, size: int) -> None:
     """
     free = free_bytes(path.parent)
     if free is not None and free < size + RESERVE:
-        text = f"{os.strerror(errno.ENOSPC)}: {mib(free)} free, {mib(size + RESERVE)} needed"
-        raise OSError(errno.ENOSPC, text, str(path))
+        raise full(path, size)
+
+
+def full(path: Path, size: int) -> OSError:
+    """ENOSPC for a file of this size, alike whether a check met it or a write, with what is free and what is needed."""
+    room = f"{mib(free_bytes(path.parent) or 0)} free, {mib(size + RESERVE)} needed"
+    return OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {room}", str(path))
 
 
 def free_bytes(path: Path) -> int | None:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from bakeoff.errors import BakeoffError, printable
+from bakeoff.run import disk
 
 LARGEST_JSON = 16 << 20
 R = TypeVar("R", bound=BaseModel)
@@ -42,6 +43,8 @@ def write_atomic(path: Path, content: bytes, keep: Path | None = None) -> None:
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise disk.full(path, len(content)) from error
         if isinstance(error, OSError):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise

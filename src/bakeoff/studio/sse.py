@@ -44,19 +44,28 @@ class Streams:
 
 
 class Stream(StreamingResponse):
-    """Counted from when it is promised to when it is over, whether or not anybody has read of it."""
+    """Counted from when it is promised to when it is over, whether or not anybody has read of it.
+
+    It is over before the end of the answer is sent: who has all of an answer has made room for the next.
+    """
 
     def __init__(self, streams: Streams, events: AsyncGenerator[Event | None, None]) -> None:
         self._streams, self._text = streams, self._lines(events)
         super().__init__(self._text, media_type="text/event-stream", headers=HEADERS)
+        self._open = True
         streams.open += 1
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._streams.open -= 1
+            self._close()
             await self._text.aclose()  # whoever left in between is still waited for by the generators
+
+    def _close(self) -> None:
+        if self._open:
+            self._open = False
+            self._streams.open -= 1
 
     async def _lines(self, events: AsyncGenerator[Event | None, None]) -> AsyncGenerator[str, None]:
         try:
@@ -67,6 +76,7 @@ class Stream(StreamingResponse):
                     yield ": still here\n\n" if event is None else _line(*event)
         except (BakeoffError, OSError) as error:
             yield _line("error", {"error": str(error)})
+        self._close()
 
 
 def _line(name: str, data: dict[str, Any]) -> str:

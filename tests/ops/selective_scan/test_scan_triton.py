@@ -9,6 +9,18 @@ from oracle import assert_close, assert_equal, exact_scan, leaves, run_scan, sca
 from bakeoff.ops import selective_scan
 
 
+def test_every_kernel_once(triton: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scan in one stretch and in several, forward and backward."""
+    from bakeoff.ops.selective_scan import triton_launch
+
+    inputs = scan_inputs(2, 28, 5, 4)
+    assert_close(run_scan(inputs), exact_scan(inputs))
+    monkeypatch.setattr(triton_launch, "SHORTEST", triton_launch.SEGMENT)
+    assert triton_launch._Plan.of(2, 28, 5, 4).splits > 1
+    assert_close(run_scan(inputs), exact_scan(inputs))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("reverse", [False, True])
 def test_tiles_of_the_card(triton: str, monkeypatch: pytest.MonkeyPatch, reverse: bool) -> None:
     """The tiles that a GPU gets; several blocks of channels and two segments."""
@@ -21,6 +33,7 @@ def test_tiles_of_the_card(triton: str, monkeypatch: pytest.MonkeyPatch, reverse
     assert_close(run_scan(inputs, reverse=reverse), exact_scan(inputs, reverse=reverse))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optional", [False, True])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("L", [28, 45])
@@ -39,11 +52,13 @@ def test_stretches_in_parallel(
     assert any(not torch.equal(cut[name], whole[name]) for name in whole)
 
 
+@pytest.mark.slow
 def test_results_are_the_same_every_time(triton: str) -> None:
     inputs = scan_inputs(2, 20, 70, 5)
     assert_equal(run_scan(inputs), run_scan(inputs))
 
 
+@pytest.mark.slow
 def test_memory_is_linear(triton: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No (B, L, D, N) tensor."""
     B, L, D, N = 1, 56, 64, 64
@@ -66,6 +81,7 @@ def test_memory_is_linear(triton: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sizes and max(sizes) <= B * L * D * N / 14
 
 
+@pytest.mark.slow
 def test_strides_of_a_projection_are_used(triton: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """B and C as slices of one tensor reach the packing, u and z the kernels, without a copy."""
     inputs = scan_inputs(1, 9, 6, 3) | {"initial_state_BDN": None}
@@ -76,6 +92,7 @@ def test_strides_of_a_projection_are_used(triton: str, monkeypatch: pytest.Monke
     assert torch.equal(selective_scan(**views), plain)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @settings(max_examples=12, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     B=st.integers(1, 2),
