@@ -170,7 +170,7 @@ def test_guidance_needs_models_that_have_seen_hidden_labels(tmp_path: Path) -> N
 def test_what_a_run_is_is_told(client: httpx.Client) -> None:
     told = client.get("/api/run").json()
     assert [(one["name"], one["trained"]) for one in told["backbones"]] == [(name, [0]) for name in BACKBONES]
-    assert told["item"] == "digit" and not told["deviations"]
+    assert (told["item"], told["start"]) == ("digit", "noise") and not told["deviations"]
     controls = {one["key"]: one for one in told["controls"]}
     assert list(controls) == ["noise", "label", "steps", "guidance", "solver", "trained"]
     assert controls["label"]["values"] == list(range(10)) and controls["label"]["keys"] == list("0123456789")

@@ -121,12 +121,14 @@ class Offer(NamedTuple):
 
     Attributes:
         item: what one sample is called.
+        start: what a sample is made from.
         question: what people are asked of a set of samples.
         labels: 0 to labels - 1 can be asked for; 0: no label can.
         sampling: controls whose keys are fields of the protocol's sampling section.
     """
 
     item: str
+    start: str
     question: str
     labels: int
     sampling: list[Control]
@@ -151,13 +153,13 @@ def offer_of(protocol: Protocol) -> Offer:
         OneOf(key="solver", title="Solver", type="select", values=get_args(Solver), default=own.solver),
     ]
     question = "whether its digits are clean, whether it is noise"
-    return Offer("digit", question, DIGIT_CLASSES if protocol.task.conditional else 0, sampling)
+    return Offer("digit", "noise", question, DIGIT_CLASSES if protocol.task.conditional else 0, sampling)
 
 
 def controls_of(run: RunDir) -> list[Control]:
     """All controls of a run's flow page, in the page's order."""
     offer, seeds = offer_of(run.protocol), run.protocol.seeds
-    noise = Number(key="noise", title="Shared noise", type="noise", low=0, high=SEEDS, default=0, keys=["r"])
+    noise = Number(key="noise", title=f"Shared {offer.start}", type="noise", low=0, high=SEEDS, default=0, keys=["r"])
     trained = OneOf(key="trained", title="Training seed", type="select", values=seeds, default=_most_trained(run))
     return [noise, *_label(offer), *offer.sampling, trained]
 

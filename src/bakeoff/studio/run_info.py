@@ -43,7 +43,7 @@ def run_info(path: Path) -> dict[str, Any]:
         BakeoffError: no run directory, or one that cannot be read.
     """
     run, verdict = sealed_verdict(path)
-    protocol = run.protocol
+    protocol, offer = run.protocol, offer_of(run.protocol)
     return {
         "name": protocol.name,
         "description": protocol.description,
@@ -51,7 +51,8 @@ def run_info(path: Path) -> dict[str, Any]:
         "complete": verdict.outcome != "incomplete",
         "deviations": verdict.deviations,
         "backbones": [_backbone(run, one.name) for one in protocol.backbones],
-        "item": offer_of(protocol).item,
+        "item": offer.item,
+        "start": offer.start,
         "controls": [control.describe() for control in controls_of(run)],
         "strip": STRIP,
     }

@@ -1,5 +1,5 @@
 // @ts-check
-/** The flow page: one noise, stepped under all backbones side by side. */
+/** The flow page: one start, stepped under all backbones side by side. */
 
 import { Controls } from "./controls.js";
 import { shortcuts } from "./keys.js";
@@ -114,7 +114,7 @@ class Page {
       if (name === "strip") this.strips.take(data, choice.label === undefined ? "" : `of ${this.subject}`);
     }
     this.strips.end();
-    byId("strips-note").textContent = `${this.run.strip} samples a backbone, uncurated; the same place has the same noise under all.`;
+    byId("strips-note").textContent = `${this.run.strip} samples a backbone, uncurated; the same place has the same ${this.run.start} under all.`;
   }
 
   /** At most once a screen refresh. @param {number} step */
@@ -132,10 +132,10 @@ class Page {
   }
 
   #introduce() {
-    const { name, description, headline, deviations, backbones } = this.run;
+    const { name, description, start, headline, deviations, backbones } = this.run;
     document.title = `${name} · flow · bakeoff studio`;
     byId("keys").append(...this.controls.help);
-    byId("title").textContent = `One noise, ${counted(backbones.length, "backbone")}`;
+    byId("title").textContent = `One ${start}, ${counted(backbones.length, "backbone")}`;
     byId("about").textContent = [name, description].filter(Boolean).join(" · ");
     byId("headline").hidden = !headline || deviations.length > 0; // it would say the same
     byId("headline").textContent = headline ?? "";

@@ -9,9 +9,9 @@ import { make } from "./page.js";
 /** @typedef {{label?: string, columns?: number, gap?: number, underway?: boolean}} How label: for those who cannot see it; none
  * where the place is hidden from them. gap: pixels of the cells. underway: more is to come. */
 
-/** Kinds: how cells are drawn into a place, and the CSS pixels that a cell of many needs.
- * @type {Record<string, {draw: (place: HTMLElement, cells: any[], how: How) => void, least: number}>} */
-const KINDS = { images: { draw: images, least: 30 }, text: { draw: texts, least: 220 } };
+/** Kinds: how cells are drawn into a place; the CSS pixels that a cell of many should have, and the columns there always are.
+ * @type {Record<string, {draw: (place: HTMLElement, cells: any[], how: How) => void, least: number, fewest: number}>} */
+const KINDS = { images: { draw: images, least: 30, fewest: 8 }, text: { draw: texts, least: 220, fewest: 1 } };
 
 /** @param {any} sent a cell as the server sends it @returns {Cell} */
 export function unpack(sent) {
@@ -27,7 +27,10 @@ export function show(place, cells, how = {}) {
 }
 
 /** As many columns of cells as a width has room for, in powers of two. @param {number} width CSS pixels @param {Cell} cell */
-export const columnsIn = (width, cell) => [64, 32, 16, 8, 4, 2].find((count) => width / count >= KINDS[cell.kind].least) ?? 1;
+export function columnsIn(width, cell) {
+  const { least, fewest } = KINDS[cell.kind];
+  return [64, 32, 16, 8, 4, 2].find((count) => count > fewest && width / count >= least) ?? fewest;
+}
 
 /** @param {Cell} cell @returns {number} pixels; 0 where it has none */
 export const widthOf = (cell) => ("width" in cell ? cell.width : 0);
@@ -87,7 +90,7 @@ function rgb(text) {
   return [value >> 16, (value >> 8) & 255, value & 255];
 }
 
-/** What was given, and what was made of it so far; once finished, whether it is right.
+/** The given text, and what was made of it so far; once finished, whether it is right.
  * @param {HTMLElement} place @param {(TextCell|undefined)[]} cells @param {How} how */
 function texts(place, cells, { columns = 1, underway = false }) {
   place.classList.add("texts");
