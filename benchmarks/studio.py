@@ -61,7 +61,7 @@ def serving(run: Path) -> Iterator[tuple[str, int]]:
 
 def one_flow(address: str, noise: int, steps: int = STEPS) -> Flow:
     started, first, frames = time.perf_counter(), None, 0
-    with urlopen(f"{address}api/flow?noise={noise}&label={noise % 10}&steps={steps}", timeout=120) as answer:
+    with urlopen(f"{address}api/flow?noise={noise}&steps={steps}", timeout=120) as answer:
         for line in answer:
             if line == b"event: frame\n":
                 frames += 1

@@ -106,19 +106,23 @@ def test_the_flow_is_reseeded_chosen_scrubbed_and_played(watched: Watched) -> No
     with flowing(page):
         page.locator("#reseed").focus()
         page.keyboard.press("7")
-    expect(page).to_have_url(re.compile("digit=7"))
+    expect(page).to_have_url(re.compile("label=7"))
     assert panes(page) != last
+    expect(page.locator("#panes canvas").first).to_have_attribute(
+        "aria-label", re.compile("Digit 7 under mamba at step")
+    )
+    expect(page.locator("#keys")).to_contain_text("0 … 9 digit")
 
 
 def test_a_link_gives_the_same_picture(watched: Watched) -> None:
     page = watched.page
     with flowing(page):
-        page.goto("/?digit=4&noise=11&steps=3&solver=heun")
+        page.goto("/?label=4&noise=11&steps=3&solver=heun")
     expect(page.locator("#at")).to_have_text("step 3 of 3")
     shown = panes(page)
     with flowing(page):
         page.reload()
-    assert panes(page) == shown and "digit=4" in page.url and "solver=heun" in page.url
+    assert panes(page) == shown and "label=4" in page.url and "solver=heun" in page.url
 
 
 def test_judging_blind_to_the_reveal(watched: Watched) -> None:
@@ -133,6 +137,7 @@ def test_judging_blind_to_the_reveal(watched: Watched) -> None:
 
     page.route("**/*", keep)
     page.goto("/judge")
+    expect(page.locator("#welcome")).to_contain_text("whether its digits are clean, whether it is noise, or that")
     page.locator("#who").fill("Ada")
     page.locator("#who").press("Enter")
     expect(page.locator("#where")).to_have_text("1 of 6")
@@ -191,7 +196,7 @@ def test_the_report_from_a_file(browser: Browser, run: Path) -> None:
 
 def test_the_static_export_from_any_host(browser: Browser, run: Path, tmp_path: Path) -> None:
     (tmp_path / "pages").mkdir()
-    assert bakeoff("export", run, "--static", tmp_path / "pages" / "below", "--noises", 1).returncode == 0
+    assert bakeoff("export", run, "--static", tmp_path / "pages" / "below").returncode == 0
     handler = functools.partial(_Quiet, directory=str(tmp_path / "pages"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

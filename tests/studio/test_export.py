@@ -14,7 +14,7 @@ from serving import events
 @pytest.fixture(scope="module")
 def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("static") / "pages"
-    done = bakeoff("export", run, "--static", out, "--noises", 2)
+    done = bakeoff("export", run, "--static", out)
     assert done.returncode == 0, done.stderr
     assert str(out) in done.stdout
     return out
@@ -30,7 +30,10 @@ def test_its_files_hold_what_the_server_sends(exported: Path, client: httpx.Clie
     sent = events(client, "/api/flow", label=4, noise=1) + events(client, "/api/strip", label=4, noise=1)
     kept = json.loads((exported / "data/4-1.json").read_text())
     assert without_times(kept) == without_times(sent)
-    assert json.loads((exported / "run.json").read_text())["noises"] == [0, 1]
+    told = json.loads((exported / "run.json").read_text())
+    controls = {one["key"]: one for one in told["controls"]}
+    assert controls["noise"]["values"] == [0, 1] and "Recorded" in told["note"]
+    assert [key for key, one in controls.items() if not one["disabled"]] == ["noise", "label"]
 
 
 def test_the_page_asks_for_nothing_but_its_own_files(exported: Path) -> None:

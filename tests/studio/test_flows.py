@@ -1,7 +1,6 @@
 """Flows over HTTP: what a stream holds is what the models make; bad questions are answered in words."""
 
 import base64
-import io
 import json
 import shutil
 from collections import Counter
@@ -12,26 +11,32 @@ from typing import Literal
 import httpx
 import numpy as np
 import pytest
-from PIL import Image
 
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.presets import load_protocol
 from bakeoff.protocol.sections.sampling import Sampling
 from bakeoff.run.directory import RunDir
 from bakeoff.seeding import derived_seed
-from bakeoff.studio.query import Query
+from bakeoff.studio.controls import controls_of
+from bakeoff.studio.query import query_of
 from bakeoff.trial.checkpoint import load_model
 from serving import events, studio
 
 BACKBONES = ["mamba", "transformer", "hybrid"]
 
 
-def picture(data: str) -> np.ndarray:
-    return np.frombuffer(base64.b64decode(data), np.uint8).reshape(28, 28)
+def picture(cell: dict) -> np.ndarray:
+    assert (cell["kind"], cell["channels"]) == ("images", 1)
+    return np.frombuffer(base64.b64decode(cell["data"]), np.uint8).reshape(cell["height"], cell["width"])
 
 
 def frames(found: list, backbone: str) -> list[np.ndarray]:
-    return [picture(data["image"]) for name, data in found if name == "frame" and data["backbone"] == backbone]
+    return [picture(data["cell"]) for name, data in found if name == "frame" and data["backbone"] == backbone]
+
+
+def samples(strip: dict) -> np.ndarray:
+    """(64, 28, 28)"""
+    return np.stack([picture(cell) for cell in strip["cells"]])
 
 
 def expected(run: Path, backbone: str, label: int, noise: int, sampling: Sampling, count: int = 1) -> np.ndarray:
@@ -67,27 +72,24 @@ def test_a_strip_is_64_finished_samples(run: Path, client: httpx.Client) -> None
     found = events(client, "/api/strip", label=2, noise=1, steps=2)
     assert [name for name, _ in found] == ["strip"] * 3 + ["end"]
     for _, data in found[:-1]:
-        sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(data["image"].partition(",")[2]))))
-        tiles = sheet.reshape(4, 28, 16, 28).swapaxes(1, 2).reshape(64, 28, 28)
         made = expected(run, data["backbone"], 2, 1, Sampling(steps=2, guidance=2), 64)[-1]
-        assert np.abs((255 - tiles.astype(int)) - made).max() <= 1  # a batch of another size may round otherwise
+        assert samples(data).shape == made.shape == (64, 28, 28)
+        assert np.abs(samples(data).astype(int) - made).max() <= 1  # a batch of another size may round otherwise
 
 
 def test_every_flow_begins_with_the_noise_of_its_seed(client: httpx.Client) -> None:
     def begins(noise: int) -> set[str]:
-        return {data["image"] for name, data in events(client, "/api/flow", noise=noise, steps=1)[1:4]}
+        return {data["cell"]["data"] for name, data in events(client, "/api/flow", noise=noise, steps=1)[1:4]}
 
     assert len(begins(9)) == 1 and begins(9) != begins(10)
 
 
 def test_what_is_judged_blind_is_not_shown_here_by_name(run: Path, client: httpx.Client) -> None:
     opened = RunDir.open(run)
-    for name, data in events(client, "/api/strip", noise=0, trained=0):
-        if name == "strip":
-            sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(data["image"].partition(",")[2]))))
-            shown = 255 - sheet.reshape(4, 28, 16, 28).swapaxes(1, 2).reshape(64, 1, 28, 28).astype(int)
+    for label in range(10):
+        for _, data in events(client, "/api/strip", noise=0, trained=0, label=label)[:-1]:
             judged = opened.trial(data["backbone"], 0).items()["images"].astype(int)
-            assert np.abs(shown - judged).mean((2, 3)).min() > 1
+            assert np.abs(samples(data)[:, None].astype(int) - judged).mean((2, 3)).min() > 1
 
 
 def test_many_at_once_share_the_models_and_get_their_own_answers(address: str) -> None:
@@ -104,17 +106,19 @@ def test_many_at_once_share_the_models_and_get_their_own_answers(address: str) -
 @pytest.mark.parametrize(
     "query,said",
     [
-        ("steps=0", "greater than or equal to 1"),
-        ("steps=51", "less than or equal to 50"),
+        ("steps=0", "steps = '0'; allowed: whole numbers 1 to 50"),
+        ("steps=51", "1 to 50"),
         ("steps=ten", "steps = 'ten'"),
+        ("steps=2.5", "whole numbers"),
         ("noise=-1", "noise"),
         ("noise=2147483648", "2147483647"),
-        ("label=10", "label"),
-        ("guidance=nan", "guidance"),
-        ("guidance=21", "guidance"),
-        ("solver=rk45", "'euler', 'midpoint' or 'heun'"),
-        ("trained=1", "trained = 1; allowed: 0"),
-        ("trial=../../etc", "allowed: label, noise"),
+        ("label=10", "allowed: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+        ("guidance=nan", "guidance = 'nan'; allowed: 0 to 20"),
+        ("guidance=21", "0 to 20"),
+        ("solver=rk45", "allowed: euler, midpoint, heun"),
+        ("trained=1", "trained = '1'; allowed: 0"),
+        ("trial=../../etc", "'trial': unknown; allowed: noise, label, steps, guidance, solver, trained"),
+        ("steps=" + "9" * 400, "1 to 50"),
         ("label=" + "9" * 5000, "label"),
     ],
 )
@@ -156,16 +160,60 @@ def test_head_is_not_answered(client: httpx.Client) -> None:
 
 def test_guidance_needs_models_that_have_seen_hidden_labels(tmp_path: Path) -> None:
     run = RunDir(tmp_path, load_protocol("mnist-paper"))
-    assert Query().sampling(run).guidance == 1
-    with pytest.raises(BakeoffError, match="allowed: 1"):
-        Query(guidance=2).check(run)
+    assert query_of(run).sampling.guidance == query_of(run, {"guidance": "1"}).sampling.guidance == 1
+    with pytest.raises(BakeoffError, match=r"guidance = 2; allowed: 1\. Trained without label dropout"):
+        query_of(run, {"guidance": "2"})
 
 
 def test_what_a_run_is_is_told(client: httpx.Client) -> None:
     told = client.get("/api/run").json()
     assert [(one["name"], one["trained"]) for one in told["backbones"]] == [(name, [0]) for name in BACKBONES]
-    assert told["labels"] == list(range(10)) and told["noises"] is None and not told["deviations"]
-    assert told["guided"] is True and told["limits"]["steps"] == [1, 50]
+    assert (told["item"], told["start"]) == ("digit", "noise") and not told["deviations"]
+    controls = {one["key"]: one for one in told["controls"]}
+    assert list(controls) == ["noise", "label", "steps", "guidance", "solver", "trained"]
+    assert controls["label"]["values"] == list(range(10)) and controls["label"]["keys"] == list("0123456789")
+    assert (controls["steps"]["min"], controls["steps"]["max"]) == (1, 50)
+    assert not any(one["disabled"] for one in told["controls"])
+
+
+def test_every_default_and_every_end_of_a_range_is_accepted_as_it_is_described(run: Path) -> None:
+    """One table: what the page may offer, the server takes, and nothing beyond it."""
+    opened = RunDir.open(run)
+    for control in controls_of(opened):
+        told = control.describe()
+        ends = told["values"] if "values" in told else [told["min"], told["max"], told["usual"]]
+        for value in [told["default"], *ends]:
+            assert control.parse(str(value)) == value
+            query_of(opened, {told["key"]: str(value)})
+        for beyond in [str(ends[0]) + "x", *([told["min"] - 1, told["max"] + 1] if "min" in told else [])]:
+            with pytest.raises(BakeoffError, match=f"{told['key']} = .*; allowed: "):
+                control.parse(str(beyond))
+
+
+def test_a_flow_is_asked_for_with_the_protocols_own_sampling_unless_told_otherwise(run: Path) -> None:
+    opened = RunDir.open(run)
+    asked = query_of(opened, {"steps": "7", "noise": "5"})
+    assert asked.sampling == opened.protocol.sampling.model_copy(update={"steps": 7}) and asked.noise == 5
+    assert query_of(opened).sampling == opened.protocol.sampling
+
+
+def test_a_task_without_labels_has_no_such_control(tmp_path: Path) -> None:
+    protocol = load_protocol("mnist-paper")
+    task = protocol.task.model_copy(update={"conditional": False})
+    run = RunDir(tmp_path, protocol.model_copy(update={"task": task}))
+    assert "label" not in {control.key for control in controls_of(run)} and query_of(run).label is None
+    with pytest.raises(BakeoffError, match="'label': unknown; allowed: noise, steps"):
+        query_of(run, {"label": "3"})
+
+
+def test_the_training_seed_with_most_backbones_comes_first(tmp_path: Path) -> None:
+    run = RunDir(tmp_path, load_protocol("mnist-paper").model_copy(update={"seeds": (0, 1, 2)}))
+    assert query_of(run).trained == 0
+    for name, seed in ((run.protocol.backbones[0].name, 1), (run.protocol.backbones[1].name, 1)):
+        weights = run.trial(name, seed).model
+        weights.parent.mkdir(parents=True)
+        weights.touch()
+    assert query_of(run).trained == 1 and query_of(run, {"trained": "2"}).trained == 2
 
 
 @pytest.mark.slow

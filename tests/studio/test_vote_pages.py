@@ -69,6 +69,11 @@ def picture(item: dict) -> io.BytesIO:
     return io.BytesIO(base64.b64decode(item["image"].partition(",")[2]))
 
 
+def test_the_task_says_what_people_are_asked(client: httpx.Client) -> None:
+    told = client.get("/api/judging").json()
+    assert told == {"question": "whether its digits are clean, whether it is noise"}
+
+
 @pytest.mark.slow
 def test_a_session_outlives_its_server(smoke: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(smoke, tmp_path / "run"))

@@ -50,7 +50,7 @@ def studio(
 ) -> None:
     """Open a local page to play in.
 
-    Step the flow for a digit under all backbones side by side, judge samples blind, watch a run in progress. Ctrl-C
+    Step the flow under all backbones side by side, judge samples blind, watch a run in progress. Ctrl-C
     ends it. Nothing leaves this machine: it listens on 127.0.0.1 unless --host says otherwise.
     """
     if not directory.is_dir():
@@ -77,13 +77,11 @@ def studio(
 def export(
     directory: RunArgument,
     static: Annotated[Path, typer.Option(metavar="OUT", help="New folder for the pages.")],
-    noises: Annotated[int, typer.Option(min=1, max=100, help="Starting noises, each with every digit.")] = 4,
-    device: DeviceOption = "auto",
     allow_plugins: PluginsOption = False,
 ) -> None:
     """Write the studio's flow page for any static host.
 
-    With the flows of every digit from several noises computed beforehand, by the protocol's own steps and solver.
+    With flows that were recorded with the protocol's own sampling.
     """
     from rich.progress import Progress
 
@@ -95,8 +93,6 @@ def export(
         out = export_static(
             directory,
             static,
-            noises,
-            device_of(device),
             lambda done, planned: bar.update(task, completed=done, total=planned),
         )
     typer.echo(f"{out}: open it through a web server, e.g. python -m http.server --directory {out}")

@@ -1,4 +1,4 @@
-"""The flow page for any static host: the same files, with every digit's way from several noises computed beforehand."""
+"""The flow page for any static host: the page's own files, and every recorded flow as a file."""
 
 import asyncio
 import json
@@ -11,26 +11,24 @@ from typing import Any
 
 from bakeoff.errors import BakeoffError
 from bakeoff.run.directory import RunDir
-from bakeoff.studio.flows import Flows
-from bakeoff.studio.query import Query
-from bakeoff.studio.run_info import describe
+from bakeoff.studio.flows import Event, Flows
+from bakeoff.studio.query import query_of
+from bakeoff.studio.run_info import run_info
 from bakeoff.studio.server import STATIC
 
 ASSETS = ("*.js", "*.css", "*.svg")
-ELSEWHERE = ("judge*", "live*")  # need a server
+NEED_A_SERVER = ("judge*", "live*")
+NOISES = (0, 1)  # seeds of the recorded starting noises
+NOTE = (
+    f"Recorded: {len(NOISES)} noises, and the protocol's own steps, solver and guidance. "
+    "The live studio plays with all of them."
+)
 
 
-def export_static(
-    path: Path,
-    out: Path,
-    noises: int,
-    device: str = "cpu",
-    progress: Callable[[int, int], None] = lambda done, planned: None,
-) -> Path:
+def export_static(path: Path, out: Path, progress: Callable[[int, int], None] = lambda done, planned: None) -> Path:
     """Write index.html, run.json, static/ and data/<label>-<noise>.json into a new folder; all of it or nothing.
 
     Args:
-        noises: seeds 0, 1, ... of the starting noise, each with every digit.
         progress: called with the number of files done and planned.
 
     Raises:
@@ -38,20 +36,21 @@ def export_static(
     """
     out = out.resolve()
     if out == Path.cwd():
-        raise BakeoffError(f"{out}: is where you are; name a folder below it.")
-    described: dict[str, Any] = {**describe(path), "noises": list(range(noises))}
-    if not any(backbone["trained"] for backbone in described["backbones"]):
+        raise BakeoffError(f"{out}: is the current folder; name a folder below it.")
+    info = {**run_info(path), "note": NOTE}
+    if not any(backbone["trained"] for backbone in info["backbones"]):
         raise BakeoffError(f"{path}: no backbone is trained yet; there is no flow to export.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BakeoffError(f"{out}: is not an empty folder; name one that is empty or does not exist yet.")
+    info["controls"] = list(_recorded_controls(info["controls"]))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     except OSError as error:
         raise BakeoffError(f"{out}: cannot be written ({error.strerror}).") from error
     try:
-        _write_pages(draft, described)
-        asyncio.run(_write_flows(draft / "data", path, described, device, progress))
+        write_pages(draft, info)
+        _write_flows(draft / "data", RunDir.open(path), info["controls"], progress)
         draft.chmod(0o755)
         if out.exists():
             out.rmdir()
@@ -62,11 +61,45 @@ def export_static(
     return out
 
 
-def _write_pages(out: Path, described: dict[str, Any]) -> None:
+def recorded(run: RunDir, label: int | None, noise: int) -> list[Event]:
+    """The events of one flow, and of its strips: what the server would send.
+
+    Raises:
+        BakeoffError: no backbone has anything to show.
+    """
+    asked = {"noise": str(noise)} if label is None else {"noise": str(noise), "label": str(label)}
+    events = asyncio.run(_computed(run, asked))
+    if not any(name == "frame" for name, _ in events):
+        reasons = "; ".join(f"{data['backbone']}: {data['why']}" for name, data in events if name == "missing")
+        raise BakeoffError(f"{run.path}: no backbone can be shown: {reasons}.")
+    return events
+
+
+async def _computed(run: RunDir, asked: dict[str, str]) -> list[Event]:
+    flows, query = Flows(), query_of(run, asked)
+    try:
+        return [event for each in (flows.stream, flows.strips) async for event in each(run, query) if event]
+    finally:
+        flows.close()
+
+
+def _recorded_controls(controls: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """A recording has a choice of label and noise; the other controls show what it was made with."""
+    for control in controls:
+        if control["key"] == "noise":
+            yield {**control, "values": list(NOISES)}
+        elif control["key"] == "label":
+            yield control
+        elif control["key"] != "trained":
+            yield {**control, "disabled": True}
+
+
+def write_pages(out: Path, info: dict[str, Any]) -> None:
+    """index.html, run.json and static/, and an empty data/, into an empty folder."""
     page = (STATIC / "flow.html").read_text(encoding="utf-8")
     page = page.replace("<html ", "<html data-static ", 1).replace('"/static/', '"static/')
     (out / "index.html").write_text(page, encoding="utf-8")
-    (out / "run.json").write_text(json.dumps(described), encoding="utf-8")
+    (out / "run.json").write_text(json.dumps(info), encoding="utf-8")
     (out / "static").mkdir()
     (out / "data").mkdir()
     for asset in _assets():
@@ -76,27 +109,15 @@ def _write_pages(out: Path, described: dict[str, Any]) -> None:
 def _assets() -> Iterator[Path]:
     for pattern in ASSETS:
         for asset in sorted(STATIC.glob(pattern)):
-            if not any(asset.match(other) for other in ELSEWHERE):
+            if not any(asset.match(other) for other in NEED_A_SERVER):
                 yield asset
 
 
-async def _write_flows(
-    data: Path, path: Path, described: dict[str, Any], device: str, progress: Callable[[int, int], None]
-) -> None:
-    run, flows = RunDir.open(path), Flows(device)
-    trained = max(run.protocol.seeds, key=lambda seed: sum(seed in one["trained"] for one in described["backbones"]))
-    wanted = [(label, noise) for label in described["labels"] or [None] for noise in described["noises"]]
-    try:
-        for done, (label, noise) in enumerate(wanted):
-            progress(done, len(wanted))
-            query = Query(label=label, noise=noise, trained=trained)
-            events = [event async for event in flows.stream(run, query) if event]
-            if not any(name == "frame" for name, _ in events):
-                reasons = "; ".join(f"{data['backbone']}: {data['why']}" for name, data in events if name == "missing")
-                raise BakeoffError(f"{path}: no backbone can be shown: {reasons}.")
-            events += [event async for event in flows.strips(run, query) if event]
-            name = f"{'any' if label is None else label}-{noise}.json"
-            (data / name).write_text(json.dumps(events, allow_nan=False), encoding="utf-8")
-        progress(len(wanted), len(wanted))
-    finally:
-        flows.close()
+def _write_flows(data: Path, run: RunDir, controls: list[dict[str, Any]], progress: Callable[[int, int], None]) -> None:
+    labels = next((control["values"] for control in controls if control["key"] == "label"), [None])
+    wanted = [(label, noise) for label in labels for noise in NOISES]
+    for done, (label, noise) in enumerate(wanted):
+        progress(done, len(wanted))
+        name = f"{'any' if label is None else label}-{noise}.json"
+        (data / name).write_text(json.dumps(recorded(run, label, noise), allow_nan=False), encoding="utf-8")
+    progress(len(wanted), len(wanted))

@@ -1,32 +1,30 @@
 """Flows on demand: one noise under all backbones, step by step, from the run's checkpoints.
 
-One thread computes for everybody, a step of one backbone at a time: models are shared and never run twice at once, and
-whoever asks waits at most for one step of each other client. Strips, whose steps are long, are computed one at a time,
+One thread computes for all clients, one step of one backbone at a time: models are shared and never run twice at once,
+and a client waits at most for one step of each other client. Strips, whose steps are long, are computed one at a time,
 and let flows go first. A client that reads slowly only delays its own next step.
 """
 
 import asyncio
-import base64
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from bakeoff.artefacts.sheets import data_uri, tiled
 from bakeoff.errors import BakeoffError
 from bakeoff.run.directory import RunDir
 from bakeoff.seeding import derived_seed
-from bakeoff.studio.query import Query
+from bakeoff.studio.query import Query, query_of
 from bakeoff.studio.replay import Replay
 from bakeoff.trial.checkpoint import Loaded, load_model
 
-STRIP, COLUMNS = 64, 16
+STRIP = 64  # samples of every backbone
 KEPT = 16  # models in memory
 PATIENCE_S = 0.3  # of a strip, at each step, while flows are under way
 
@@ -52,22 +50,24 @@ class Flows:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def warm(self, run: RunDir) -> None:
-        """Load what the first page will ask for, and take one step with it."""
-        async for _ in self.stream(run, Query(steps=1)):
-            pass
+        """Load what the first page will ask for, and take one step with every backbone."""
+        async with aclosing(self.stream(run, query_of(run))) as events:
+            async for event in events:
+                if event and event[0] == "frame" and event[1]["step"] > 1:
+                    return
 
     async def stream(self, run: RunDir, query: Query) -> AsyncGenerator[Event | None, None]:
         """One sample under every backbone, all from one noise, step by step: start, frame ..., done ..., end."""
         self._under_way += 1
         try:
             replays, missing = await self._compute(lambda: self._begin(run, query, 1))
-            yield "start", {"backbones": list(replays), "steps": query.sampling(run).steps}
+            yield "start", {"backbones": list(replays), "steps": query.sampling.steps}
             for event in missing:
                 yield "missing", event
-            for step in range(query.sampling(run).steps + 1):
+            for step in range(query.sampling.steps + 1):
                 for name, replay in replays.items():
-                    frame = await self._compute(lambda replay=replay: replay.items(next(replay)).arrays["images"])
-                    yield "frame", {"backbone": name, "step": step, "image": _pixels(frame)}
+                    (cell,) = await self._compute(lambda replay=replay: replay.cells(next(replay)))
+                    yield "frame", {"backbone": name, "step": step, "cell": cell}
             for name, replay in replays.items():
                 yield "done", {"backbone": name, "nfe": replay.nfe, "ms": _ms(replay)}
             yield "end", {}
@@ -75,18 +75,15 @@ class Flows:
             self._under_way -= 1
 
     async def strips(self, run: RunDir, query: Query) -> AsyncGenerator[Event | None, None]:
-        """64 samples of every backbone, finished, as one picture each: strip ..., end."""
+        """64 finished samples of every backbone: strip ..., end."""
         replays, _ = await self._compute(lambda: self._begin(run, query, STRIP))
         for name, replay in replays.items():
             x_BLC: Tensor | None = None
             while (x := await self._patiently(lambda replay=replay: next(replay, None))) is not None:
                 x_BLC = x
             assert x_BLC is not None  # there is always the noise itself
-            image = await self._patiently(
-                lambda replay=replay, x=x_BLC: data_uri(tiled(replay.items(x).arrays["images"], COLUMNS))
-            )
-            shown = {"backbone": name, "count": STRIP, "columns": COLUMNS, "image": image}
-            yield "strip", {**shown, "nfe": replay.nfe, "ms": _ms(replay)}
+            cells = await self._patiently(lambda replay=replay, x=x_BLC: replay.cells(x))
+            yield "strip", {"backbone": name, "cells": cells, "nfe": replay.nfe, "ms": _ms(replay)}
         yield "end", {}
 
     async def _patiently(self, work: Callable[[], T]) -> T:
@@ -102,21 +99,20 @@ class Flows:
 
     def _begin(self, run: RunDir, query: Query, count: int) -> tuple[dict[str, Replay], list[dict[str, str]]]:
         """A replay for every backbone that is trained, and why the others have none."""
-        seed, sampling = query.seed(run), query.sampling(run)
         replays, missing = {}, []
         for backbone in run.protocol.backbones:
-            path = run.trial(backbone.name, seed).model
+            path = run.trial(backbone.name, query.trained).model
             try:
                 if not path.is_file():
-                    raise BakeoffError(f"not trained yet with seed {seed}")
+                    raise BakeoffError(f"not trained yet with seed {query.trained}")
                 loaded = self._model(path)
                 task = loaded.task
                 _check(run, loaded, backbone.name)
-                # a stream of its own: the trials' samples, which are judged blind, are not shown here by name
+                # noise of its own: the trials' samples, which are judged blind, are not shown here by name
                 prompts, noise = task.prompts(count, query.label), derived_seed("studio", query.noise)
-                replays[backbone.name] = Replay(loaded, prompts, sampling, noise)
+                replays[backbone.name] = Replay(loaded, prompts, query.sampling, noise)
             except BakeoffError as error:
-                why = str(error).replace(f"{run.path}/", "")  # a page for others tells nothing of this machine
+                why = str(error).replace(f"{run.path}/", "")  # other people's pages do not show this machine's paths
                 missing.append({"backbone": backbone.name, "why": why})
         return replays, missing
 
@@ -135,13 +131,9 @@ class Flows:
 
 
 def _check(run: RunDir, loaded: Loaded, name: str) -> None:
-    """A checkpoint says itself what it is; in a run directory it has to be what its place says."""
+    """Raises BakeoffError where a checkpoint is not the model that its place in the run directory says."""
     if loaded.backbone.name != name or loaded.protocol.codec != run.protocol.codec:
         raise BakeoffError(f"the weights that lie here are of another model ({loaded.backbone.name})")
-
-
-def _pixels(images_BHW: np.ndarray) -> str:
-    return base64.b64encode(images_BHW.tobytes()).decode()
 
 
 def _ms(replay: Replay) -> float:

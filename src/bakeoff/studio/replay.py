@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bakeoff.artefacts.base import Items
+from bakeoff.artefacts.base import build_kind
 from bakeoff.models.batch import Batch
 from bakeoff.trial.checkpoint import Loaded
 
 
 class Replay:
-    """An iterator over the tokens after 0, 1, ..., S steps; `items` decodes them.
+    """An iterator over the tokens after 0, 1, ..., S steps; `cells` shows them.
 
     Attributes:
         seconds: that the network took so far.
@@ -20,7 +20,7 @@ class Replay:
 
     def __init__(self, loaded: Loaded, prompts: Batch, sampling: Any, seed: int) -> None:
         self._task, self._prompts, self.seconds = loaded.task, prompts, 0.0
-        self._rows = 0
+        self._rows, self._kind = 0, build_kind(loaded.task.kind)
         self._states = loaded.generator().states(prompts, sampling, seed, self._count)
 
     @property
@@ -40,9 +40,10 @@ class Replay:
         self.seconds += time.perf_counter() - started
         return x
 
-    def items(self, x: Tensor) -> Items:
-        """Of tokens, finished or on their way."""
-        return self._task.items(x, self._prompts)
+    def cells(self, x: Tensor) -> list[dict[str, Any]]:
+        """Tokens, finished or on their way, as the page draws them: one cell an item."""
+        items = self._task.items(x, self._prompts)
+        return [self._kind.cell(items, i) for i in range(len(items))]
 
     def _count(self, rows: int) -> None:
         self._rows += rows

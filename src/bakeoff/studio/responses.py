@@ -1,4 +1,4 @@
-"""How the studio reads what it is sent and says what is wrong with it: always JSON, in words, within bounds."""
+"""Request bodies and error responses: bounded JSON, and errors in words."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -19,11 +19,11 @@ Opened = Callable[[], Awaitable[RunDir]]
 
 
 class Busy(BakeoffError):
-    """More than this server does at once."""
+    """The server does as much as it can at once."""
 
 
 async def body(request: Request) -> dict[str, Any]:
-    """The JSON object that was sent.
+    """The JSON object in a request's body.
 
     Raises:
         HTTPException: 415 if it is not declared as JSON (a form of another site cannot do so), 413 if it is too large,
@@ -49,35 +49,35 @@ async def body(request: Request) -> dict[str, Any]:
 def text(document: dict[str, Any], key: str) -> str:
     value = document.get(key)
     if not isinstance(value, str):
-        raise HTTPException(400, f"{key} is missing or is no text.")
+        raise HTTPException(400, f"{key} is missing or is not a text.")
     return value
 
 
-def answering(handler: Handler) -> Handler:
-    """What a user can mend is said in JSON."""
+def json_errors(handler: Handler) -> Handler:
+    """A handler that turns errors which a user can act on into JSON responses."""
 
     @wraps(handler)
-    async def answer(request: Request) -> Response:
+    async def respond(request: Request) -> Response:
         try:
-            if request.method == "HEAD":  # it would be computed all the same
-                raise HTTPException(405, "HEAD is not answered; allowed: GET.")
+            if request.method == "HEAD":  # would cost as much as GET
+                raise HTTPException(405, "HEAD is not supported; allowed: GET.")
             return await handler(request)
         except Busy as error:
-            return _said(error, 503, {"retry-after": "5"})
+            return _error(error, 503, {"retry-after": "5"})
         except (BakeoffError, OSError) as error:
-            return _said(error, 400)
+            return _error(error, 400)
 
-    return answer
+    return respond
 
 
 async def http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _said(error.detail, error.status_code, error.headers)
+    return _error(error.detail, error.status_code, error.headers)
 
 
 async def failure(request: Request, error: Exception) -> Response:
-    return _said(f"The studio failed: {type(error).__name__}. Its terminal says more.", 500)
+    return _error(f"The studio failed: {type(error).__name__}. Its terminal shows the reason.", 500)
 
 
-def _said(error: object, status: int, headers: Any = None) -> Response:
+def _error(error: object, status: int, headers: Any = None) -> Response:
     return JSONResponse({"error": str(error)}, status, headers)

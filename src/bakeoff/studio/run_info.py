@@ -1,52 +1,49 @@
-"""What the flow page needs to know of a run before it asks for anything."""
+"""What a page needs to know of a run before it asks for anything: its words, its backbones, its controls."""
 
 import asyncio
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from bakeoff.data.mnist import SIDE
 from bakeoff.judging.verdicts import sealed_verdict
-from bakeoff.objectives.solver import Solver
-from bakeoff.protocol.sections.tasks import DIGIT_CLASSES, Mnist
 from bakeoff.protocol.verdict import headline
 from bakeoff.run.directory import RunDir
+from bakeoff.studio.controls import controls_of, offer_of
 from bakeoff.studio.flows import STRIP
-from bakeoff.studio.query import GUIDANCE, SEEDS, STEPS
 
 
-class Described:
-    """The description of a run, made anew only when one of its files has changed, and once for all who ask."""
+class RunInfo:
+    """The description of one run, for all requests; it is made anew only when one of the run's files has changed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = asyncio.Lock()
         self._seen: frozenset[tuple[str, int, int]] | None = None
-        self._described: dict[str, Any] = {}
+        self._info: dict[str, Any] = {}
 
     async def get(self) -> dict[str, Any]:
-        """Raises BakeoffError where `describe` does."""
+        """Raises BakeoffError where `run_info` does."""
         async with self._lock:
             seen = await run_in_threadpool(self._versions)
             if seen != self._seen:
-                self._described = await run_in_threadpool(describe, self.path)
+                self._info = await run_in_threadpool(run_info, self.path)
                 self._seen = seen
-            return self._described
+            return self._info
 
     def _versions(self) -> frozenset[tuple[str, int, int]]:
         found = ((path, path.lstat()) for path in self.path.rglob("*"))
         return frozenset((str(path), status.st_mtime_ns, status.st_size) for path, status in found)
 
 
-def describe(path: Path) -> dict[str, Any]:
+def run_info(path: Path) -> dict[str, Any]:
     """Plain values.
 
     Raises:
         BakeoffError: no run directory, or one that cannot be read.
     """
     run, verdict = sealed_verdict(path)
-    protocol, sampling = run.protocol, run.protocol.sampling
+    protocol, offer = run.protocol, offer_of(run.protocol)
     return {
         "name": protocol.name,
         "description": protocol.description,
@@ -54,19 +51,10 @@ def describe(path: Path) -> dict[str, Any]:
         "complete": verdict.outcome != "incomplete",
         "deviations": verdict.deviations,
         "backbones": [_backbone(run, one.name) for one in protocol.backbones],
-        "seeds": list(protocol.seeds),
-        "labels": list(range(DIGIT_CLASSES)) if isinstance(protocol.task, Mnist) and protocol.task.conditional else [],
-        "side": SIDE,
+        "item": offer.item,
+        "start": offer.start,
+        "controls": [control.describe() for control in controls_of(run)],
         "strip": STRIP,
-        "sampling": {
-            "steps": min(sampling.steps, STEPS),
-            "solver": sampling.solver,
-            "guidance": sampling.guidance,
-        },
-        "solvers": list(get_args(Solver)),
-        "guided": protocol.guidable,
-        "limits": {"steps": [1, STEPS], "noise": [0, SEEDS], "guidance": [0, GUIDANCE]},
-        "noises": None,
     }
 
 

@@ -1,7 +1,7 @@
-"""Who may speak to the studio: Host, Origin and token are checked before anything else, for every request.
+"""Access control: every request's Host, Origin and token are checked before anything else.
 
-A page of a stranger cannot read this server: its requests carry its own Origin, and a name that it has pointed at this
-machine (DNS rebinding) is not among the hosts that are served.
+Another site's page cannot read this server: its requests carry that site's Origin, and a name that the site points at
+this machine (DNS rebinding) is not among the hosts that are served.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-PATIENCE_S = 30  # for a client that takes nothing of what it asked for
+SEND_TIMEOUT_S = 30  # for a client that reads nothing
 HEADERS = {
     b"content-security-policy": b"default-src 'self'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
     b"base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -35,13 +35,13 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-class Guard:
-    """ASGI middleware.
+class Security:
+    """ASGI middleware that refuses requests, and adds security headers to every response.
 
     Args:
-        host: that the server listens on. Beyond loopback the machine's own names and any address may be asked for (an
-            address cannot be rebound), and a token is needed.
-        token: None on loopback. It comes once as ?token=, and then as a cookie, or as `Authorization: Bearer`.
+        host: the address that the server listens on. Beyond loopback, requests may name this machine or any address
+            (an address cannot be rebound), and need a token.
+        token: None on loopback. A client sends it once as ?token=, then as a cookie, or as `Authorization: Bearer`.
     """
 
     def __init__(self, app: ASGIApp, host: str, token: str | None) -> None:
@@ -52,24 +52,24 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            answer = self._refusal(scope)
-            await (answer or self.app)(scope, receive, _protected(send))
+            refused = self._check(scope)
+            await (refused or self.app)(scope, receive, _with_headers(send))
         elif scope["type"] == "lifespan":
             await self.app(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> Response | None:
+    def _check(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
-        if not self._serves(host):
+        if not self._is_served(host):
             return _refused(421, f"Host {host[:80]!r} is not served here; allowed: {', '.join(sorted(self.names))}.")
         if origin is not None and origin != f"{scope['scheme']}://{host}":
-            return _refused(403, f"Origin {origin[:80]!r} may not ask; allowed: the studio's own pages.")
-        followed = headers.get("sec-fetch-mode") == "navigate" and scope["method"] == "GET"  # a link, by a person
+            return _refused(403, f"Origin {origin[:80]!r} is refused; allowed: the studio's own pages.")
+        followed = headers.get("sec-fetch-mode") == "navigate" and scope["method"] == "GET"  # a person follows a link
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not followed:
-            return _refused(403, "Asked for by another site; allowed: the studio's own pages.")
-        return self._stranger(scope, headers)
+            return _refused(403, "This request comes from another site; allowed: the studio's own pages.")
+        return self._check_token(scope, headers)
 
-    def _serves(self, host: str) -> bool:
+    def _is_served(self, host: str) -> bool:
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
         name = name.strip("[]").lower()
         if name in self.names:
@@ -79,32 +79,32 @@ class Guard:
         except ValueError:
             return False
 
-    def _stranger(self, scope: Scope, headers: Headers) -> Response | None:
+    def _check_token(self, scope: Scope, headers: Headers) -> Response | None:
         if self.token is None:
             return None
         query = QueryParams(scope["query_string"])
         if self._is_token(query.get("token")):
             rest = urlencode([(key, value) for key, value in query.multi_items() if key != "token"])
-            answer = RedirectResponse("/" + scope["path"].lstrip("/") + ("?" + rest if rest else ""), 303)
-            # lax: a link in somebody's mail is followed by this redirect, and has to arrive with the cookie
-            answer.set_cookie(_cookie(scope), self._ticket(), httponly=True, samesite="lax")
-            return answer
-        cookie = HTTPConnection(scope).cookies.get(_cookie(scope), "")
+            response = RedirectResponse("/" + scope["path"].lstrip("/") + ("?" + rest if rest else ""), 303)
+            # lax: after a link in an email, the redirected request has to carry the cookie
+            response.set_cookie(_cookie_name(scope), self._cookie_value(), httponly=True, samesite="lax")
+            return response
+        cookie = HTTPConnection(scope).cookies.get(_cookie_name(scope), "")
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
-        if hmac.compare_digest(cookie.encode(), self._ticket().encode()) or self._is_token(bearer):
+        if hmac.compare_digest(cookie.encode(), self._cookie_value().encode()) or self._is_token(bearer):
             return None
         return _refused(401, "A token is needed; open the address that `bakeoff studio` printed.")
 
-    def _ticket(self) -> str:
-        """What the cookie holds: cookies reach every port of a host, where the token itself should not."""
+    def _cookie_value(self) -> str:
+        """A digest of the token: a browser sends cookies to every port of a host, which must not learn the token."""
         return hashlib.sha256(f"bakeoff studio {self.token}".encode()).hexdigest()
 
     def _is_token(self, given: str | None) -> bool:
         return given is not None and self.token is not None and hmac.compare_digest(given.encode(), self.token.encode())
 
 
-def _cookie(scope: Scope) -> str:
-    """Its name; one studio does not take another's place."""
+def _cookie_name(scope: Scope) -> str:
+    """One name a port, so that two studios on one host do not overwrite each other's cookie."""
     _, port = scope.get("server") or ("", 0)
     return f"bakeoff_{port}"
 
@@ -113,10 +113,10 @@ def _refused(status: int, reason: str) -> Response:
     return JSONResponse({"error": reason}, status)
 
 
-def _protected(send: Send) -> Send:
+def _with_headers(send: Send) -> Send:
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
             message["headers"] = [*message.get("headers", []), *HEADERS.items()]
-        await asyncio.wait_for(send(message), PATIENCE_S)
+        await asyncio.wait_for(send(message), SEND_TIMEOUT_S)
 
     return sent

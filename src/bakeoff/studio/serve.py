@@ -1,4 +1,4 @@
-"""From a run directory to a server that listens."""
+"""Start the server for a run directory, and end it in good order."""
 
 import logging
 import re
@@ -29,11 +29,11 @@ def serve(
 
     Args:
         port: 0 takes any that is free.
-        token: drawn at random where one is needed and none is given.
+        token: None draws one at random where one is needed.
         ready: called with the address to open, once it is served.
 
     Raises:
-        BakeoffError: the address cannot be listened on, or the token is none.
+        BakeoffError: the address cannot be listened on, or the token is not allowed.
     """
     if token is not None and not re.fullmatch(r"[!-~]{6,200}", token):
         raise BakeoffError("--token: allowed are 6 to 200 visible ASCII characters without spaces.")
@@ -55,7 +55,7 @@ def serve(
 
 
 class _Server(uvicorn.Server):
-    """Says when it has begun to serve; from then on Ctrl-C ends it in good order."""
+    """Calls `ready` once it serves; after that, Ctrl-C ends it in good order."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None], ending: Callable[[], None]) -> None:
         super().__init__(config)
@@ -68,7 +68,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._ending()
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what is cut off now is no error
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # streams that are cut off now are no error
         await super().shutdown(sockets)
 
 

@@ -1,4 +1,4 @@
-"""The studio's server: pages, flows, a run in progress, blind judging. It shows; what it shows is made elsewhere."""
+"""The studio's server: its routes, to pages, flows, a run in progress and blind votes."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -21,11 +21,11 @@ from bakeoff.run.progress import Watch
 from bakeoff.run.sealed import as_sealed
 from bakeoff.studio.flows import Event, Flows
 from bakeoff.studio.query import query_of
-from bakeoff.studio.responses import answering, failure, http_error
-from bakeoff.studio.run_info import Described
-from bakeoff.studio.security import Guard
+from bakeoff.studio.responses import failure, http_error, json_errors
+from bakeoff.studio.run_info import RunInfo
+from bakeoff.studio.security import Security
 from bakeoff.studio.sse import Streams
-from bakeoff.studio.votes import Judging
+from bakeoff.studio.votes import Votes
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -38,20 +38,20 @@ class Studio:
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
         self.path, self.flows, self.watch = path, Flows(device), Watch(path)
-        self.described, self.streams = Described(path), Streams()
+        self.info, self.streams = RunInfo(path), Streams()
 
-    def app(self, host: str = "127.0.0.1", token: str | None = None) -> Guard:
+    def app(self, host: str = "127.0.0.1", token: str | None = None) -> Security:
         routes = [
-            *(Route(at, answering(self.page)) for at in PAGES),
-            Route("/api/run", answering(self.run)),
-            Route("/api/flow", answering(self.flow)),
-            Route("/api/strip", answering(self.strip)),
-            Route("/api/live", answering(self.live)),
-            *Judging(self.opened).routes(),
+            *(Route(at, json_errors(self.page)) for at in PAGES),
+            Route("/api/run", json_errors(self.run)),
+            Route("/api/flow", json_errors(self.flow)),
+            Route("/api/strip", json_errors(self.strip)),
+            Route("/api/live", json_errors(self.live)),
+            *Votes(self.opened).routes(),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
         handlers = {HTTPException: http_error, Exception: failure}
-        return Guard(Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan), host, token)
+        return Security(Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan), host, token)
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -61,7 +61,7 @@ class Studio:
         self.flows.close()
 
     async def _warm(self) -> None:
-        with suppress(BakeoffError, OSError):  # the first page will say it
+        with suppress(BakeoffError, OSError):  # the first page will show the error
             await self.flows.warm(await self.opened())
 
     async def opened(self) -> RunDir:
@@ -77,20 +77,18 @@ class Studio:
         return FileResponse(STATIC / PAGES[request.url.path])
 
     async def run(self, request: Request) -> Response:
-        return JSONResponse(await self.described.get())
+        return JSONResponse(await self.info.get())
 
     async def flow(self, request: Request) -> Response:
-        run, query = await self.opened(), query_of(request)
-        query.check(run)
-        return self.streams.answer(self.flows.stream(run, query))
+        run = await self.opened()
+        return self.streams.respond(self.flows.stream(run, query_of(run, request.query_params)))
 
     async def strip(self, request: Request) -> Response:
-        run, query = await self.opened(), query_of(request)
-        query.check(run)
-        return self.streams.answer(self.flows.strips(run, query))
+        run = await self.opened()
+        return self.streams.respond(self.flows.strips(run, query_of(run, request.query_params)))
 
     async def live(self, request: Request) -> Response:
-        return self.streams.answer(self._changes())
+        return self.streams.respond(self._changes())
 
     async def _changes(self) -> AsyncGenerator[Event | None, None]:
         last: Event | None = None
@@ -108,12 +106,12 @@ class Studio:
             waited += LOOK_EVERY_S
 
     async def _state(self) -> Event:
-        """Of the run now; at its end with the verdict as it stands, for which people's votes may still be waited."""
+        """The run now; once it has finished, with its present verdict, which may still wait for people's votes."""
         try:
             state = await run_in_threadpool(self.watch.state)
             if state["finished"]:
-                described = await self.described.get()
-                state = {**state, "verdict": described["headline"], "finished": described["complete"]}
+                info = await self.info.get()
+                state = {**state, "verdict": info["headline"], "finished": info["complete"]}
         except BakeoffError as error:
             return "problem", {"error": str(error)}
         return "state", state

@@ -1,4 +1,4 @@
-"""Server-sent events: how many streams are open, and that all of them end when the server does."""
+"""Server-sent events: the number of open streams is bounded, and all streams end when the server does."""
 
 import asyncio
 import json
@@ -13,19 +13,19 @@ from bakeoff.errors import BakeoffError
 from bakeoff.studio.flows import Event
 from bakeoff.studio.responses import Busy
 
-MOST = 64  # at once
+MOST = 64  # open streams
 HEADERS = {"x-accel-buffering": "no"}
 
 
 class Streams:
-    """All of one server."""
+    """All streams of one server."""
 
     def __init__(self) -> None:
         self.open = 0
         self.ending = asyncio.Event()
 
-    def answer(self, events: AsyncGenerator[Event | None, None]) -> "Stream":
-        """A response that sends these events as they come; None is a sign of life.
+    def respond(self, events: AsyncGenerator[Event | None, None]) -> "Stream":
+        """A response that sends events as they come; None is sent as a comment, which keeps the connection alive.
 
         Raises:
             Busy: too many are open.
@@ -35,7 +35,7 @@ class Streams:
         return Stream(self, events)
 
     async def wait(self, seconds: float) -> bool:
-        """Whether the server goes on."""
+        """False as soon as the server ends; True after `seconds`."""
         try:
             await asyncio.wait_for(self.ending.wait(), seconds)
         except TimeoutError:
@@ -44,7 +44,7 @@ class Streams:
 
 
 class Stream(StreamingResponse):
-    """Counted from when it is promised to when it is over, whether or not anybody has read of it.
+    """Counted from its creation to its end, even if nobody reads it.
 
     It is over before the end of the answer is sent: who has all of an answer has made room for the next.
     """
@@ -60,7 +60,7 @@ class Stream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._close()
-            await self._text.aclose()  # whoever left in between is still waited for by the generators
+            await self._text.aclose()  # after a disconnect the generators are still open
 
     def _close(self) -> None:
         if self._open:

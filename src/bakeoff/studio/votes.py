@@ -1,4 +1,4 @@
-"""Blind judging over HTTP. Until the reveal no response holds a name, a time, or anything that differs by backbone."""
+"""Blind votes over HTTP. Before the reveal no response holds a name, a time, or anything that differs by backbone."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -14,13 +14,14 @@ from bakeoff.artefacts.sheets import data_uri
 from bakeoff.errors import BakeoffError
 from bakeoff.judging import sessions
 from bakeoff.run.directory import RunDir
-from bakeoff.studio.responses import Opened, answering, body, text
+from bakeoff.studio.controls import offer_of
+from bakeoff.studio.responses import Opened, body, json_errors, text
 
-WRITERS = 4  # threads that may wait for the record's lock; the others serve pages
+WRITERS = 4  # threads that may wait for the record's lock; other threads serve pages
 
 
-class Judging:
-    """Sessions are kept in the run directory; nothing is remembered here."""
+class Votes:
+    """The routes of blind sessions, which live in the run directory; this class keeps no state."""
 
     def __init__(self, opened: Opened) -> None:
         self.opened = opened
@@ -28,31 +29,35 @@ class Judging:
 
     def routes(self) -> list[Route]:
         return [
-            Route("/api/judging", answering(self.begin), methods=["POST"]),
-            Route("/api/judging/{session}", answering(self.resume)),
-            Route("/api/judging/{session}/votes", answering(self.vote), methods=["POST"]),
-            Route("/api/judging/{session}/reveal", answering(self.reveal)),
+            Route("/api/judging", json_errors(self.begin), methods=["POST"]),
+            Route("/api/judging", json_errors(self.question)),
+            Route("/api/judging/{session}", json_errors(self.resume)),
+            Route("/api/judging/{session}/votes", json_errors(self.vote), methods=["POST"]),
+            Route("/api/judging/{session}/reveal", json_errors(self.reveal)),
         ]
+
+    async def question(self, request: Request) -> Response:
+        return await self._respond(lambda run: {"question": offer_of(run.protocol).question})
 
     async def begin(self, request: Request) -> Response:
         who = text(await body(request), "who")
-        return await self._answer(lambda run: _shown(sessions.begin(run, who)), 201)
+        return await self._respond(lambda run: _session_json(sessions.begin(run, who)), 201)
 
     async def resume(self, request: Request) -> Response:
         session = request.path_params["session"]
-        return await self._answer(lambda run: _shown(sessions.resume(run, session)))
+        return await self._respond(lambda run: _session_json(sessions.resume(run, session)))
 
     async def vote(self, request: Request) -> Response:
         given, session = await body(request), request.path_params["session"]
         item, said = text(given, "id"), text(given, "vote")
-        return await self._answer(lambda run: {"left": sessions.cast(run, session, item, said).left})
+        return await self._respond(lambda run: {"left": sessions.cast(run, session, item, said).left})
 
     async def reveal(self, request: Request) -> Response:
         session = request.path_params["session"]
-        return await self._answer(lambda run: _revealed(sessions.reveal(run, session)))
+        return await self._respond(lambda run: _reveal_json(sessions.reveal(run, session)))
 
-    async def _answer(self, work: Callable[[RunDir], dict[str, Any]], status: int = 200) -> Response:
-        """In words where the judge can mend it; what names a file or a backbone would tell whose the samples are."""
+    async def _respond(self, work: Callable[[RunDir], dict[str, Any]], status: int = 200) -> Response:
+        """An error that names a file or a backbone is replaced: it would tell whose the samples are."""
         names: list[str] = []
         try:
             run = await self.opened()
@@ -68,13 +73,13 @@ class Judging:
             raise
 
 
-def _shown(session: sessions.Session) -> dict[str, Any]:
-    """All sets at once, in the order to be shown."""
+def _session_json(session: sessions.Session) -> dict[str, Any]:
+    """All sets at once, in the order in which they are shown."""
     items = [{"id": item.id, "image": data_uri(item.picture())} for item in session.items]
     return {"session": session.id, "items": items, "voted": session.votes}
 
 
-def _revealed(found: sessions.Reveal) -> dict[str, Any]:
+def _reveal_json(found: sessions.Reveal) -> dict[str, Any]:
     return {
         "items": [item._asdict() for item in found.items],
         "backbones": [{"name": name, **asdict(votes), "share": votes.share} for name, votes in found.backbones.items()],

@@ -1,147 +1,172 @@
 // @ts-check
-/** The choices of the flow page: their controls, their limits, and the address that keeps them. */
+/** The controls of the flow page, built from the server's description, and the address that keeps their values. */
 
-import { counted, exported, make, the } from "./page.js";
+import { make } from "./page.js";
 
-/** @typedef {import("./source.js").Choice} Choice */
+/** @typedef {string|number} Value */
+/** @typedef {Record<string, Value>} Choice a value of every control */
+/** @typedef {{key: string, title: string, type: string, default: Value, disabled: boolean, why: string, keys?: string[],
+ *   values?: Value[], min: number, max: number, step: number, usual: number}} Control */
+/** @typedef {{element: HTMLElement, show: (value: any) => void, actions?: (() => void)[], does?: string}} Widget actions: of
+ * the control's keys, in their order; does: what they do, in words */
 
 const DELAY = 120; // ms without a change before a new flow begins
-const USUAL_GUIDANCE = 8; // the slider's end; the field takes more
-const NAMES = { digit: "label", noise: "noise", steps: "steps", solver: "solver", guidance: "guidance", seed: "trained" };
+const SHORT = 100000; // noises that are drawn are below, so that they can be said
 
-/** @param {number} value @param {number[]} limits */
-const clamp = (value, [low, high]) => Math.min(Math.max(value, low), high);
+/** @type {Record<string, (control: Control, set: (value: Value) => void, present: () => any) => Widget>} */
+const BUILD = { noise, choice, number, select };
 
 export class Controls {
-  /** @param {any} run as the API tells it @param {(choice: Choice) => void} onChange */
-  constructor(run, onChange) {
-    this.run = run;
+  /** @param {HTMLFormElement} form @param {Control[]} controls @param {string} note @param {(choice: Choice) => void} onChange */
+  constructor(form, controls, note, onChange) {
+    this.controls = controls;
     this.onChange = onChange;
     this.timer = 0;
     /** @type {Choice} */
-    this.choice = this.#read(new URLSearchParams(location.search));
-    this.#lay();
+    this.choice = chosen(controls, new URLSearchParams(location.search));
+    this.widgets = new Map(controls.map((control) => [control.key,
+      BUILD[control.type](control, (value) => this.#set(control.key, value), () => this.choice[control.key])]));
+    this.more = this.#lay(form, note);
     this.#show();
   }
 
-  /** Another noise than the present one. */
-  reseed() {
-    const { noises, limits } = this.run;
-    const next = noises
-      ? noises[(noises.indexOf(this.choice.noise) + 1) % noises.length]
-      : crypto.getRandomValues(new Uint32Array(1))[0] % Math.min(limits.noise[1] + 1, 100000); // short enough to say
-    this.#set({ noise: next });
+  /** What the controls' keys do: actions by key. @returns {Record<string, () => void>} */
+  get actions() {
+    return Object.fromEntries(this.controls.flatMap(({ key, keys = [] }) =>
+      keys.map((one, i) => [one, this.widgets.get(key)?.actions?.[i] ?? (() => {})])));
   }
 
-  /** @param {number} label */
-  pick(label) {
-    if (this.run.labels.includes(label)) this.#set({ label });
+  /** The same in words, for the list of keys. @returns {HTMLElement[]} */
+  get help() {
+    return this.controls.filter(({ keys = [] }) => keys.length).map(({ key, keys = [] }) => {
+      const [first, last] = [keys[0], keys[keys.length - 1]].map((one) => make("kbd", {}, one.toUpperCase()));
+      return make("li", {}, first, ...(keys.length > 1 ? [" … ", last] : []), ` ${this.widgets.get(key)?.does}`);
+    });
   }
 
   /** The address of exactly this view; what else it holds stays. */
   keep() {
     const url = new URL(location.href);
-    for (const [name, key] of Object.entries(NAMES)) {
-      const value = this.choice[/** @type {keyof Choice} */ (key)];
-      const fixed = exported && key !== "label" && key !== "noise";
-      if (value !== null && !fixed) url.searchParams.set(name, String(value));
-    }
+    for (const { key, disabled } of this.controls) if (!disabled) url.searchParams.set(key, String(this.choice[key]));
     history.replaceState(null, "", url);
   }
 
-  /** The protocol's own choices, changed by what an address asks for and the run allows.
-   * @param {URLSearchParams} asked @returns {Choice} */
-  #read(asked) {
-    const { labels, noises, sampling, solvers, seeds, limits, guided } = this.run;
-    /** @param {string} name @param {number} otherwise @param {number[]} range */
-    const number = (name, otherwise, range) => {
-      const text = asked.get(name);
-      return text && Number.isFinite(Number(text)) ? clamp(Number(text), range) : otherwise;
-    };
-    /** @template T @param {T} value @param {T[]} allowed @param {T} otherwise */
-    const among = (value, allowed, otherwise) => (allowed.includes(value) ? value : otherwise);
-    const usable = seeds.filter((/** @type {number} */ seed) => trainedAt(this.run, seed));
-    const noise = Math.round(number("noise", 0, limits.noise));
-    const digit = labels.length ? Math.round(number("digit", labels[3] ?? labels[0], [labels[0], labels.at(-1)])) : null;
-    const seed = among(Number(asked.get("seed") ?? NaN), seeds, usable[0] ?? seeds[0]);
-    return {
-      label: digit,
-      noise: noises ? among(noise, noises, noises[0]) : noise,
-      steps: exported ? sampling.steps : Math.round(number("steps", sampling.steps, limits.steps)),
-      solver: exported ? sampling.solver : among(asked.get("solver") ?? "", solvers, sampling.solver),
-      guidance: exported ? sampling.guidance : guided ? number("guidance", sampling.guidance, limits.guidance) : 1,
-      trained: seed,
-    };
+  /** Noise and buttons first; numbers and lists in a part that can be folded. @param {HTMLFormElement} form @param {string} note */
+  #lay(form, note) {
+    form.addEventListener("submit", (event) => event.preventDefault());
+    const shown = this.controls.filter(({ type, values = [] }) => type !== "select" || values.length > 1);
+    const folded = shown.filter(({ type }) => type === "number" || type === "select");
+    const summary = folded.map(({ title }, i) => (i ? title.toLowerCase() : title)).join(", ");
+    /** @param {Control} control */
+    const element = ({ key }) => /** @type {Widget} */ (this.widgets.get(key)).element;
+    const more = make("details", { id: "more", open: true, hidden: !folded.length }, make("summary", {}, summary), ...folded.map(element));
+    if (note) more.append(make("p", { className: "hint" }, note));
+    form.append(...shown.filter((control) => !folded.includes(control)).map(element), more);
+    return more;
   }
 
-  #lay() {
-    const { labels, noises, solvers, seeds, limits, guided } = this.run;
-    the("controls").addEventListener("submit", (/** @type {Event} */ event) => event.preventDefault());
-    the("reseed").addEventListener("click", () => this.reseed());
-
-    the("digits").hidden = the("digit-keys").hidden = !labels.length;
-    for (const label of labels) {
-      const radio = make("input", { type: "radio", name: "digit", value: String(label) });
-      radio.addEventListener("change", () => this.#set({ label }));
-      the("digits").querySelector(".caps").append(make("label", {}, radio, make("span", {}, String(label))));
-    }
-    const noise = noises ? [Math.min(...noises), Math.max(...noises)] : limits.noise;
-    this.#number("noise", [the("seed")], noise, true);
-    this.#number("steps", [the("steps"), the("steps-range")], limits.steps, true);
-    this.#number("guidance", [the("guidance"), the("guidance-range")], limits.guidance, false);
-    the("guidance-range").max = String(Math.min(USUAL_GUIDANCE, limits.guidance[1]));
-
-    the("solver").append(...solvers.map((/** @type {string} */ name) => make("option", { value: name }, name)));
-    the("solver").addEventListener("change", () => this.#set({ solver: the("solver").value }));
-    the("trained-field").hidden = seeds.length < 2 || exported;
-    the("trained").append(...seeds.map((/** @type {number} */ seed) => make("option", { value: String(seed) }, String(seed))));
-    the("trained").addEventListener("change", () => this.#set({ trained: Number(the("trained").value) }));
-
-    for (const id of ["guidance", "guidance-range"]) the(id).disabled = !guided || exported;
-    for (const id of ["steps", "steps-range", "solver"]) the(id).disabled = exported;
-    the("guidance-why").hidden = guided;
-    the("guidance-why").textContent = "Fixed at 1: trained without label dropout, so there is nothing to guide.";
-    if (exported) {
-      the("fixed").hidden = false;
-      the("fixed").textContent = `Recorded: ${counted(noises.length, "noise")}, and the protocol's own steps, solver and guidance. ` +
-        "The live studio plays with all of them.";
-    }
-  }
-
-  /** A number with its slider: the slider counts while it moves, typing when it is done.
-   * @param {"noise"|"steps"|"guidance"} key @param {HTMLInputElement[]} inputs @param {number[]} limits @param {boolean} whole */
-  #number(key, inputs, limits, whole) {
-    for (const input of inputs) {
-      [input.min, input.max] = limits.map(String);
-      input.addEventListener(input.type === "range" ? "input" : "change", () => {
-        const value = input.valueAsNumber;
-        if (Number.isFinite(value)) this.#set({ [key]: clamp(whole ? Math.round(value) : value, limits) });
-        else this.#show();
-      });
-    }
-  }
-
-  /** @param {Partial<Choice>} change */
-  #set(change) {
-    Object.assign(this.choice, change);
+  /** @param {string} key @param {Value} value */
+  #set(key, value) {
+    this.choice[key] = value;
     this.#show();
     clearTimeout(this.timer);
     this.timer = window.setTimeout(() => this.onChange({ ...this.choice }), DELAY);
   }
 
   #show() {
-    const { label, noise, steps, solver, guidance, trained } = this.choice;
-    the("seed").value = noise;
-    the("steps").value = the("steps-range").value = String(steps);
-    the("guidance").value = the("guidance-range").value = String(guidance);
-    the("solver").value = solver;
-    the("trained").value = String(trained);
-    for (const radio of document.querySelectorAll("#digits input")) {
-      const one = /** @type {HTMLInputElement} */ (radio);
-      one.checked = one.value === String(label);
-    }
+    for (const [key, widget] of this.widgets) widget.show(this.choice[key]);
   }
 }
 
-/** Whether any backbone has weights of this training seed. @param {any} run @param {number} seed */
-const trainedAt = (run, seed) => run.backbones.some((/** @type {any} */ one) => one.trained.includes(seed));
+/** The defaults, changed by what an address asks for and the description allows.
+ * @param {Control[]} controls @param {URLSearchParams} asked @returns {Choice} */
+function chosen(controls, asked) {
+  return Object.fromEntries(controls.map((control) => {
+    const text = control.disabled ? null : asked.get(control.key);
+    if (!text) return [control.key, control.default];
+    if (control.values) return [control.key, control.values.find((value) => String(value) === text) ?? control.default];
+    return [control.key, Number.isFinite(Number(text)) ? bounded(control, Number(text)) : control.default];
+  }));
+}
+
+/** @param {Control} control @param {number} value @returns {number} the nearest that is allowed */
+function bounded({ min, max, step }, value) {
+  return Math.min(Math.max(Number.isInteger(step) ? Math.round(value) : value, min), max);
+}
+
+/** An input of numbers: a slider counts while it moves, a field when typing is done.
+ * @param {Control} control @param {Record<string, any>} properties @param {(value: Value) => void} set @param {() => any} present */
+function numeric(control, properties, set, present) {
+  const input = make("input", { min: String(control.min), max: String(control.max), disabled: control.disabled, ...properties });
+  input.addEventListener(input.type === "range" ? "input" : "change", () => {
+    const value = input.valueAsNumber;
+    if (Number.isFinite(value)) set(bounded(control, value));
+    else input.value = String(present());
+  });
+  return input;
+}
+
+/** The shared noise: a picture of it that is a button for another one, and its number.
+ * @type {(typeof BUILD)[string]} */
+function noise(control, set, present) {
+  const { title, values, keys = [] } = control;
+  const [min, max] = values ? [Math.min, Math.max].map((end) => end(...values.map(Number))) : [control.min, control.max];
+  const another = () => set(values
+    ? values[(values.indexOf(present()) + 1) % values.length]
+    : crypto.getRandomValues(new Uint32Array(1))[0] % Math.min(control.max + 1, SHORT));
+  const button = make("button", { type: "button", id: "reseed" }, make("span", { id: "noise", ariaHidden: "true" }),
+    make("span", { className: "unseen" }, `Draw another ${title.toLowerCase()}`));
+  button.setAttribute("aria-describedby", "reseed-hint");
+  button.addEventListener("click", another);
+  /** @param {Value} value */
+  const among = (value) => set(!values || values.includes(value) ? value : present());
+  const input = numeric({ ...control, min, max }, { id: "seed", type: "number", inputMode: "numeric", step: "1", required: true }, among, present);
+  const byKey = keys.length ? [make("span", { className: "by-key" }, ", or press ", make("kbd", {}, keys[0].toUpperCase()))] : [];
+  const hint = make("p", { className: "hint", id: "reseed-hint" }, "Click it for another", ...byKey);
+  return {
+    element: make("div", { className: "seeded" }, button, make("div", { className: "field" }, make("label", { htmlFor: "seed" }, title), input, hint)),
+    show: (value) => (input.value = String(value)),
+    actions: [another],
+    does: `another ${title.toLowerCase()}`,
+  };
+}
+
+/** A few values as buttons. @type {(typeof BUILD)[string]} */
+function choice({ key, title, values = [], disabled }, set) {
+  const radios = values.map((value) => {
+    const radio = make("input", { type: "radio", name: key, value: String(value), disabled });
+    radio.addEventListener("change", () => set(value));
+    return radio;
+  });
+  const caps = radios.map((radio) => make("label", {}, radio, make("span", {}, radio.value)));
+  return {
+    element: make("fieldset", { id: key }, make("legend", {}, title), make("div", { className: "caps" }, ...caps)),
+    show: (value) => radios.forEach((radio) => (radio.checked = radio.value === String(value))),
+    actions: values.map((value) => () => set(value)),
+    does: title.toLowerCase(),
+  };
+}
+
+/** A number with its slider. @type {(typeof BUILD)[string]} */
+function number(control, set, present) {
+  const { key, title, step, usual, why } = control;
+  const whole = Number.isInteger(step);
+  const field = numeric(control, { id: key, type: "number", inputMode: whole ? "numeric" : "decimal", step: whole ? "1" : "any", required: true }, set, present);
+  const slider = numeric(control, { id: `${key}-range`, type: "range", step: String(step), max: String(usual), ariaLabel: title }, set, present);
+  const element = make("div", { className: "field pair" }, make("label", { htmlFor: key }, title), field, slider);
+  if (why) {
+    element.append(make("p", { className: "hint", id: `${key}-why` }, why));
+    for (const input of [field, slider]) input.setAttribute("aria-describedby", `${key}-why`);
+  }
+  return { element, show: (value) => (field.value = slider.value = String(value)) };
+}
+
+/** A list. @type {(typeof BUILD)[string]} */
+function select({ key, title, values = [], disabled }, set) {
+  const list = make("select", { id: key, disabled }, ...values.map((value) => make("option", { value: String(value) }, String(value))));
+  list.addEventListener("change", () => set(values[list.selectedIndex]));
+  return {
+    element: make("div", { className: "field row" }, make("label", { htmlFor: key }, title), list),
+    show: (value) => (list.value = String(value)),
+  };
+}

@@ -1,7 +1,7 @@
 // @ts-check
 /** After the last vote: who drew what, how far the judges agree, and a check that nothing was changed on the way. */
 
-import { make, swatch, the } from "./page.js";
+import { byId, make, swatch } from "./page.js";
 
 /** Votes as they are called. */
 export const WORDS = { clean: "clean", noise: "noise", unsure: "cannot tell" };
@@ -12,15 +12,15 @@ const percent = (share) => `${Math.round(100 * share)} %`;
 /** @param {any} data as the API reveals it @param {{id: string, image: string}[]} items as they were shown */
 export async function unveil(data, items) {
   const order = data.backbones.map((/** @type {any} */ one) => one.name);
-  the("shares").replaceChildren(...data.backbones.map(row));
-  the("agreement").replaceChildren(...agreement(data.agreement));
+  byId("shares").replaceChildren(...data.backbones.map(row));
+  byId("agreement").replaceChildren(...agreement(data.agreement));
   const images = new Map(items.map(({ id, image }) => [id, image]));
-  the("unveiled").replaceChildren(...data.items.map((/** @type {any} */ one) => make("li", { className: "sheetlet" },
+  byId("unveiled").replaceChildren(...data.items.map((/** @type {any} */ one) => make("li", { className: "sheetlet" },
     make("img", { src: images.get(one.id) ?? "", alt: "" }),
     make("span", { className: "name" }, swatch(order.indexOf(one.backbone)), make("span", {}, `${one.backbone}, seed ${one.seed}`)),
     make("span", { className: `chip ${one.vote}` }, WORDS[/** @type {"clean"} */ (one.vote)] ?? one.vote))));
-  for (const id of ["commitment", "salt", "mapping"]) the(id).textContent = data[id];
-  the("check").textContent = await check(data);
+  for (const id of ["commitment", "salt", "mapping"]) byId(id).textContent = data[id];
+  byId("check").textContent = await check(data);
 }
 
 /** @param {any} one @param {number} index */

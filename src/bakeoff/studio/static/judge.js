@@ -5,7 +5,7 @@
  */
 
 import { shortcuts } from "./keys.js";
-import { ask, complain, make, picture, the } from "./page.js";
+import { ask, byId, make, picture, showError } from "./page.js";
 import { unveil, WORDS } from "./judge-reveal.js";
 
 /** @typedef {"clean"|"noise"|"unsure"} Vote */
@@ -49,14 +49,14 @@ class Judging {
     this.at = index;
     const { id, image } = this.items[index];
     const [open, count] = [this.#open(), this.items.length];
-    the("where").textContent = `${index + 1} of ${count}`;
-    the("cast").max = count;
-    the("cast").value = this.votes.size;
-    the("samples").src = image;
-    the("samples").alt = `Set ${index + 1} of ${count}: samples`;
-    the("last").hidden = open.length > 1 || (open.length === 1 && open[0].id !== id);
-    the("previous").disabled = index === 0;
-    the("next").disabled = !this.votes.has(id);
+    byId("where").textContent = `${index + 1} of ${count}`;
+    byId("cast").max = count;
+    byId("cast").value = this.votes.size;
+    byId("samples").src = image;
+    byId("samples").alt = `Set ${index + 1} of ${count}: samples`;
+    byId("last").hidden = open.length > 1 || (open.length === 1 && open[0].id !== id);
+    byId("previous").disabled = index === 0;
+    byId("next").disabled = !this.votes.has(id);
     for (const button of document.querySelectorAll("[data-vote]")) {
       button.setAttribute("aria-pressed", String(/** @type {HTMLElement} */ (button).dataset.vote === this.votes.get(id)));
     }
@@ -75,10 +75,10 @@ class Judging {
     const { id } = this.items[this.at];
     const others = this.#open().filter((item) => item.id !== id);
     this.votes.set(id, vote);
-    the("said").textContent = `Set ${this.at + 1}: ${WORDS[vote]}.`;
+    byId("said").textContent = `Set ${this.at + 1}: ${WORDS[vote]}.`;
     if (!others.length && (this.held === null || this.held === id)) this.held = id;
     else this.#send(id, vote);
-    complain();
+    showError();
     if (!others.length) this.review();
     else this.show(this.items.indexOf(this.items.slice(this.at + 1).find((item) => others.includes(item)) ?? others[0]));
   }
@@ -90,7 +90,7 @@ class Judging {
     this.sent = this.sent.then(() => ask(url, options)).then(() => {}, (error) => {
       this.votes.delete(id);
       this.show(this.items.findIndex((item) => item.id === id));
-      complain(error);
+      showError(error);
     });
   }
 
@@ -103,12 +103,12 @@ class Judging {
       button.addEventListener("click", () => this.show(index));
       return make("li", {}, button);
     });
-    the("overview").replaceChildren(...chips);
+    byId("overview").replaceChildren(...chips);
     turn("review");
   }
 
   async reveal() {
-    the("reveal").disabled = true;
+    byId("reveal").disabled = true;
     try {
       await this.sent;
       if (this.#open().length) return;
@@ -119,21 +119,21 @@ class Judging {
       await unveil(await ask(`api/judging/${this.session}/reveal`), this.items);
       turn("revealed");
     } catch (error) {
-      complain(error);
+      showError(error);
     } finally {
-      the("reveal").disabled = false;
+      byId("reveal").disabled = false;
     }
   }
 }
 
 /** One of the page's sections; a screen reader goes on at its heading. @param {string} id */
 function turn(id) {
-  const already = !the(id).hidden;
-  for (const one of ["welcome", "set", "review", "revealed"]) the(one).hidden = one !== id;
+  const already = !byId(id).hidden;
+  for (const one of ["welcome", "set", "review", "revealed"]) byId(one).hidden = one !== id;
   if (already) return;
   scrollTo(0, 0);
-  if (id === "welcome") the("who").focus();
-  else the(id).querySelector("h1").focus({ preventScroll: true });
+  if (id === "welcome") byId("who").focus();
+  else byId(id).querySelector("h1").focus({ preventScroll: true });
 }
 
 const judging = new Judging();
@@ -144,7 +144,7 @@ async function resume(session) {
     judging.start(await ask(`api/judging/${encodeURIComponent(session)}`));
   } catch (error) {
     forget();
-    complain(error);
+    showError(error);
   }
 }
 
@@ -154,30 +154,31 @@ function forget() {
   turn("welcome");
 }
 
-the("begin").addEventListener("submit", async (/** @type {Event} */ event) => {
+byId("begin").addEventListener("submit", async (/** @type {Event} */ event) => {
   event.preventDefault();
   try {
-    const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ who: the("who").value.trim() }) };
+    const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ who: byId("who").value.trim() }) };
     judging.start(await ask("api/judging", options));
-    complain();
+    showError();
   } catch (error) {
-    complain(error);
+    showError(error);
   }
 });
-the("previous").addEventListener("click", () => judging.show(judging.at - 1));
-the("next").addEventListener("click", () => judging.next());
-the("reveal").addEventListener("click", () => judging.reveal());
-the("again").addEventListener("click", forget);
+byId("samples").addEventListener("load", () => byId("samples").classList.toggle("pixels", byId("samples").naturalWidth < byId("samples").clientWidth));
+byId("previous").addEventListener("click", () => judging.show(judging.at - 1));
+byId("next").addEventListener("click", () => judging.next());
+byId("reveal").addEventListener("click", () => judging.reveal());
+byId("again").addEventListener("click", forget);
 for (const button of document.querySelectorAll("[data-vote]")) {
   button.addEventListener("click", () => judging.cast(/** @type {any} */ (button).dataset.vote));
 }
 
 /** @param {() => void} action only while a set is shown */
-const atSet = (action) => () => the("set").hidden || action();
+const atSet = (action) => () => byId("set").hidden || action();
 const unsure = atSet(() => judging.cast("unsure"));
 const back = () => {
-  if (!the("set").hidden) judging.show(judging.at - 1);
-  else if (!the("review").hidden) judging.show(judging.items.length - 1);
+  if (!byId("set").hidden) judging.show(judging.at - 1);
+  else if (!byId("review").hidden) judging.show(judging.items.length - 1);
 };
 shortcuts({
   c: atSet(() => judging.cast("clean")),
@@ -187,8 +188,9 @@ shortcuts({
   Backspace: back,
   ArrowLeft: back,
   ArrowRight: atSet(() => judging.next()),
-}, the("single-keys"));
+}, byId("single-keys"));
 
+ask("api/judging").then(({ question }) => (byId("question").textContent = question), showError);
 const kept = location.hash.slice(1) || sessionStorage.getItem(KEPT);
 if (kept) resume(kept);
 else turn("welcome");

@@ -57,7 +57,7 @@ export function scale(low, high) {
   if (low > 0 && high > LOGARITHMIC_FROM * low) {
     const [from, to] = [Math.log(low), Math.log(high)];
     const decades = Array.from({ length: Math.ceil(Math.log10(high / low)) + 2 }, (_, i) => 10 ** (Math.floor(Math.log10(low)) + i));
-    const ticks = decades.flatMap((decade) => [1, 2, 5].map((digit) => digit * decade));
+    const ticks = decades.flatMap((decade) => [1, 2, 5].map((leading) => leading * decade));
     return { at: (value) => (Math.log(value) - from) / (to - from), ticks: ticks.filter((tick) => tick >= low && tick <= high) };
   }
   const room = 0.04 * (high - low) || 0.04 * Math.abs(high) || 1;
@@ -69,7 +69,7 @@ export function scale(low, high) {
 function even(from, to, count) {
   const rough = (to - from) / count;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const apart = ([1, 2, 5].find((digit) => digit * power >= rough) ?? 10) * power;
+  const apart = ([1, 2, 5].find((leading) => leading * power >= rough) ?? 10) * power;
   const first = Math.ceil(from / apart - 1e-9);
   return Array.from({ length: Math.floor(to / apart + 1e-9) - first + 1 }, (_, i) => Number(((first + i) * apart).toPrecision(12)));
 }

@@ -2,7 +2,7 @@
 /** The live page: a run under way, as its directory tells it. */
 
 import { curves, figure } from "./live-chart.js";
-import { colour, complain, counted, make, swatch, the } from "./page.js";
+import { byId, colour, counted, make, showError, swatch } from "./page.js";
 
 const WORDS = { waiting: "waiting", training: "training", done: "done", diverged: "diverged" };
 const DASHED_FROM = 4; // further backbones are told apart by their dashes too
@@ -14,18 +14,18 @@ let state = null;
 /** @param {any} now */
 function show(now) {
   state = now;
-  complain();
+  showError();
   const names = [...new Set(now.trials.map((/** @type {any} */ trial) => trial.backbone))];
-  the("headline").textContent = now.verdict || (now.done === now.planned ? "All trials are done" : "The run is under way");
+  byId("headline").textContent = now.verdict || (now.done === now.planned ? "All trials are done" : "The run is under way");
   document.title = `${now.done} of ${now.planned} · live · bakeoff studio`;
-  the("done").textContent = `${now.done} of ${counted(now.planned, "trial")} done`;
-  the("overall").value = worked(now);
-  the("left").textContent = now.done === now.planned ? "" : time(now.seconds_left);
-  the("verdict-hint").hidden = !now.verdict;
-  the("parts").replaceChildren(...Object.entries(now.parts).map(([name, done]) => make("li", { className: done ? "done" : "" },
+  byId("done").textContent = `${now.done} of ${counted(now.planned, "trial")} done`;
+  byId("overall").value = worked(now);
+  byId("left").textContent = now.done === now.planned ? "" : time(now.seconds_left);
+  byId("verdict-hint").hidden = !now.verdict;
+  byId("parts").replaceChildren(...Object.entries(now.parts).map(([name, done]) => make("li", { className: done ? "done" : "" },
     make("span", { ariaHidden: "true" }, done ? "✓" : "○"), `${name}: ${done ? "done" : "to come"}`)));
-  the("legend").replaceChildren(...names.map((name, index) => make("li", {}, swatch(index), String(name))));
-  the("trials").replaceChildren(...now.trials.map((/** @type {any} */ trial) => row(trial, names.indexOf(trial.backbone))));
+  byId("legend").replaceChildren(...names.map((name, index) => make("li", {}, swatch(index), String(name))));
+  byId("trials").replaceChildren(...now.trials.map((/** @type {any} */ trial) => row(trial, names.indexOf(trial.backbone))));
   draw();
 }
 
@@ -66,13 +66,13 @@ function draw() {
     return { colour: colour(index), dashed: index >= DASHED_FROM, label: `${trial.backbone}, seed ${trial.seed}`, points };
   });
   const steps = Math.max(1, ...state.trials.map((/** @type {any} */ trial) => trial.steps));
-  the("chart").replaceChildren(curves(lines, steps, Math.max(the("chart").clientWidth, 240)));
+  byId("chart").replaceChildren(curves(lines, steps, Math.max(byId("chart").clientWidth, 240)));
 }
 
 /** @param {string} text @param {"on"|"off"|"over"} how */
 function link(text, how) {
-  if (the("link").textContent !== text) the("link").textContent = text; // said once, not at every try
-  the("link").dataset.how = how;
+  if (byId("link").textContent !== text) byId("link").textContent = text; // said once, not at every try
+  byId("link").dataset.how = how;
 }
 
 function watch() {
@@ -83,7 +83,7 @@ function watch() {
     // the browser tries again by itself after a lost line, but not after a refusal
     if (source.readyState === EventSource.CLOSED) setTimeout(watch, AGAIN_MS);
   });
-  source.addEventListener("problem", (event) => complain(JSON.parse(event.data).error));
+  source.addEventListener("problem", (event) => showError(JSON.parse(event.data).error));
   source.addEventListener("state", (event) => {
     const now = JSON.parse(event.data);
     show(now);
@@ -96,6 +96,6 @@ function watch() {
 watch();
 let width = 0;
 new ResizeObserver(() => {
-  if (the("chart").clientWidth !== width) draw();
-  width = the("chart").clientWidth;
-}).observe(the("chart"));
+  if (byId("chart").clientWidth !== width) draw();
+  width = byId("chart").clientWidth;
+}).observe(byId("chart"));

@@ -8,7 +8,7 @@ export const exported = document.documentElement.dataset.static !== undefined;
 export const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 /** @param {string} id @returns {any} the element, which the page must have */
-export function the(id) {
+export function byId(id) {
   const found = document.getElementById(id);
   if (!found) throw new Error(`this page has no #${id}`);
   return found;
@@ -41,10 +41,10 @@ export function swatch(index) {
   return mark;
 }
 
-/** What went wrong, in words, where a screen reader hears it; nothing clears it. @param {unknown} [error] */
-export function complain(error) {
+/** What went wrong, in words, where a screen reader hears it; no argument clears it. @param {unknown} [error] */
+export function showError(error) {
   const text = error instanceof TypeError ? "The studio cannot be reached. Is it still running?" : String(/** @type {any} */ (error)?.message ?? error ?? "");
-  the("alarm").replaceChildren(...(text ? [make("p", { className: "alarm" }, text)] : []));
+  byId("alarm").replaceChildren(...(text ? [make("p", { className: "alarm" }, text)] : []));
 }
 
 /** An answer's JSON, or the server's own words as an error. @param {string} url @param {RequestInit} [options] */

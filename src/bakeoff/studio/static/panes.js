@@ -1,42 +1,42 @@
 // @ts-check
-/** One pane a backbone: the sample at the present step large, the way there as a film below, the cost when it is done. */
+/** One pane a backbone: the item at the present step large, the way there as a film below, the cost when it is done. */
 
 import { counted, duration, make, swatch, colour } from "./page.js";
-import { paint, pixels, tile } from "./draw.js";
+import { show, unpack, widthOf } from "./show.js";
 
-const GAP = 2; // film pixels between images
+/** @typedef {import("./show.js").Cell} Cell */
+
+const GAP = 2; // film pixels between cells
 
 export class Pane {
-  /** @param {{name: string, params: number|null}} backbone @param {number} index @param {number} side
-   * @param {(step: number) => void} onSeek */
-  constructor(backbone, index, side, onSeek) {
+  /** @param {{name: string, params: number|null}} backbone @param {number} index @param {(step: number) => void} onSeek */
+  constructor(backbone, index, onSeek) {
     this.name = backbone.name;
-    this.side = side;
     this.steps = 1;
-    /** @type {Uint8Array[]} */
+    /** @type {Cell[]} */
     this.frames = [];
     this.newest = -1;
     this.missing = "";
-    this.canvas = make("canvas", { width: side, height: side, role: "img" });
-    this.film = make("canvas", { width: 1, height: 1, className: "film", ariaHidden: "true" });
+    this.large = make("div", { className: "large" });
+    this.film = make("div", { className: "film", ariaHidden: "true" });
     this.track = make("div", { className: "track" });
     this.note = make("p", { className: "cost" }, "\u00a0");
     this.why = make("p", { className: "why", hidden: true });
     const size = backbone.params === null ? "" : `${(backbone.params / 1000).toFixed(0)} k parameters`;
     this.element = make("article", { className: "pane" },
       make("h3", { className: "named" }, swatch(index), make("span", {}, backbone.name)),
-      make("div", { className: "sheet" }, this.canvas, this.why),
+      make("div", { className: "sheet" }, this.large, this.why),
       make("div", {}, this.film, this.track), this.note, make("p", { className: "size" }, size));
     this.element.style.setProperty("--colour", colour(index));
     this.film.addEventListener("click", (/** @type {MouseEvent} */ event) => {
       const picks = this.#picks();
-      onSeek(picks[Math.min(Math.floor((event.offsetX / this.film.clientWidth) * picks.length), picks.length - 1)]);
+      const across = event.clientX - this.film.getBoundingClientRect().left;
+      onSeek(picks[Math.min(Math.floor((across / this.film.clientWidth) * picks.length), picks.length - 1)]);
     });
   }
 
-  /** @param {number} steps the old picture stays until the first new one comes */
-  begin(steps) {
-    this.steps = steps;
+  /** The old picture stays until the first new one comes. */
+  begin() {
     this.frames = [];
     this.newest = -1;
     this.note.textContent = "\u00a0";
@@ -49,12 +49,12 @@ export class Pane {
     this.why.hidden = !why;
     this.why.replaceChildren(...(why ? [make("strong", {}, "Nothing to show"), make("span", {}, why)] : []));
     this.element.classList.toggle("lacking", why !== "");
-    this.canvas.hidden = this.film.hidden = this.track.hidden = why !== "";
+    this.large.hidden = this.film.hidden = this.track.hidden = why !== "";
   }
 
-  /** @param {number} step @param {string} image base64 */
-  take(step, image) {
-    this.frames[step] = pixels(image);
+  /** @param {number} step @param {any} cell as the server sends it */
+  take(step, cell) {
+    this.frames[step] = unpack(cell);
     this.newest = Math.max(this.newest, step);
   }
 
@@ -63,17 +63,18 @@ export class Pane {
     this.note.textContent = `${counted(nfe, "evaluation")} · ${duration(ms)}`;
   }
 
-  /** @param {number} step @param {string} subject what is drawn, for those who cannot see it */
+  /** @param {number} step @param {string} subject what is shown, for those who cannot see it */
   show(step, subject) {
     if (this.missing || !this.frames[step]) return;
-    paint(this.canvas, this.frames[step], this.side);
-    this.canvas.setAttribute("aria-label", `${subject} under ${this.name} at step ${step} of ${this.steps}`);
-    this.#film(step);
+    const label = `${subject} under ${this.name} at step ${step} of ${this.steps}`;
+    show(this.large, [this.frames[step]], { label, underway: step < this.steps });
+    this.film.hidden = this.track.hidden = !widthOf(this.frames[step]); // text has no small picture
+    if (!this.film.hidden) this.#film(step);
   }
 
   /** The steps the film has room for, the first and the last among them. */
   #picks() {
-    const room = Math.floor((this.element.clientWidth + GAP) / (this.side + GAP));
+    const room = Math.floor((this.element.clientWidth + GAP) / (widthOf(this.frames[0]) + GAP));
     const count = Math.max(2, Math.min(this.steps + 1, room));
     return Array.from({ length: count }, (_, i) => Math.round((i * this.steps) / (count - 1)));
   }
@@ -81,7 +82,7 @@ export class Pane {
   /** @param {number} step */
   #film(step) {
     const picks = this.#picks();
-    tile(this.film, picks.map((pick) => this.frames[pick]), this.side, picks.length, GAP);
+    show(this.film, picks.map((pick) => this.frames[pick]), { columns: picks.length, gap: GAP });
     const near = picks.reduce((best, pick, i) => (Math.abs(pick - step) < Math.abs(picks[best] - step) ? i : best), 0);
     this.track.style.setProperty("--columns", String(picks.length));
     this.track.style.setProperty("--near", String(near / picks.length));

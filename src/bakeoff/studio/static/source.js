@@ -6,7 +6,7 @@ import { events } from "./stream.js";
 
 const PACE = 60; // ms between the steps of a static export, which all arrive at once
 
-/** @typedef {{label: number|null, noise: number, steps: number, solver: string, guidance: number, trained: number}} Choice */
+/** @typedef {import("./controls.js").Choice} Choice */
 
 export const run = () => ask(exported ? "run.json" : "api/run");
 
@@ -22,10 +22,7 @@ export async function* strips(choice, signal) {
 }
 
 /** @param {Choice} choice */
-function query(choice) {
-  const known = Object.entries(choice).filter(([, value]) => value !== null);
-  return new URLSearchParams(known.map(([name, value]) => [name, String(value)]));
-}
+const query = (choice) => new URLSearchParams(Object.entries(choice).map(([key, value]) => [key, String(value)]));
 
 /** Events up to the stream's own end; a stream that stops without one has broken off.
  * @param {AsyncGenerator<[string, any]>} stream @returns {AsyncGenerator<[string, any]>} */

@@ -4,7 +4,7 @@
  * then on the person decides.
  */
 
-import { calm, the } from "./page.js";
+import { byId, calm } from "./page.js";
 
 const FRAMES_PER_SECOND = 6;
 
@@ -12,25 +12,30 @@ export class Transport {
   /** @param {(step: number) => void} onShow draws a step */
   constructor(onShow) {
     this.onShow = onShow;
-    this.steps = 1;
+    this.steps = 0;
     this.ready = -1; // the newest step that is there under every backbone
     this.at = 0;
     this.follows = true;
     this.timer = 0;
-    the("play").addEventListener("click", () => this.toggle());
-    the("back").addEventListener("click", () => this.move(-1));
-    the("on").addEventListener("click", () => this.move(1));
-    the("scrub").addEventListener("input", () => this.seek(the("scrub").valueAsNumber));
+    byId("play").addEventListener("click", () => this.toggle());
+    byId("back").addEventListener("click", () => this.move(-1));
+    byId("on").addEventListener("click", () => this.move(1));
+    byId("scrub").addEventListener("input", () => this.seek(byId("scrub").valueAsNumber));
   }
 
-  /** A new flow of this many steps begins. @param {number} steps */
-  begin(steps) {
-    this.#stop();
-    this.steps = steps;
+  /** A new flow begins; how many steps it has is not known yet. */
+  begin() {
+    this.steps = 0;
     this.ready = -1;
     this.at = 0;
     this.follows = true;
-    the("scrub").max = String(steps);
+    this.#stop();
+  }
+
+  /** @param {number} steps of the flow that has begun */
+  plan(steps) {
+    this.steps = steps;
+    byId("scrub").max = String(steps);
     this.#label();
   }
 
@@ -82,26 +87,27 @@ export class Transport {
 
   #label() {
     const { at, steps, ready, timer } = this;
-    const t = (at / steps).toFixed(2);
-    the("at").textContent = `step ${at} of ${steps}`;
-    the("t").textContent = `t = ${t}`;
-    const scrub = the("scrub");
+    const share = steps ? at / steps : 0;
+    const t = steps ? share.toFixed(2) : "–";
+    byId("at").textContent = steps ? `step ${at} of ${steps}` : "step –";
+    byId("t").textContent = `t = ${t}`;
+    const scrub = byId("scrub");
     scrub.value = String(at);
     scrub.setAttribute("aria-valuetext", `step ${at} of ${steps}, t = ${t}`);
     const dial = document.querySelector(".transport");
     if (dial instanceof HTMLElement) {
-      dial.style.setProperty("--t", String(at / steps));
-      dial.style.setProperty("--come", String(Math.max(ready, 0) / steps));
+      dial.style.setProperty("--t", String(share));
+      dial.style.setProperty("--come", String(Math.max(ready, 0) / (steps || 1)));
     }
-    const play = the("play");
+    const play = byId("play");
     play.classList.toggle("playing", timer !== 0);
     play.querySelector(".unseen").textContent = timer ? "Pause" : "Play";
     scrub.disabled = ready < 0;
     play.disabled = ready < 1;
     // never disabled while focused: a lost focus would send the keyboard back to the top of the page
     for (const [id, idle] of /** @type {[string, boolean][]} */ ([["back", at <= 0], ["on", at >= ready]])) {
-      the(id).disabled = ready < 0;
-      the(id).setAttribute("aria-disabled", String(idle));
+      byId(id).disabled = ready < 0;
+      byId(id).setAttribute("aria-disabled", String(idle));
     }
   }
 }

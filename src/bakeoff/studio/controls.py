@@ -1,0 +1,187 @@
+"""The controls of the flow page: one table that describes them to the page and checks what it asks for."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+from bakeoff.errors import BakeoffError
+from bakeoff.protocol.schema import Protocol
+from bakeoff.protocol.sections.sampling import Sampling
+from bakeoff.run.directory import RunDir
+from bakeoff.tasks import build_task
+
+STEPS, SEEDS, GUIDANCE = 50, 2**31 - 1, 20
+USUAL_GUIDANCE = 8  # the slider's end; the field takes more
+SHOWN = 80  # characters of what was given, in messages
+
+Value = int | float | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control(ABC):
+    """One control.
+
+    Attributes:
+        key: its name in addresses.
+        title: its name on the page.
+        default: its value where nothing is asked for.
+        why: it cannot be changed from its default, for this reason; empty if it can.
+    """
+
+    key: str
+    title: str
+    default: Value
+    why: str = ""
+
+    def parse(self, text: str) -> Value:
+        """The value that a text stands for. Raises BakeoffError, with what is allowed."""
+        value = self._read(text)
+        if self.why and value is not None and value != self.default:
+            raise BakeoffError(f"{self.key} = {text[:SHOWN]}; allowed: {self.default}. {self.why}")
+        if value is None:
+            raise BakeoffError(f"{self.key} = {text[:SHOWN]!r}; allowed: {self._allowed()}.")
+        return value
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values for the page."""
+        common = {"key": self.key, "title": self.title, "default": self.default}
+        return {**common, "disabled": bool(self.why), "why": self.why, **self._description()}
+
+    @abstractmethod
+    def _read(self, text: str) -> Value | None:
+        """None for what is not allowed."""
+
+    @abstractmethod
+    def _allowed(self) -> str:
+        """The allowed values, in words."""
+
+    @abstractmethod
+    def _description(self) -> dict[str, Any]:
+        """What a page needs to build a control of this type."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneOf(Control):
+    """One of a few values: buttons ("choice") or a list ("select").
+
+    Attributes:
+        keys: keyboard keys of the first values, in their order.
+    """
+
+    type: Literal["choice", "select"]
+    values: Sequence[Value]
+    keys: Sequence[str] = ()
+
+    def _read(self, text: str) -> Value | None:
+        return next((value for value in self.values if str(value) == text), None)
+
+    def _allowed(self) -> str:
+        return ", ".join(map(str, self.values))
+
+    def _description(self) -> dict[str, Any]:
+        return {"type": self.type, "values": list(self.values), "keys": list(self.keys)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number(Control):
+    """A number from `low` to `high`: a field, with a slider ("number") or with a button for another one ("noise").
+
+    Attributes:
+        step: of the slider; a whole one allows whole numbers alone.
+        usual: where the slider ends; `high` if None.
+        keys: keyboard keys that press the button.
+    """
+
+    type: Literal["number", "noise"] = "number"
+    low: float
+    high: float
+    step: float = 1
+    usual: float | None = None
+    keys: Sequence[str] = ()
+
+    def _read(self, text: str) -> Value | None:
+        try:
+            value = int(text) if isinstance(self.step, int) else float(text)
+        except ValueError:
+            return None
+        return value if self.low <= value <= self.high else None  # nan is not
+
+    def _allowed(self) -> str:
+        whole = "whole numbers " if isinstance(self.step, int) else ""
+        return f"{whole}{self.low:.10g} to {self.high:.10g}"
+
+    def _description(self) -> dict[str, Any]:
+        bounds = {"min": self.low, "max": self.high, "step": self.step, "usual": self.usual or self.high}
+        return {"type": self.type, **bounds, "keys": list(self.keys)}
+
+
+class Offer(NamedTuple):
+    """What a task and its sampler offer the studio.
+
+    Attributes:
+        item: what one sample is called.
+        start: what a sample is made from.
+        question: what people are asked of a set of samples.
+        labels: 0 to labels - 1 can be asked for; 0: no label can.
+        sampling: controls whose keys are fields of the protocol's sampling section.
+    """
+
+    item: str
+    start: str
+    question: str
+    labels: int
+    sampling: list[Control]
+
+
+def offer_of(protocol: Protocol) -> Offer:
+    """What the protocol's task and its sampling section offer."""
+    own, task = protocol.sampling, build_task(protocol)
+    unguided = "" if protocol.guidable else "Trained with every label told: there is nothing to guide."
+    sampling: list[Control] = [
+        Number(key="steps", title="Steps", low=1, high=STEPS, default=min(own.steps, STEPS)),
+        Number(
+            key="guidance",
+            title="Guidance",
+            low=0,
+            high=GUIDANCE,
+            step=0.25,
+            usual=USUAL_GUIDANCE,
+            default=1 if unguided else own.guidance,
+            why=unguided,
+        ),
+        OneOf(
+            key="solver",
+            title="Solver",
+            type="select",
+            values=get_args(Sampling.model_fields["solver"].annotation),
+            default=own.solver,
+        ),
+    ]
+    return Offer(task.item, "noise", task.question, task.space.classes, sampling)
+
+
+def controls_of(run: RunDir) -> list[Control]:
+    """All controls of a run's flow page, in the page's order."""
+    offer, seeds = offer_of(run.protocol), run.protocol.seeds
+    noise = Number(key="noise", title=f"Shared {offer.start}", type="noise", low=0, high=SEEDS, default=0, keys=["r"])
+    trained = OneOf(key="trained", title="Training seed", type="select", values=seeds, default=_most_trained(run))
+    return [noise, *_label(offer), *offer.sampling, trained]
+
+
+def _label(offer: Offer) -> list[Control]:
+    if not offer.labels:
+        return []
+    values = range(offer.labels)
+    keys = [str(value) for value in values if value < 10]
+    type_: Literal["choice", "select"] = "choice" if len(values) == len(keys) else "select"
+    default = min(3, offer.labels - 1)
+    return [OneOf(key="label", title=offer.item.capitalize(), type=type_, values=values, default=default, keys=keys)]
+
+
+def _most_trained(run: RunDir) -> int:
+    """The first of the training seeds with most backbones trained."""
+    return max(
+        run.protocol.seeds,
+        key=lambda seed: sum(run.trial(backbone.name, seed).model.is_file() for backbone in run.protocol.backbones),
+    )
