@@ -106,6 +106,8 @@ def _words(annotation: Any) -> str:
         return _words(get_args(annotation)[0])
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{_toml(value)}`" for value in get_args(annotation))
+    if get_origin(annotation) is dict:
+        return f"table of {_words(get_args(annotation)[1])}s"
     if get_origin(annotation) is tuple:
         items = [item for item in get_args(annotation) if item is not ...]
         return f"list of {_words(items[0])}s" if ... in get_args(annotation) else f"{len(items)} {_words(items[0])}s"
@@ -117,6 +119,8 @@ def _toml(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key} = {_toml(item)}' for key, item in value.items())}}}"
     if isinstance(value, tuple):
         return f"[{', '.join(_toml(item) for item in value)}]"
     return f'"{value}"' if isinstance(value, str) else f"{value}"
