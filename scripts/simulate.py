@@ -276,7 +276,8 @@ def _false_winners_of_shares(rng: np.random.Generator) -> Iterator[str]:
 
 def _reference(rng: np.random.Generator) -> Iterator[str]:
     yield f"## False answers against one reference ({RUNS:,} runs each)\n"
-    yield "All backbones are identical to the reference (`rule.against`). Counted are runs in which any is called better"
+    reference = "All backbones are identical to the reference (`rule.against`)."
+    yield f"{reference} Counted are runs in which any is called better"
     yield "by quality or by the bar, and runs in which any is called worse.\n"
     yield "| quality | backbones beside it | seeds | passes the bar | better | worse |\n|---|---|---|---|---|---|"
     worst = 0.0

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.figures import COSTS, DIGITS, FIGURES, LOSS, Figure, figure_from_json, figures_of, known_figures
-from bakeoff.protocol.measurement import Quality, check_bar
+from bakeoff.protocol.measurement import Measurement, Quality, check_bar, evidence_of
 from bakeoff.protocol.sections.bar import Bar
 
 ACCURACY = Figure("accuracy", "accuracy", "higher", low=0, high=1, of="items")
@@ -49,6 +49,52 @@ def test_the_bar_reads_the_direction_from_the_figure(share: float, least: float,
     samples, recognised, frechet = check_bar(bar, quality, DIGITS)
     assert samples.passed and recognised.passed == (share >= least) and frechet.passed == (distance <= most)
     assert (recognised.observed, recognised.threshold) == (share, least)
+
+
+@pytest.mark.parametrize(
+    "name,value,allowed", [("recognised", 1.5, "at least 0 and at most 1"), ("frechet", -1.0, "at least 0")]
+)
+def test_a_value_that_a_figure_cannot_have_is_refused(name: str, value: float, allowed: str) -> None:
+    measured = Measurement.model_validate(MEASURED | {"quality": {"samples": 8, "figures": {name: value}}})
+    with pytest.raises(BakeoffError, match=f"a-s0: {name} = .*; allowed: {allowed}"):
+        evidence_of(measured, Bar(samples=8), DIGITS)
+
+
+def test_the_evidence_holds_costs_by_name_and_a_probes_go_first() -> None:
+    spread = {"median": 2.0, "p10": 1.0, "p90": 3.0, "count": 5}
+    memory = {"process_mib": 300.0, "cuda_allocated_mib": 40.0}
+    quality = {"samples": 8, "figures": {"recognised": 0.5}}
+    more = {"loss": 0.0, "quality": quality, "step_time_ms": spread, "sampling_time_s": 7.0, "memory": memory}
+    measured = Measurement.model_validate(MEASURED | more)
+    found = evidence_of(measured, Bar(samples=8), DIGITS, {"step_time_ms": 1.5}, group="flow")
+    assert found.figures == {"loss": 0.0, "recognised": 0.5} and (found.items, found.group) == (8, "flow")
+    assert found.costs == {
+        "step_time_ms": 1.5,
+        "sampling_time_s": 7.0,
+        "peak_memory_mib": 40.0,
+        "wall_s": 9.0,
+        "flops_per_sample": 10,
+        "state_bytes": 20,
+    }
+    assert found.costs.keys() <= COSTS.keys()
+    items = Measurement.model_validate(MEASURED | {"quality": quality, "items": 500})
+    assert evidence_of(items, Bar(samples=8), DIGITS).items == 500
+
+
+MEASURED = {
+    "backbone": "a",
+    "seed": 0,
+    "status": "completed",
+    "steps": 24,
+    "wall_s": 9.0,
+    "accounted_s": {},
+    "params": 4000,
+    "flops_per_sample": 10,
+    "state_bytes": 20,
+    "device": "cpu",
+    "precision": "fp32",
+    "threads": 1,
+}
 
 
 def test_other_sample_counts_and_missing_figures_fail_the_bar() -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from bakeoff.errors import BakeoffError
+from bakeoff.protocol.figures import LOSS, Figure
 from bakeoff.protocol.lint import Counts, RealDraws, lint
 from bakeoff.protocol.presets import load_protocol, preset_names
 from bakeoff.protocol.statistics import p_passes_more
@@ -83,6 +84,40 @@ def test_it_says_how_many_people_the_votes_take(samples: int, votes: int, said: 
     overrides = ["bar.measure=human", f"bar.samples={samples}", f"bar.votes={votes}", "sampling.count=8"]
     found = lint(load_protocol("mnist-quick", overrides), COUNTS, REAL)
     assert any(f"one person can give a trial {said}" in one.message for one in found)
+
+
+def test_losses_of_different_objectives_are_not_compared() -> None:
+    mixed = COUNTS | {"mamba": Counts(230_000, 49, 20_000_000, "ddpm")}
+    assert levels(counts=mixed)["objectives"] == "error"
+    assert levels(['rule.groups="objective"'], counts=mixed)["objectives"] == "ok"
+    by_sample = ["rule.quality=recognised", "rule.scale=difference", "rule.quality_margin=0.05"]
+    assert levels(by_sample, counts=mixed)["objectives"] == "ok"
+
+
+def test_a_share_needs_items_enough_for_its_margin() -> None:
+    rule = ["rule.quality=recognised", "rule.scale=difference", "rule.quality_margin=0.05"]
+    for items, level in ((100, "warning"), (10_000, "ok")):
+        found = lint(load_protocol("mnist-quick", rule), COUNTS, REAL, items=items)
+        assert [one.level for one in found if one.check == "test items"] == [level]
+
+
+def test_one_reference_is_fewer_comparisons_and_more_power() -> None:
+    stated = [one.message for one in lint(load_protocol("mnist-quick", ["rule.against=mamba"]), COUNTS, REAL)]
+    assert any("3 seeds and 2 pairs" in message for message in stated)
+
+
+def test_a_bar_of_nothing_and_a_figure_that_was_not_calibrated_are_told() -> None:
+    protocol = load_protocol("mnist-quick", ["bar.thresholds={}"])
+    assert [one.level for one in lint(protocol, COUNTS, REAL) if one.check == "quality bar"] == ["warning"]
+    known = [one._replace(figures={name: one.figures[name] for name in ("recognised", "classes")}) for one in REAL]
+    (bar,) = [one for one in lint(load_protocol("mnist-quick"), COUNTS, known) if one.check == "quality bar"]
+    assert bar.level == "warning" and "frechet = 500: how real items come out was not calibrated" in bar.message
+
+
+def test_the_figures_of_a_plug_in_are_checked_by_the_plan() -> None:
+    own = {"loss": LOSS, "score": Figure("score", "score", "higher")}
+    with pytest.raises(BakeoffError, match="recognised is not a figure here; allowed: score"):
+        lint(load_protocol("mnist-quick"), COUNTS, REAL, own)
 
 
 def test_counts_that_do_not_match_are_found() -> None:

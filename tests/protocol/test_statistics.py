@@ -21,6 +21,7 @@ from bakeoff.protocol.statistics import (
     seeds_to_settle,
     unpaired_difference,
 )
+from bakeoff.protocol.verdict import Verdict
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import simulate
@@ -133,3 +134,54 @@ def test_among_identical_backbones_a_quality_winner_is_rare(passes: float, sigma
         assert rate <= 0.05
     plain, _ = simulate.false_winners(200, rng, backbones=2, seeds=3, sigma=sigma, passes=passes, rule=Rule())
     assert plain > 0.3  # the plain rule, on the same draws, names a winner most of the time
+
+
+def beyond_chance(promised: float, draws: int) -> float:
+    """Four standard errors of a share that was counted over so many draws: a chance of 3 in 100 000."""
+    return 4 * math.sqrt(promised * (1 - promised) / draws)
+
+
+@pytest.mark.parametrize("kind", simulate.KINDS)
+@pytest.mark.parametrize("share", simulate.PLACES.values(), ids=simulate.PLACES)
+def test_intervals_of_shares_cover_whatever_the_items_are(kind: str, share: float) -> None:
+    rng, draws = np.random.default_rng(5), 1000
+    for seeds in (3, 20):
+        spread = simulate.spread_of_items(share, seeds)
+        claimed, _ = simulate.coverage_of_shares(seeds, share, spread, kind, draws, rng)
+        assert claimed >= 0.95 - beyond_chance(0.95, draws)
+
+
+def test_seeds_alone_do_not_cover_where_all_of_them_see_the_same_items() -> None:
+    """Why the error of the items is added, and not only compared with that of the seeds."""
+    rng, draws = np.random.default_rng(6), 1000
+    spread = simulate.spread_of_items(0.5, 20)
+    claimed, alone = simulate.coverage_of_shares(20, 0.5, spread, simulate.KINDS[1], draws, rng)
+    assert claimed >= 0.95 - beyond_chance(0.95, draws) and alone < 0.95 - beyond_chance(0.95, draws)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_among_identical_accuracies_a_quality_winner_is_rare(share: float) -> None:
+    rng, runs = np.random.default_rng(7), 400
+    for kind, backbones, seeds in ((simulate.KINDS[0], 3, 3), (simulate.KINDS[1], 2, 8)):
+        rate = simulate.false_winners_of_shares(runs, rng, backbones, seeds, share, kind, passes=0.65)
+        assert rate <= 0.05 + beyond_chance(0.05, runs)
+
+
+def test_at_a_gap_of_the_margin_neither_better_nor_equal_is_claimed_often() -> None:
+    rng, runs = np.random.default_rng(8), 400
+
+    def draw() -> Verdict:
+        shares = simulate.draw_shares(rng, 2, 8, 0.1, 0.005, simulate.KINDS[1], gap=simulate.MARGIN)
+        return simulate.judge_shares(shares, rng)
+
+    found = simulate.shares_of_outcomes(runs, draw)
+    assert (found["first"] + found["equivalent"]) / runs <= 0.05 + beyond_chance(0.05, runs)
+    assert not found["second"]
+
+
+@pytest.mark.parametrize("margin", [0.1, 0.001])
+def test_nothing_identical_is_often_better_than_its_reference(margin: float) -> None:
+    rng, runs = np.random.default_rng(9), 400
+    rule = Rule(evidence="seeds", against="b0", quality_margin=margin)
+    better, worse = simulate.false_beats(runs, rng, lambda: simulate.draw_run(rng, 4, 5, 0.1, 0.65, rule=rule))
+    assert max(better, worse) <= 0.05 + beyond_chance(0.05, runs)

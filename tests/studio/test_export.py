@@ -7,6 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bakeoff.artefacts.base import read_path
+from bakeoff.run.directory import RunDir
 from command import bakeoff
 from serving import events
 
@@ -20,16 +22,22 @@ def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_its_files_hold_what_the_server_sends(exported: Path, client: httpx.Client) -> None:
-    def without_times(found: list) -> list:
-        return [[name, {key: value for key, value in data.items() if key != "ms"}] for name, data in found]
-
+def test_its_files_hold_what_the_trials_recorded_as_the_server_would_send_it(
+    run: Path, exported: Path, client: httpx.Client
+) -> None:
     assert sorted(path.name for path in (exported / "data").iterdir()) == [
         f"{label}-{noise}.json" for label in range(10) for noise in range(2)
     ]
     sent = events(client, "/api/flow", label=4, noise=1) + events(client, "/api/strip", label=4, noise=1)
     kept = json.loads((exported / "data/4-1.json").read_text())
-    assert without_times(kept) == without_times(sent)
+    shape = [(name, data.get("backbone"), data.get("step")) for name, data in sent]
+    assert [(name, data.get("backbone"), data.get("step")) for name, data in kept] == shape
+    opened = RunDir.open(run)
+    path, samples = read_path(opened.trial("mamba", 0).states, opened.kind, 20), opened.trial("mamba", 0).items()
+    frames = [data["cell"] for name, data in kept if name == "frame" and data["backbone"] == "mamba"]
+    assert frames == [opened.kind.cell(state, 14) for state in path]
+    (strip,) = (data["cells"] for name, data in kept if name == "strip" and data["backbone"] == "mamba")
+    assert strip == [opened.kind.cell(samples, i) for i in range(len(samples)) if samples["labels"][i] == 4]
     told = json.loads((exported / "run.json").read_text())
     controls = {one["key"]: one for one in told["controls"]}
     assert controls["noise"]["values"] == [0, 1] and "Recorded" in told["note"]
@@ -68,10 +76,10 @@ def test_a_run_without_weights_is_refused(smoke: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_weights_that_cannot_be_read_are_told_and_nothing_is_left(smoke: Path, tmp_path: Path) -> None:
+def test_paths_that_cannot_be_read_are_told_and_nothing_is_left(smoke: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(smoke, tmp_path / "run"))
-    for weights in run.rglob("model.safetensors"):
-        weights.write_bytes(b"no weights")
+    for path in run.rglob("path.npz"):
+        path.write_bytes(b"no path")
     done = bakeoff("export", run, "--static", tmp_path / "out")
     assert done.returncode == 2 and "no backbone can be shown: mamba: trials/mamba-s0" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -37,6 +37,7 @@ def sealed_verdict(path: Path) -> tuple[RunDir, Verdict]:
 def verdict_of(run: RunDir) -> Verdict:
     """The rule applied to what the run directory holds; "incomplete" until all of it is there."""
     probed, bar, figures = probed_costs(run), run.protocol.bar, run.figures
+    bar.check_thresholds(figures)
     people = judgements(run) if bar.measure == "human" else None
 
     def evidence(measurement: Measurement) -> Evidence:

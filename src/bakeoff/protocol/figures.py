@@ -54,6 +54,13 @@ class Figure:
         """Whether a value is at least as good as a threshold."""
         return value >= threshold if self.better == "higher" else value <= threshold
 
+    def check(self, value: float, where: str) -> None:
+        """Raises BakeoffError, with `where` it was given, for a value that the figure cannot have."""
+        low, high = self.low, self.high
+        if (low is not None and value < low) or (high is not None and value > high):
+            ends = ("" if low is None else f"at least {low:g}", "" if high is None else f"at most {high:g}")
+            raise BakeoffError(f"{where} = {value:g}; allowed: {' and '.join(filter(None, ends))}.")
+
     def to_json(self) -> dict[str, Any]:
         """As plain values; `figure_from_json` reads them back."""
         return asdict(self)

@@ -199,6 +199,9 @@ def evidence_of(
         costs: of the backbone, as the probes measured them; they go before the trial's own.
         votes: what people said of its samples; read where the bar is theirs.
         group: the trials that it may be compared with.
+
+    Raises:
+        BakeoffError: a figure has a value that it cannot have.
     """
     completed, quality = measurement.status == "completed", measurement.quality
     waits_for, checks, values = None, (), {}
@@ -210,6 +213,9 @@ def evidence_of(
             waits_for = f"human judgements of {trial} ({votes.total} of {bar.votes} votes)"
     elif quality is not None:
         checks = check_bar(bar, quality, figures)
+    for name, value in (quality.figures if quality else {}).items():
+        if name in figures:
+            figures[name].check(value, f"{measurement.backbone}-s{measurement.seed}: {name}")
     if completed:
         loss = {} if measurement.loss is None else {"loss": measurement.loss}
         values = {**loss, **(quality.figures if quality else {})}

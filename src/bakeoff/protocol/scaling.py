@@ -61,7 +61,8 @@ class Scale:
         return f"{self._number(low)} to {self._number(high)}"
 
     def _number(self, scaled: float) -> str:
-        return f"{percent_of(self.sign * scaled):+.2f}" if self.kind == "ratio" else f"{self.sign * scaled:+.4g}"
+        plain = self.sign * scaled + 0.0  # so that zero is not -0
+        return f"{percent_of(plain):+.2f}" if self.kind == "ratio" else f"{plain:+.4g}"
 
     @property
     def unit(self) -> str:

@@ -1,6 +1,5 @@
 """The flow page for any static host: the page's own files, and every recorded flow as a file."""
 
-import asyncio
 import json
 import os
 import shutil
@@ -9,16 +8,19 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from bakeoff.artefacts.base import Items, read_path
 from bakeoff.errors import BakeoffError
 from bakeoff.run.directory import RunDir
-from bakeoff.studio.flows import Event, Flows
+from bakeoff.studio.flows import STRIP, Event
 from bakeoff.studio.query import query_of
 from bakeoff.studio.run_info import run_info
 from bakeoff.studio.server import STATIC
+from bakeoff.tasks import build_task
+from bakeoff.trial.path import PATH_ITEMS
 
 ASSETS = ("*.js", "*.css", "*.svg")
 NEED_A_SERVER = ("judge*", "live*")
-NOISES = (0, 1)  # seeds of the recorded starting noises
+NOISES = (0, 1)  # of those that a trial's path holds
 NOTE = (
     f"Recorded: {len(NOISES)} noises, and the protocol's own steps, solver and guidance. "
     "The live studio plays with all of them."
@@ -62,25 +64,47 @@ def export_static(path: Path, out: Path, progress: Callable[[int, int], None] = 
 
 
 def recorded(run: RunDir, label: int | None, noise: int) -> list[Event]:
-    """The events of one flow, and of its strips: what the server would send.
+    """The events of one flow, and of its strips, from the files of the trials: what a server would send, without times.
+
+    The path of a trial holds every label once a noise; its strip is the first of its samples with that label.
 
     Raises:
         BakeoffError: no backbone has anything to show.
     """
-    asked = {"noise": str(noise)} if label is None else {"noise": str(noise), "label": str(label)}
-    events = asyncio.run(_computed(run, asked))
-    if not any(name == "frame" for name, _ in events):
-        reasons = "; ".join(f"{data['backbone']}: {data['why']}" for name, data in events if name == "missing")
+    query = query_of(run)
+    found: dict[str, list[Items]] = {}
+    missing: dict[str, str] = {}
+    for backbone in run.protocol.backbones:
+        try:
+            found[backbone.name] = read_path(run.trial(backbone.name, query.trained).states, run.kind, PATH_ITEMS)
+        except BakeoffError as error:
+            missing[backbone.name] = str(error).replace(f"{run.path}/", "")
+    if not found:
+        reasons = "; ".join(f"{name}: {why}" for name, why in missing.items())
         raise BakeoffError(f"{run.path}: no backbone can be shown: {reasons}.")
-    return events
+    place = noise if label is None else noise * build_task(run.protocol).space.classes + label
+    steps = max(len(states) for states in found.values()) - 1
+    events: list[Event] = [("start", {"backbones": list(found), "steps": steps})]
+    events += [("missing", {"backbone": name, "why": why}) for name, why in missing.items()]
+    for step in range(steps + 1):
+        for name, states in found.items():
+            cell = run.kind.cell(states[step], place)
+            events.append(("frame", {"backbone": name, "step": step, "cell": cell}))
+    costs = {name: {"nfe": run.trial(name, query.trained).measurement().nfe, "ms": None} for name in found}
+    events += [("done", {"backbone": name, **costs[name]}) for name in found]
+    events.append(("end", {}))
+    for name in found:
+        cells = _strip(run, run.trial(name, query.trained).items(), label)
+        events.append(("strip", {"backbone": name, "cells": cells, **costs[name]}))
+    return [*events, ("end", {})]
 
 
-async def _computed(run: RunDir, asked: dict[str, str]) -> list[Event]:
-    flows, query = Flows(), query_of(run, asked)
-    try:
-        return [event for each in (flows.stream, flows.strips) async for event in each(run, query) if event]
-    finally:
-        flows.close()
+def _strip(run: RunDir, samples: Items, label: int | None) -> list[dict[str, Any]]:
+    """The first 64 samples; of one label where it is asked for and the samples say theirs."""
+    chosen = range(len(samples))
+    if label is not None and "labels" in samples:
+        chosen = [i for i in chosen if samples["labels"][i] == label]
+    return [run.kind.cell(samples, i) for i in chosen[:STRIP]]
 
 
 def _recorded_controls(controls: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -37,7 +37,4 @@ class Bar(Section):
             if name in figures and figures[name].better is None:
                 raise BakeoffError(f"{where}: {name} is reported and decides nothing; allowed: {', '.join(allowed)}.")
             find_figure(name, allowed, "bar.thresholds")
-            low, high = figures[name].low, figures[name].high
-            if (low is not None and threshold < low) or (high is not None and threshold > high):
-                span = f"{low:g} to {high:g}" if low is not None and high is not None else f"{low or 0:g} or more"
-                raise BakeoffError(f"{where} = {threshold:g}; allowed: {span}.")
+            figures[name].check(threshold, where)

@@ -58,9 +58,9 @@ export class Pane {
     this.newest = Math.max(this.newest, step);
   }
 
-  /** @param {{nfe: number, ms: number}} cost */
+  /** @param {{nfe: number, ms: number|null}} cost */
   done({ nfe, ms }) {
-    this.note.textContent = `${counted(nfe, "evaluation")} · ${duration(ms)}`;
+    this.note.textContent = [counted(nfe, "evaluation"), duration(ms)].filter(Boolean).join(" · ");
   }
 
   /** @param {number} step @param {string} subject what is shown, for those who cannot see it */

@@ -35,7 +35,7 @@ export class Strips {
     const row = this.rows.get(data.backbone);
     if (!row) return;
     row.cells = data.cells.map(unpack);
-    row.cost.textContent = `${counted(data.nfe, "evaluation")} a sample · ${duration(data.ms)}`;
+    row.cost.textContent = [`${counted(data.nfe, "evaluation")} a sample`, duration(data.ms)].filter(Boolean).join(" · ");
     row.label = `${counted(row.cells.length, "sample")} ${subject} under ${data.backbone}`;
     row.samples.hidden = false;
     row.element.classList.add("fresh");
