@@ -9,6 +9,7 @@ from typing import Any
 from bakeoff.errors import BakeoffError
 from bakeoff.judging.verdicts import sealed_verdict, verdict_json
 from bakeoff.protocol.measurement import Measurement
+from bakeoff.protocol.probes import PROBES
 from bakeoff.protocol.verdict import Verdict
 from bakeoff.run.directory import RunDir, read_seal
 from bakeoff.run.files import read_json
@@ -52,9 +53,8 @@ class Run:
 
     @cached_property
     def sampling_ms(self) -> dict[str, float]:
-        """By backbone, from the speed pass."""
-        backbones = read_json(self.run.speed)["backbones"] if self.run.speed.is_file() else {}
-        return {name: 1000 * taken["median"] for name, one in backbones.items() if (taken := one["sampling_time_s"])}
+        """By backbone, from the probe."""
+        return {name: 1000 * seconds for name, seconds in self.run.medians("sampling_time_s").items()}
 
     @property
     def seed_minutes(self) -> float | None:
@@ -79,7 +79,7 @@ class Run:
             "verify": {"outcome": found.outcome, "digest": found.digest},
             "environment": {key: self.environment.get(key) for key in MACHINE},
             "trials": {name: one.model_dump(mode="json") for name, one in self.measured.items()},
-            "speed": read_json(self.run.speed) if self.run.speed.is_file() else None,
+            "probes": {name: found.model_dump(mode="json") for name in PROBES if (found := self.run.probe(name))},
             "floor": read_json(self.run.floor) if self.run.floor.is_file() else None,
             "verdict": verdict_json(self.run, self.verdict),
         }

@@ -52,7 +52,8 @@ def furnish(here: Path) -> None:
     speed = here / "speed_run"
     speed.mkdir()
     (speed / "protocol.toml").write_text(dump_protocol(load_protocol("smoke")))
-    (speed / "speed.json").write_text("[1]")
+    (speed / "probes").mkdir()
+    (speed / "probes/step_time.json").write_text("[1]")
     mnist = here / "mnist"
     mnist.mkdir()
     for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
@@ -149,7 +150,7 @@ CASES: dict[str, Case] = {
     "verdict: binary protocol": (["verdict", "binary_run"], "not a text file"),
     "verdict: broken protocol": (["verdict", "broken_run"], "not valid TOML"),
     "verdict: measurement damaged": (["verdict", "run"], "not a measurement"),
-    "verdict: speed damaged": (["verdict", "speed_run"], "holds no JSON object"),
+    "verdict: probe damaged": (["verdict", "speed_run"], "holds no JSON object"),
     # sample
     "sample: nothing given": (["sample"], "Missing argument"),
     "sample: no such file": (["sample", "flow_model_final.pt"], "Looked for flow_model_final.pt"),

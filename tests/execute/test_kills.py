@@ -70,10 +70,10 @@ MOMENTS: dict[str, Moment] = {
     "sampling": once(f"trials/{TRIAL}/samples.npz", 0.02),
     "writing": once(f"trials/{TRIAL}/grid.png", 0.02),
     "measured": once(f"trials/{TRIAL}/measurement.json", 0.05),
-    "the speed pass": once("samples.png", 3.5),
-    "the verdict": once("speed.json", 0.1),
+    "the probes": once("samples.png", 3.5),
+    "the verdict": once("probes/sampling_time.json", 0.1),
 }
-AFTER_THE_TRIAL = ("starting", "the worker's start", "the speed pass", "the verdict")
+AFTER_THE_TRIAL = ("starting", "the worker's start", "the probes", "the verdict")
 WHOM = ["all", "all", "all", "the worker", "the command", "SIGTERM", "SIGINT"]
 
 

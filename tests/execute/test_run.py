@@ -21,7 +21,14 @@ SHORT = ["--set", "training.steps=60", "--set", "training.ema=0.9", "--set", ONE
 
 
 def test_smoke_leaves_a_whole_run_directory(smoke: Path) -> None:
-    for name in ("protocol.toml", "seal.json", "environment.json", "speed.json", "verdict.json", "samples.png"):
+    for name in (
+        "protocol.toml",
+        "seal.json",
+        "environment.json",
+        "probes/step_time.json",
+        "verdict.json",
+        "samples.png",
+    ):
         assert (smoke / name).is_file(), name
     for backbone in ("mamba", "transformer", "hybrid"):
         trial = smoke / "trials" / f"{backbone}-s0"
@@ -60,13 +67,13 @@ def test_verdict_json_gives_every_backbone_an_outcome_and_the_steps(smoke: Path)
 def test_a_part_of_a_run_is_incomplete_with_an_answer_so_far(smoke: Path, tmp_path: Path) -> None:
     part = tmp_path / "part"
     subprocess.run(["cp", "-r", smoke, part], check=True)
-    (part / "speed.json").unlink()
+    shutil.rmtree(part / "probes")
     verdict = json.loads(bakeoff("verdict", part, "--json").stdout)
-    assert verdict["outcome"] == "incomplete" and verdict["missing"] == ["speed pass"]
+    assert verdict["outcome"] == "incomplete" and verdict["missing"] == ["probes"]
     assert verdict["so_far"]["outcome"] == "all_eliminated"
     assert {one["outcome"] for one in verdict["so_far"]["backbones"].values()} == {"eliminated"}
     assert {one["outcome"] for one in verdict["backbones"].values()} == {"inconclusive"}
-    assert any("speed pass has not run" in note for note in verdict["notes"])
+    assert any("probes have not run" in note for note in verdict["notes"])
     (part / "trials/hybrid-s0/measurement.json").unlink()
     verdict = json.loads(bakeoff("verdict", part, "--json").stdout)
     assert verdict["outcome"] == "incomplete" and verdict["missing"] == ["hybrid-s0"]

@@ -82,9 +82,9 @@ def test_a_deviated_and_a_partial_run_say_so_first(smoke: Path, tmp_path: Path) 
     assert page(run).index("training.lr was 0.002, is 0.003") < page(run).index('<section id="verdict"')
     part = Path(shutil.copytree(smoke, tmp_path / "part"))
     shutil.rmtree(part / "trials" / "hybrid-s0")
-    (part / "speed.json").unlink()
+    shutil.rmtree(part / "probes")
     write_report(part)
-    assert "Not finished: hybrid-s0" in page(part) and "The speed pass has not run." in page(part)
+    assert "Not finished: hybrid-s0" in page(part) and "Step time was not probed." in page(part)
 
 
 def test_a_strangers_text_stays_text(smoke: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ SEALED = [
     "protocol.toml",
     "seal.json",
     "environment.json",
-    "speed.json",
+    "probes/step_time.json",
     "floor.json",
     "verdict.json",
     "samples.png",
@@ -105,12 +105,12 @@ def test_missing_added_and_linked_files_are_named_and_votes_have_their_own_place
     (copied / "trials/mamba-s1").mkdir()
     (copied / "trials/mamba-s1/measurement.json").write_text("{}")
     outside = copied.parent / "elsewhere.json"
-    shutil.move(copied / "speed.json", outside)
-    (copied / "speed.json").symlink_to(outside)
+    shutil.move(copied / "probes/step_time.json", outside)
+    (copied / "probes/step_time.json").symlink_to(outside)
     assert verify(copied).changed == {
         "trials/mamba-s0/grid.png": "missing",
         "trials/mamba-s1/measurement.json": "added after the run",
-        "speed.json": "is a link",
+        "probes/step_time.json": "is a link",
     }
 
 
@@ -138,7 +138,7 @@ def test_a_ledger_that_names_files_outside_the_run_reads_none_of_them(tmp_path: 
         ("seal.json", '"digest": "', '"digest": "0', "its protocol has digest"),
         ("seal.json", '"format": 2,\n "created', '"format": "x",\n "created', "format = "),
         ("trials/mamba-s0/measurement.json", '"loss": 1.', '"loss": 0.', "measurement.json: content changed"),
-        ("speed.json", '"median": ', '"median": 0', "speed.json"),
+        ("probes/step_time.json", '"median": ', '"median": 0', "probes/step_time.json"),
     ],
 )
 def test_a_changed_seal_is_a_deviation_and_never_silence(
@@ -147,7 +147,7 @@ def test_a_changed_seal_is_a_deviation_and_never_silence(
     text = (copied / name).read_text()
     assert before in text
     (copied / name).write_text(text.replace(before, after, 1))
-    if name == "speed.json":
+    if name == "probes/step_time.json":
         (copied / name).write_text(text.replace('"rounds"', '"round_s"', 1))
     _, verdict = sealed_verdict(copied)
     assert verdict.outcome == "deviated" and verdict.winner is None and verdict.so_far is not None

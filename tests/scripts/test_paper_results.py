@@ -57,7 +57,7 @@ def test_a_part_is_marked(smoke: Path, tmp_path: Path) -> None:
     part = tmp_path / "part"
     shutil.copytree(smoke, part)
     shutil.rmtree(part / "trials/hybrid-s0")
-    (part / "speed.json").unlink()
+    shutil.rmtree(part / "probes")
     done = write_page(tmp_path / "out", part)
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "out/mnist-paper.md").read_text()

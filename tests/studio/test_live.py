@@ -42,7 +42,7 @@ def test_a_finished_run(run: Path) -> None:
 
 
 def test_a_run_under_way(run: Path) -> None:
-    for name in ("speed.json", "floor.json", "verdict.json"):
+    for name in ("probes/step_time.json", "probes/sampling_time.json", "floor.json", "verdict.json"):
         (run / name).unlink()
     back_to_training(run, "hybrid-s0", 2)
     shutil.rmtree(run / "trials/transformer-s0")

@@ -155,13 +155,14 @@ def run(
 ) -> None:
     """Train, measure, judge, give the verdict.
 
-    Every backbone with every seed, one process per trial, seed by seed; then the speed pass.
+    Every backbone with every seed, one process per trial, seed by seed; then the probes.
     """
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     from bakeoff.protocol.presets import load_protocol
 
     resolved = load_protocol(protocol, set_)
-    from bakeoff.cli.terminal import Show, show_headline, show_verdict, show_warnings
+    from bakeoff.cli.progress import Show
+    from bakeoff.cli.terminal import show_headline, show_verdict, show_warnings
     from bakeoff.execute import runner
     from bakeoff.execute.deadline import OutOfTime
     from bakeoff.run.directory import read_seal

@@ -1,24 +1,13 @@
-"""What the terminal shows: tables of plans and verdicts, and live progress of a run."""
+"""What the terminal shows: tables of plans, verdicts, seals and calibrations."""
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
-from bakeoff.errors import printable
 from bakeoff.protocol.figures import COSTS
-from bakeoff.protocol.measurement import Measurement
 from bakeoff.protocol.verdict import Step, Verdict, criteria_table, headline
 
 if TYPE_CHECKING:
@@ -31,8 +20,6 @@ if TYPE_CHECKING:
     from bakeoff.run.verify import Verification
     from bakeoff.tasks.calibration import Calibration
     from bakeoff.trial.plan import Plan
-
-TEXT_EVERY_S = 10.0
 
 
 def show_plan(console: Console, plan: "Plan", estimated: Mapping[str, Any] | None) -> None:
@@ -158,9 +145,9 @@ def _seed_table(verdict: Verdict) -> Table:
     for column in ("trial", "bar", *(check.name for check in checks), *figures.values(), peak.label):
         table.add_column(column, justify="left" if column in ("trial", "bar") else "right")
     for seed in seeds:
-        observed = [_figure(check.observed) for check in seed.checks] or ["-"] * len(checks)
-        others = [_figure(seed.figures.get(name)) for name in figures]
-        memory = _figure(seed.costs.get(peak.name))
+        observed = [show_value(check.observed) for check in seed.checks] or ["-"] * len(checks)
+        others = [show_value(seed.figures.get(name)) for name in figures]
+        memory = show_value(seed.costs.get(peak.name))
         table.add_row(f"{seed.backbone}-s{seed.seed}", seed.standing, *observed, *others, memory)
     return table
 
@@ -175,7 +162,7 @@ def _step_table(steps: list[Step]) -> Table:
         table.add_column(column, justify="right" if column in ("observed", "threshold") else "left")
     for step in steps:
         if step.kind != "seed":  # those are in the table of seeds, and all of them in the JSON
-            observed, threshold = _figure(step.observed), _figure(step.threshold)
+            observed, threshold = show_value(step.observed), show_value(step.threshold)
             table.add_row(step.criterion, step.backbone, observed, threshold, step.outcome, step.flips)
     return table
 
@@ -187,96 +174,6 @@ def show_checks(console: Console, name: str, checks: "Sequence[ContractCheck]") 
     console.print(table)
 
 
-class Show:
-    """Listens to a run and shows its progress as a bar, as lines of text, or not at all."""
-
-    def __init__(self, console: Console, style: str) -> None:
-        self.console = console
-        self.style = ("bar" if console.is_terminal else "text") if style == "auto" else style
-        self._progress: Progress | None = None
-        self._task: Any = None
-        self._started_at, self._started_step, self._said_at, self._total = 0.0, 0, 0.0, 0
-
-    def __call__(self, name: str, event: dict[str, Any]) -> None:
-        handler = getattr(self, "_on_" + event["event"].replace(" ", "_"), None)
-        if handler is not None and (self.style != "none" or event["event"] == "damaged"):
-            handler(name, event)
-
-    def _on_start(self, name: str, event: dict[str, Any]) -> None:
-        self._total, self._started_step = event["total"], event["step"]
-        self._started_at = self._said_at = time.monotonic()
-        taken_up = f", taken up at step {event['step']}" if event["step"] else ""
-        if self.style == "text":
-            self.console.print(f"{name}: {self._total} steps{taken_up}")
-            return
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("loss {task.fields[loss]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=True,
-        )
-        self._task = self._progress.add_task(name, total=self._total, completed=event["step"], loss="-")
-        self._progress.start()
-
-    def _on_step(self, name: str, event: dict[str, Any]) -> None:
-        loss = _figure(event["loss"])
-        if self._progress is not None:
-            self._progress.update(self._task, completed=event["step"], loss=loss)
-        elif time.monotonic() - self._said_at > TEXT_EVERY_S:
-            self._said_at = time.monotonic()
-            done = event["step"] - self._started_step
-            left = (self._said_at - self._started_at) / max(1, done) * (self._total - event["step"])
-            self.console.print(f"{name}: step {event['step']}/{self._total}  loss {loss}  {duration(left)} left")
-
-    def _on_sampling(self, name: str, event: dict[str, Any]) -> None:
-        self.close()
-
-    def _on_stopping(self, name: str, event: dict[str, Any]) -> None:
-        self.close()
-        self.console.print(f"{name}: stopping, writing a checkpoint ...")
-
-    def _on_damaged(self, name: str, event: dict[str, Any]) -> None:
-        self.console.print(escape(printable(f"{name}: {event['message']}")))
-
-    def _on_already_done(self, name: str, event: dict[str, Any]) -> None:
-        self.console.print(f"{name}: done before")
-
-    def _on_measured(self, name: str, event: dict[str, Any]) -> None:
-        self.close()
-        measured: Measurement = event["measurement"]
-        if measured.status == "diverged":
-            self.console.print(f"{name}: diverged at step {measured.diverged_at_step}")
-            return
-        figures = {} if measured.loss is None else {"loss": measured.loss}
-        figures |= measured.quality.figures if measured.quality else {}
-        parts = [f"{figure.replace('_', ' ')} {value:.4g}" for figure, value in figures.items()]
-        step = measured.step_time_ms
-        self.console.print(
-            f"{name}: {', '.join(parts)}, {step.median if step else 0:.0f} ms a step, {duration(measured.wall_s)}"
-        )
-
-    def _on_so_far(self, name: str, event: dict[str, Any]) -> None:
-        so_far = event["verdict"].so_far
-        if so_far is not None:
-            self.console.print(f"so far: {headline(so_far)}", markup=False)
-
-    def _on_probes(self, name: str, event: dict[str, Any]) -> None:
-        self.console.print(f"probes ({', '.join(event['names'])}): all candidates in turn, alone on the machine ...")
-
-    def _on_environment_changed(self, name: str, event: dict[str, Any]) -> None:
-        changes = ", ".join(f"{key} is now {value}" for key, value in event["changed"].items())
-        self.console.print(f"note: the machine is not the one this run began on: {escape(changes)}")
-
-    def close(self) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
-
-
 def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.0f} s"
@@ -285,7 +182,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def _figure(value: float | str | None) -> str:
+def show_value(value: float | str | None) -> str:
     if value is None:
         return "-"
     return value if isinstance(value, str) else f"{value:.4g}"
@@ -321,5 +218,5 @@ def show_calibration(console: Console, found: "Calibration", samples: int) -> No
         cells = [f"{middle:.4g} ({low:.4g} to {high:.4g})" for low, middle, high in (figures[name] for name in names)]
         table.add_row(escape(kind), *cells)
     for baseline, values in found.baselines.items():
-        table.add_row(escape(f"baseline: {baseline}"), *(_figure(values.get(name)) for name in names))
+        table.add_row(escape(f"baseline: {baseline}"), *(show_value(values.get(name)) for name in names))
     console.print(table)

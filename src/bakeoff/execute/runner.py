@@ -1,6 +1,5 @@
 """Runs a plan: one process per trial, seed by seed, then the probes, then the verdict."""
 
-import json
 import os
 import signal
 import subprocess
@@ -12,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -36,13 +34,24 @@ from bakeoff.run.repair import repair
 from bakeoff.run.version import running_code
 from bakeoff.tasks import inputs
 from bakeoff.trial import worker as trial_worker
+from bakeoff.trial.events import (
+    AlreadyDone,
+    Damaged,
+    Event,
+    Failed,
+    MachineChanged,
+    Measured,
+    SoFar,
+    Stopping,
+    heard,
+)
 from bakeoff.trial.meters import environment
 from bakeoff.trial.plan import Plan, lint_plan, make_plan, plan_json, refuse_errors
 from bakeoff.trial.process import REFUSED, STOPPED, UNWRITABLE
 
 LEFTOVER = ".protocol.toml.tmp"  # of a run that was killed before its first file was whole
 
-Listener = Callable[[str, dict[str, Any]], None]
+Listener = Callable[[str, Event], None]
 
 
 class TrialFailed(Exception):
@@ -156,11 +165,11 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
             remedy = (
                 "delete its trial's folder to have it run again" if name.startswith("trials/") else "verify says so"
             )
-            listen(name, {"event": "damaged", "message": f"{name} is not what was recorded ({problem}); {remedy}."})
-        repair(run, lambda name, message: listen(name, {"event": "damaged", "message": message}))
+            listen(name, Damaged(f"{name} is not what was recorded ({problem}); {remedy}."))
+        repair(run, lambda name, message: listen(name, Damaged(message)))
         if finished and not damage and _finished(run):
             for trial in run.trials():
-                listen(trial.name, {"event": "already done"})
+                listen(trial.name, AlreadyDone())
             # people may have judged since
             return _conclude(run) if run.protocol.bar.measure == "human" else sealed_verdict(run.path)[1]
         known = read_ledger(run.path).files
@@ -170,7 +179,7 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
         _note_environment(run, options, listen, damage)
         for trial in run.trials():
             if trial.done:
-                listen(trial.name, {"event": "already done"})
+                listen(trial.name, AlreadyDone())
                 record(run, f"trial {trial.name}", sealed_files(trial.path), only_new=True)
                 continue
             require_time(run, options.deadline, trial.name, expected_s(run, trial, options.device))
@@ -184,17 +193,16 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
                 listen,
                 lock,
             )
-            listen(trial.name, {"event": "measured", "measurement": trial.measurement()})
+            listen(trial.name, Measured(trial.measurement()))
             write_overview(run)
             record(run, f"trial {trial.name}", [*sealed_files(trial.path), run.overview])
             if trial.backbone == run.protocol.backbones[-1].name and trial.seed != run.protocol.seeds[-1]:
-                listen("", {"event": "so far", "verdict": verdict_of(run)})
+                listen("", SoFar(verdict_of(run)))
         write_overview(run)  # a kill may have come between the last trial and its picture
         files = [path for path in run.parts().values() if path != run.verdict]
         missing = [path for path in files if not path.is_file()]
         if missing:
             require_time(run, options.deadline, "the probes", PROBES_S)
-            listen("probes", {"event": "probes", "names": list(PROBES)})
             retract(run, "probes are made again", missing)
             _spawn(run, "probes", probe_worker.__name__, ["--probe", *PROBES], options, listen, lock)
             record(run, "probes", files)
@@ -251,7 +259,7 @@ def _note_environment(run: RunDir, options: Options, listen: Listener, damage: M
     changes = ", ".join(f"{name}: {problem}" for name, problem in damage.items())
     record(run, f"resumed (meanwhile {changes})" if damage else "resumed", [run.environment])
     if changed:
-        listen("", {"event": "environment changed", "changed": changed})
+        listen("", MachineChanged(changed))
 
 
 @contextmanager
@@ -294,14 +302,14 @@ def _spawn(
         message = ""
         try:
             for line in child.stdout:
-                event = _event(line)
-                if event["event"] == "failed":
-                    message = event["message"]
-                else:
+                event = heard(line)
+                if isinstance(event, Failed):
+                    message = event.message
+                elif event is not None:
                     listen(name, event)
             code = child.wait()
         except KeyboardInterrupt:
-            listen(name, {"event": "stopping"})
+            listen(name, Stopping())
             _stop(child)
             raise Interrupted from None
         except BaseException:
@@ -319,15 +327,6 @@ def _spawn(
         how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         memory = " The system does that when memory runs out." if code == -signal.SIGKILL else ""
         raise TrialFailed(f"the process of {name} ended {how}.{memory}\n{rest}".strip())
-
-
-def _event(line: str) -> dict[str, Any]:
-    """What a worker said; a plug-in's own prints are no events."""
-    try:
-        event = json.loads(line)
-        return event if isinstance(event["event"], str) else {"event": "print"}
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return {"event": "print"}
 
 
 def _stop(child: subprocess.Popen) -> None:

@@ -1,4 +1,4 @@
-"""From a run directory to its verdict: checks the seal, reads the measurements and the speed pass, applies the rule."""
+"""From a run directory to its verdict: checks the seal, reads the measurements and the probes, applies the rule."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -59,8 +59,8 @@ def verdict_of(run: RunDir) -> Verdict:
         )
     if not probed:
         if verdict.outcome != "incomplete":
-            verdict = _without_speed_pass(verdict)
-        verdict.notes.append("costs are those of the trials themselves: the exclusive speed pass has not run")
+            verdict = _without_probes(verdict)
+        verdict.notes.append("costs are those of the trials themselves: the probes have not run")
     if people is not None:
         verdict.notes.extend(_of_people(verdict, people))
     for what, values in (
@@ -86,8 +86,8 @@ def _of_people(verdict: Verdict, people: Judgements) -> list[str]:
     ]
 
 
-def _without_speed_pass(so_far: Verdict) -> Verdict:
-    reason = "the speed pass has not run"
+def _without_probes(so_far: Verdict) -> Verdict:
+    reason = "the probes have not run"
     results = {name: replace(one, outcome="inconclusive", reason=reason) for name, one in so_far.backbones.items()}
     so_far.indicative = True
     return Verdict(
@@ -96,7 +96,7 @@ def _without_speed_pass(so_far: Verdict) -> Verdict:
         True,
         results,
         so_far.steps,
-        missing=["speed pass"],
+        missing=["probes"],
         figures=so_far.figures,
         quality=so_far.quality,
         loss_floor=so_far.loss_floor,

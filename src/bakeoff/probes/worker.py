@@ -15,8 +15,9 @@ from bakeoff.run.directory import RunDir
 from bakeoff.run.files import make_folder, write_json
 from bakeoff.tasks import Dataset
 from bakeoff.trial.checkpoint import load_model
+from bakeoff.trial.events import Probing, say
 from bakeoff.trial.plan import Plan, make_plan
-from bakeoff.trial.process import parser, say, serve
+from bakeoff.trial.process import parser, serve
 from bakeoff.trial.trainer import Trainer
 
 
@@ -30,7 +31,7 @@ def work(run: RunDir, options: argparse.Namespace) -> int:
     missing = [name for name in options.probe if not run.probe_file(name).is_file()]
     subjects = _subjects(run, plan, data, device) if missing else []
     for name in missing:
-        say(event="probe", probe=name)
+        say(Probing(name))
         make_folder(run.probe_file(name).parent)
         write_json(run.probe_file(name), measure(PROBES.get(name)(), run.protocol, subjects))
     return 0

@@ -79,7 +79,7 @@ class Measurement(Record):
 
 
 class SpeedFigures(Record):
-    """One backbone in the speed pass."""
+    """One backbone in the speed pass of a run of format 1."""
 
     step_time_ms: Spread  # forward + backward of one training batch
     sampling_time_s: Spread | None = None  # of the shown grid
@@ -87,7 +87,7 @@ class SpeedFigures(Record):
 
 
 class SpeedRecord(Record):
-    """The speed pass: what the rule reads of it; how it was made stands beside."""
+    """The speed pass of a run of format 1: what the rule reads of it; how it was made stands beside."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 

@@ -127,7 +127,7 @@ def quality_against_cost(points: Mapping[str, Point], quality: measures.Figure, 
 
 @_styled
 def step_times(bars: Mapping[str, Bar]) -> Figure:
-    """Median step time of the speed pass, with the 10th to the 90th percentile of its rounds."""
+    """Median step time, with the 10th to the 90th percentile of its rounds."""
     figure, axes = _axes("step time, ms (forward + backward)", "")
     for index, (name, bar) in enumerate(bars.items()):
         spread = [[max(0.0, bar.median - bar.p10)], [max(0.0, bar.p90 - bar.median)]]

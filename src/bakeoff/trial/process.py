@@ -1,12 +1,10 @@
-"""A worker process: what it is told, how it reports, and how its errors become exit codes.
+"""A worker process: what it is told, and how its errors become exit codes.
 
-The runner starts one as `python -m MODULE RUN ...`; it reports progress as JSON lines on its standard output.
+The runner starts one as `python -m MODULE RUN ...`; it reports its progress as events (`bakeoff.trial.events`).
 """
 
 import argparse
-import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,19 +14,13 @@ import torch
 from bakeoff.errors import BakeoffError
 from bakeoff.registry import allow_plugins
 from bakeoff.run.directory import RunDir
+from bakeoff.trial.events import Failed, say
 
 STOPPED = 75  # exit code: stopped on request, can be resumed (EX_TEMPFAIL)
 UNWRITABLE = 74  # the disk is full, read-only or broken (EX_IOERR)
 REFUSED = 2
 
 Work = Callable[[RunDir, argparse.Namespace], int]
-
-
-def say(**event: object) -> None:
-    try:
-        print(json.dumps(event), flush=True)
-    except BrokenPipeError:  # the parent is gone; `Stop` notices
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -61,8 +53,8 @@ def serve(options: argparse.Namespace, work: Work) -> int:
             raise BakeoffError(f"{run.path / 'protocol.toml'}: was changed while the run was going on; restore it.")
         return work(run, options)
     except BakeoffError as error:
-        say(event="failed", message=str(error))
+        say(Failed(str(error)))
         return REFUSED
     except OSError as error:
-        say(event="failed", message=f"{error.filename or options.run}: {error.strerror or error}.")
+        say(Failed(f"{error.filename or options.run}: {error.strerror or error}."))
         return UNWRITABLE

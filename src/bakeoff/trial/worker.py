@@ -23,10 +23,11 @@ from bakeoff.run.directory import RunDir, TrialDir
 from bakeoff.run.disk import require_room
 from bakeoff.run.files import make_folder, write_atomic, write_json
 from bakeoff.trial import checkpoint, resume
+from bakeoff.trial.events import Damaged, Sampling, Started, Stepped, Stopped, say
 from bakeoff.trial.meters import peak_memory, spread, trend
 from bakeoff.trial.path import path_of
 from bakeoff.trial.plan import make_plan
-from bakeoff.trial.process import STOPPED, parser, say, serve
+from bakeoff.trial.process import STOPPED, parser, serve
 from bakeoff.trial.trainer import REPORT_STEPS, Trainer
 
 LOOP = ("forward and backward", "optimiser", "data", "reading losses")
@@ -97,7 +98,7 @@ def train(run: RunDir, trainer: Trainer, trial: TrialDir, stop: Stop, clock: "Wa
 
     def report(step: int, losses: list[float]) -> None:
         log.add(step, losses)
-        say(event="step", step=step, loss=_number(losses[-1]))
+        say(Stepped(step, _number(losses[-1])))
         if time.monotonic() - saved_at > every_s:
             save()
 
@@ -155,7 +156,7 @@ def _sample_and_judge(trainer: Trainer, trial: TrialDir, widths: dict[str, int])
     task = candidate.task
     trainer.use_average()
     generator, prompts = candidate.generator(model), task.prompts(protocol.samples_drawn)
-    say(event="sampling")
+    say(Sampling())
     with watch("sampling"):
         before = time.perf_counter()
         generated = generator(prompts, protocol.sampling, trial.seed)
@@ -220,19 +221,18 @@ def run_trial(run: RunDir, trial: TrialDir, options: argparse.Namespace) -> int:
         run,
         trial,
         lambda: Trainer(candidate, widths, trial.seed, data, device),
-        lambda message: say(event="damaged", message=message),
+        lambda message: say(Damaged(message)),
     )
     if taken_up is not None:
         clock.before, clock.resumed = taken_up.wall_s, taken_up.resumed + 1
     trainer.watch.add("starting", started_s)
-    say(event="start", step=trainer.step, total=trainer.total)
+    say(Started(trainer.step, trainer.total))
     if not train(run, trainer, trial, stop, clock, options.checkpoint_every):
-        say(event="stopped", step=trainer.step)
+        say(Stopped(trainer.step))
         return STOPPED
     write_json(trial.measurement_file, finish(trainer, trial, clock, widths))
     for checkpointed in (trial.resume, trial.previous):
         checkpointed.unlink(missing_ok=True)
-    say(event="done")
     return 0
 
 

@@ -1,0 +1,121 @@
+"""Live progress of a run on a terminal."""
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from bakeoff.cli.terminal import duration, show_value
+from bakeoff.errors import printable
+from bakeoff.protocol.measurement import Measurement
+from bakeoff.protocol.verdict import headline
+from bakeoff.trial.events import (
+    AlreadyDone,
+    Damaged,
+    Event,
+    MachineChanged,
+    Measured,
+    Probing,
+    Sampling,
+    SoFar,
+    Started,
+    Stepped,
+    Stopping,
+)
+
+TEXT_EVERY_S = 10.0
+
+
+class Show:
+    """Listens to a run and shows its progress as a bar, as lines of text, or not at all."""
+
+    def __init__(self, console: Console, style: str) -> None:
+        self.console = console
+        self.style = ("bar" if console.is_terminal else "text") if style == "auto" else style
+        self._progress: Progress | None = None
+        self._task: Any = None
+        self._started_at, self._started_step, self._said_at, self._total = 0.0, 0, 0.0, 0
+
+    def __call__(self, name: str, event: Event) -> None:
+        if self.style == "none" and not isinstance(event, Damaged):
+            return
+        match event:
+            case Started():
+                self._start(name, event)
+            case Stepped():
+                self._step(name, event)
+            case Sampling():
+                self.close()
+            case Stopping():
+                self.close()
+                self.console.print(f"{name}: stopping, writing a checkpoint ...")
+            case Damaged(message):
+                self.console.print(escape(printable(f"{name}: {message}")))
+            case AlreadyDone():
+                self.console.print(f"{name}: done before")
+            case Measured(measurement):
+                self.close()
+                self.console.print(f"{name}: {_in_words(measurement)}")
+            case SoFar(verdict):
+                if verdict.so_far is not None:
+                    self.console.print(f"so far: {headline(verdict.so_far)}", markup=False)
+            case Probing(probe):
+                title = probe.replace("_", " ")
+                self.console.print(f"{title}: all candidates in turn, alone on the machine ...", markup=False)
+            case MachineChanged(changed):
+                changes = ", ".join(f"{key} is now {value}" for key, value in changed.items())
+                self.console.print(f"note: the machine is not the one this run began on: {escape(changes)}")
+
+    def _start(self, name: str, event: Started) -> None:
+        self._total, self._started_step = event.total, event.step
+        self._started_at = self._said_at = time.monotonic()
+        taken_up = f", taken up at step {event.step}" if event.step else ""
+        if self.style == "text":
+            self.console.print(f"{name}: {self._total} steps{taken_up}")
+            return
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("loss {task.fields[loss]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+        self._task = self._progress.add_task(name, total=self._total, completed=event.step, loss="-")
+        self._progress.start()
+
+    def _step(self, name: str, event: Stepped) -> None:
+        loss = show_value(event.loss)
+        if self._progress is not None:
+            self._progress.update(self._task, completed=event.step, loss=loss)
+        elif time.monotonic() - self._said_at > TEXT_EVERY_S:
+            self._said_at = time.monotonic()
+            done = event.step - self._started_step
+            left = (self._said_at - self._started_at) / max(1, done) * (self._total - event.step)
+            self.console.print(f"{name}: step {event.step}/{self._total}  loss {loss}  {duration(left)} left")
+
+    def close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def _in_words(measured: Measurement) -> str:
+    if measured.status == "diverged":
+        return f"diverged at step {measured.diverged_at_step}"
+    figures = {} if measured.loss is None else {"loss": measured.loss}
+    figures |= measured.quality.figures if measured.quality else {}
+    parts = [f"{figure.replace('_', ' ')} {value:.4g}" for figure, value in figures.items()]
+    step = measured.step_time_ms
+    return f"{', '.join(parts)}, {step.median if step else 0:.0f} ms a step, {duration(measured.wall_s)}"
