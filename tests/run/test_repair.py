@@ -22,10 +22,11 @@ from bakeoff.trial.trainer import Trainer
 from bakeoff.trial.worker import MetricsLog, WallClock
 from blind import black
 
-SETS = ["task.train_images=32", "training.batch=8", "training.steps=30", "judge.samples=8", "sampling.count=4"]
+SETS = ["task.train_images=32", "training.batch=8", "training.steps=30", "bar.samples=8", "sampling.count=4"]
 PROTOCOL = load_protocol("smoke", [*SETS, "sampling.steps=1"])
 BACKBONE = PROTOCOL.backbones[2]
 PLANNED = make_plan(PROTOCOL).of(BACKBONE.name)
+OF = identity(RunDir(Path("run"), PROTOCOL), RunDir(Path("run"), PROTOCOL).trial(BACKBONE.name, 0))
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +55,12 @@ def fresh(data: Dataset) -> Trainer:
 def train(trainer: Trainer, trial: TrialDir, stop_at: int | None = None) -> bool:
     """As the worker does, with a checkpoint every ten steps."""
     stop = lambda: trainer.step == stop_at  # noqa: E731
-    return worker.train(trainer, trial, stop, WallClock(0.0), 0.0)  # pyright: ignore[reportArgumentType]
+    return worker.train(trainer, trial, OF, stop, WallClock(0.0), 0.0)  # pyright: ignore[reportArgumentType]
 
 
 def take(trial: TrialDir, data: Dataset) -> tuple[Trainer, list[str]]:
     said: list[str] = []
-    trainer, _ = resume_from_checkpoint(trial, lambda: fresh(data), said.append)
+    trainer, _ = resume_from_checkpoint(trial, OF, lambda: fresh(data), said.append)
     return trainer, said
 
 
@@ -145,7 +146,7 @@ HOSTILE = {
 def test_a_checkpoint_of_something_else_is_not_taken_up(trial: TrialDir, data: Dataset, case: str) -> None:
     trainer = fresh(data)
     trainer.run(lambda *_: None, lambda: trainer.step == 5)
-    state = {"trainer": trainer.state(), "wall_s": 1.0, "resumed": 0, "of": identity(PROTOCOL, trial)}
+    state = {"trainer": trainer.state(), "wall_s": 1.0, "resumed": 0, "of": OF}
     write_atomic(trial.resume, pack_state(state))
     assert take(trial, data)[0].step == 5
     write_atomic(trial.resume, pack_state(HOSTILE[case](state)))

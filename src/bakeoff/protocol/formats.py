@@ -70,14 +70,14 @@ def upgrade(document: dict[str, Any], moved: tuple[Moved, ...] = MOVED) -> dict[
     number = check_format(given, "protocol")
     old = [one for one in moved if _has(document, one.old)]
     if old and given is not None and number == FORMAT:
-        raise BakeoffError(f"protocol: {old[0].old} is called {old[0].new} since format {FORMAT}.")
+        raise BakeoffError(f"{old[0].old} is called {old[0].new} since format {FORMAT}.")
     if number == FORMAT or (given is None and not old):
         return {"format": FORMAT, **document}
     made = {"format": FORMAT, **{key: value for key, value in deepcopy(document).items() if key != "format"}}
     for one in moved:
         if _has(made, one.old):
             if _has(made, one.new):
-                raise BakeoffError(f"protocol: {one.old} and {one.new} are one key; give {one.new} only.")
+                raise BakeoffError(f"{one.old} and {one.new} are one key; give {one.new} only.")
             _put(made, one.new, _take(made, one.old))
         elif one.default is not None and one.old.partition(".")[0] in document and not _has(made, one.new):
             _put(made, one.new, one.default)
@@ -141,7 +141,7 @@ def _put(document: dict[str, Any], key: str, value: Any) -> None:
     for section in sections:
         document = document.setdefault(section, {})
         if not isinstance(document, dict):
-            raise BakeoffError(f"protocol: {section} is a value, not a section; it holds {key}.")
+            raise BakeoffError(f"{section} is a value, not a section; it holds {key}.")
     document[last] = value
 
 

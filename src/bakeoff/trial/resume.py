@@ -21,15 +21,19 @@ def identity(run: RunDir, trial: TrialDir) -> str:
 
 
 def resume_from_checkpoint(
-    run: RunDir, trial: TrialDir, fresh: Callable[[], Trainer], tell: Callable[[str], None]
+    trial: TrialDir, of: str, fresh: Callable[[], Trainer], tell: Callable[[str], None]
 ) -> tuple[Trainer, Earlier | None]:
-    """A trainer at the newest checkpoint that is whole, or at the start if none is; damaged ones are removed."""
+    """A trainer at the newest checkpoint that is whole, or at the start if none is; damaged ones are removed.
+
+    Args:
+        of: the trial's identity; the checkpoint of another is not used.
+    """
     kept = [path for path in (trial.resume, trial.previous) if path.is_file()]
     for path in kept:
         trainer = fresh()
         try:
             state = load_state(path)
-            if state["of"] != identity(run, trial):
+            if state["of"] != of:
                 raise ValueError("it is another trial's")
             trainer.restore(state["trainer"])
             return trainer, Earlier(float(state["wall_s"]), int(state["resumed"]))

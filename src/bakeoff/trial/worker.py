@@ -80,17 +80,17 @@ def _number(loss: float) -> float | str:
     return loss if math.isfinite(loss) else repr(loss)
 
 
-def train(run: RunDir, trainer: Trainer, trial: TrialDir, stop: Stop, clock: "WallClock", every_s: float) -> bool:
-    """Train with a log and checkpoints; False if stopped before the end."""
+def train(trainer: Trainer, trial: TrialDir, of: str, stop: Stop, clock: "WallClock", every_s: float) -> bool:
+    """Train with a log and checkpoints, which say of which trial they are; False if stopped before the end."""
     log = MetricsLog(trial.metrics, trainer)
-    saved_at, saved_step, identity = time.monotonic(), None, resume.identity(run, trial)
+    saved_at, saved_step = time.monotonic(), None
 
     def save() -> None:
         nonlocal saved_at, saved_step
         if saved_step == trainer.step:  # twice the same would push the one before it out
             return
         with trainer.watch("checkpoints"):
-            state = {"trainer": trainer.state(), "wall_s": clock.seconds(), "resumed": clock.resumed, "of": identity}
+            state = {"trainer": trainer.state(), "wall_s": clock.seconds(), "resumed": clock.resumed, "of": of}
             content = checkpoint.pack_state(state)
             require_room(trial.resume, len(content))
             write_atomic(trial.resume, content, keep=trial.previous)
@@ -209,7 +209,7 @@ class WallClock:
 
 
 def run_trial(run: RunDir, trial: TrialDir, options: argparse.Namespace) -> int:
-    stop, clock = Stop(options.parent), WallClock(options.launched)
+    stop, clock, of = Stop(options.parent), WallClock(options.launched), resume.identity(run, trial)
     device = torch.device(options.device)
     planned = make_plan(run.protocol).of(trial.backbone)
     candidate, widths = planned.candidate, planned.fit.widths
@@ -218,8 +218,8 @@ def run_trial(run: RunDir, trial: TrialDir, options: argparse.Namespace) -> int:
     assert data is not None
     started_s = clock.seconds()
     trainer, taken_up = resume.resume_from_checkpoint(
-        run,
         trial,
+        of,
         lambda: Trainer(candidate, widths, trial.seed, data, device),
         lambda message: say(Damaged(message)),
     )
@@ -227,7 +227,7 @@ def run_trial(run: RunDir, trial: TrialDir, options: argparse.Namespace) -> int:
         clock.before, clock.resumed = taken_up.wall_s, taken_up.resumed + 1
     trainer.watch.add("starting", started_s)
     say(Started(trainer.step, trainer.total))
-    if not train(run, trainer, trial, stop, clock, options.checkpoint_every):
+    if not train(trainer, trial, of, stop, clock, options.checkpoint_every):
         say(Stopped(trainer.step))
         return STOPPED
     write_json(trial.measurement_file, finish(trainer, trial, clock, widths))
