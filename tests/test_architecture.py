@@ -79,12 +79,12 @@ ROOMS = sorted(path.name for path in SOURCE.iterdir() if (path / "__init__.py").
 @pytest.mark.parametrize("name", ROOMS)
 def test_the_fast_tier_has_tests_of_every_room(name: str) -> None:
     """At least one file imports the room and has a test that is not marked slow."""
-    assert any(name in imported_rooms(path) and tests_of_the_fast_tier(path) for path in TESTS.rglob("test_*.py")), (
+    assert any(name in imported_rooms(path) and fast_tests_of(path) for path in TESTS.rglob("test_*.py")), (
         f"no test of bakeoff.{name} runs in `make test`"
     )
 
 
-def tests_of_the_fast_tier(path: Path) -> list[str]:
+def fast_tests_of(path: Path) -> list[str]:
     """Names of the test functions without the marker, unless the whole file bears it."""
     body = ast.parse(path.read_text()).body
     if any(isinstance(node, ast.Assign) and ast.unparse(node) == "pytestmark = pytest.mark.slow" for node in body):

@@ -317,7 +317,8 @@ LOADERS = [
     Loader("table, values", lambda: TABLE.read_bytes(), damaged_toml, read_table, ".toml"),
 ]  # fmt: skip
 IN_A_RUN = [
-    "protocol.toml", "speed.json", "probes/step_time.json", "environment.json", "floor.json", "verdict.json", "seal.json", "log.jsonl",
+    "protocol.toml", "speed.json", "probes/step_time.json", "environment.json", "floor.json", "verdict.json",
+    "seal.json", "log.jsonl",
     "trials/mamba-s0/measurement.json", "trials/hybrid-s1/measurement.json", "trials/hybrid-s1/metrics.jsonl",
     "trials/hybrid-s1/samples.npz", "trials/hybrid-s1/model.safetensors", "trials/hybrid-s1/resume.ckpt",
 ]  # fmt: skip

@@ -74,6 +74,7 @@ def test_it_is_no_part_of_what_is_sealed_and_the_same_run_gives_the_same_page(re
     assert verify(reported).outcome == "whole"
 
 
+@pytest.mark.slow
 def test_a_deviated_and_a_partial_run_say_so_first(smoke: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(smoke, tmp_path / "run"))
     path = run / "protocol.toml"

@@ -12,6 +12,8 @@ from bakeoff.run.directory import RunDir
 from command import bakeoff
 from serving import events
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -51,7 +53,6 @@ def test_the_page_asks_for_nothing_but_its_own_files(exported: Path) -> None:
     assert "flow.js" in names and not any(name.startswith(("judge", "live")) for name in names)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("there", ["file", "full folder"])
 def test_nothing_is_overwritten(run: Path, tmp_path: Path, there: str) -> None:
     out = tmp_path / "out"
@@ -66,7 +67,6 @@ def test_nothing_is_overwritten(run: Path, tmp_path: Path, there: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-@pytest.mark.slow
 def test_a_run_without_weights_is_refused(smoke: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(smoke, tmp_path / "run"))
     for weights in run.rglob("model.safetensors"):
@@ -75,7 +75,6 @@ def test_a_run_without_weights_is_refused(smoke: Path, tmp_path: Path) -> None:
     assert done.returncode == 2 and "no backbone is trained" in done.stderr and not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
 def test_paths_that_cannot_be_read_are_told_and_nothing_is_left(smoke: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(smoke, tmp_path / "run"))
     for path in run.rglob("path.npz"):

@@ -95,7 +95,7 @@ def test_a_restored_training_ends_bit_for_bit_alike(data: Dataset, name: str, st
         assert torch.equal(mine, other)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("precision", ["bf16", slow("fp32"), slow("fp16")])
 def test_every_precision_learns(data: Dataset, precision: str) -> None:
     for trainer in trainers(data, f"training.precision={precision}").values():
         assert trainer.run(go_on) and trainer.diverged_at is None
