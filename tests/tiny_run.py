@@ -64,12 +64,13 @@ def results(out: Path) -> dict[str, object]:
     with np.load(trial / "samples.npz", allow_pickle=False) as samples:
         images, labels = samples["images"].tobytes(), samples["labels"].tobytes()
     files = {path.name for path in trial.iterdir()}
-    assert files == {"metrics.jsonl", "model.safetensors", "samples.npz", "grid.png", "measurement.json"}
+    assert files == {"metrics.jsonl", "model.safetensors", "samples.npz", "path.npz", "grid.png", "measurement.json"}
     return {
         "losses": (trial / "metrics.jsonl").read_bytes(),
         "weights": (trial / "model.safetensors").read_bytes(),
         "images": images,
         "labels": labels,
+        "path": (trial / "path.npz").read_bytes(),
         "scores": measurement["quality"],
         "loss": measurement["loss"],
         "slope": measurement["loss_slope_per_epoch"],

@@ -16,6 +16,10 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
+class PlugInRefused(BakeoffError):
+    """A part of somebody else's code is needed that the user has not allowed to be loaded."""
+
+
 class BackendMissing(BakeoffError, RuntimeError):
     """A back end was demanded that is not built here or cannot serve these tensors."""
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from bakeoff.errors import BakeoffError, did_you_mean
+from bakeoff.errors import BakeoffError, PlugInRefused, did_you_mean
 
 PLUGIN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # package.module:Class
 C = TypeVar("C", bound=type)
@@ -151,7 +151,7 @@ def load_plugins(modules: Iterable[str]) -> None:
 
 def _import(module: str, asked: str) -> object:
     if not _allowed:
-        raise BakeoffError(
+        raise PlugInRefused(
             f"{asked!r} is a plug-in: code that runs on your machine. If you trust it, add --allow-plugins."
         )
     try:

@@ -37,6 +37,7 @@ def test_smoke_leaves_a_whole_run_directory(smoke: Path) -> None:
             "metrics.jsonl",
             "model.safetensors",
             "samples.npz",
+            "path.npz",
             "grid.png",
             "measurement.json",
         }

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ from bakeoff.protocol.audit.published import load_table
 from bakeoff.protocol.presets import PRESETS, dump_protocol, load_protocol
 from bakeoff.protocol.verdict import Verdict
 from bakeoff.run.directory import RunDir
-from bakeoff.run.files import write_atomic, write_json
+from bakeoff.run.files import make_folder, write_atomic, write_json
 from bakeoff.run.foreign_checkpoints import HEADER
 from bakeoff.run.ledger import record, sealed_files
 from bakeoff.run.repair import repair
@@ -214,7 +213,7 @@ def measured(backbone: str, seed: int) -> dict[str, Any]:
         "detail": {"class_shares": [0.1]},
     }
     return {
-        "backbone": backbone, "seed": seed, "status": "completed", "steps": 24, "loss": 0.5 + seed / 10,
+        "format": 2, "backbone": backbone, "seed": seed, "status": "completed", "steps": 24, "loss": 0.5 + seed / 10,
         "quality": quality, "step_time_ms": spread, "memory": {"process_mib": 300.0}, "wall_s": 9.0,
         "accounted_s": {"data": 1.0}, "params": 4000, "flops_per_sample": 10, "state_bytes": 10, "device": "cpu",
         "precision": "fp32", "threads": 1, "notes": ["busy"],
@@ -225,7 +224,8 @@ def measured(backbone: str, seed: int) -> dict[str, Any]:
 def _inputs_read_once() -> Iterator[None]:
     """The shipped data are hashed for every verdict; here they do not change."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bakeoff.run.sealed.inputs", cache(inputs))
+        found = inputs(PROTOCOL)
+        patch.setattr("bakeoff.run.sealed.inputs", lambda _: found)
         yield
 
 
@@ -243,6 +243,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (run.path / "protocol.toml").write_text(dump_protocol(PROTOCOL))
     spread = {"median": 2.0, "p10": 1.0, "p90": 3.0, "count": 5}
     figures = {"step_time_ms": spread, "sampling_time_s": spread, "nfe": 10}
+    make_folder(run.path / "probes")
+    spread = {"median": 2.0, "p10": 1.0, "p90": 3.0, "count": 5}
+    candidates = {one.name: {"step_time_ms": spread} for one in PROTOCOL.backbones}
+    write_json(run.probe_file("step_time"), {"probe": "step_time", "points": [{"candidates": candidates}]})
     write_json(run.speed, {"device": "cpu", "backbones": {one.name: figures for one in PROTOCOL.backbones}})
     write_json(run.environment, {"python": "3", "resumed_on": []})
     write_json(run.floor, {"value": 0.1, "stderr": 0.001, "draws": 10})

@@ -53,7 +53,7 @@ def test_what_cannot_be_upgraded_is_named(document: dict[str, Any], said: str) -
 
 
 def test_a_line_in_the_table_moves_a_key_between_sections_or_gives_what_was_meant() -> None:
-    moved = (Moved("objective.times", "objective.times", "uniform"), Moved("task.name", "task.kind"))
+    moved = (Moved("training.times", "objective.times", "uniform"), Moved("task.name", "task.kind"))
     document = {"task": {"name": "mnist", "side": 28}, "training": {"times": "logit-normal", "lr": 0.1}}
     assert upgrade(document, moved) == {
         "format": 2,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.presets import dump_protocol, load_protocol, parse_protocol, preset_names
+from bakeoff.protocol.sections.objectives import Flow
 
 
 def test_presets() -> None:
@@ -29,7 +30,8 @@ def test_the_paper_preset_is_the_study_as_it_describes_itself() -> None:
     assert (p.budget.params, p.budget.tolerance) == (3_200_000, 1.10)
     t = p.training
     assert (t.optimiser, t.lr, t.clip, t.batch, t.epochs, t.precision) == ("adamw", 1e-4, 1.0, 256, 50, "fp16")
-    assert (t.ema, t.warmup, t.schedule, t.times) == (0, 0, "constant", "uniform")
+    assert (t.ema, t.warmup, t.schedule) == (0, 0, "constant")
+    assert p.objective == Flow(times="uniform", condition_dropout=0.0)
     assert p.steps_per_epoch == 235 and p.total_steps == 11_750
     assert (p.sampling.steps, p.sampling.solver, p.sampling.count, p.bar.samples) == (10, "euler", 64, 1024)
     assert (p.rule.quality_margin, p.rule.cost_margin) == (0.10, 0.05)
@@ -86,7 +88,7 @@ OVERRIDES = {
     "training.betas=[0.9, 1.0]": ["betas", "[0, 1)"],
     "training.precision=fp8": ["training.precision = 'fp8'", "'fp32', 'bf16' or 'fp16'"],
     "codec.patch=3": ["patch = 3 does not divide 28", "1, 2, 4, 7, 14, 28"],
-    "codec.kind=vae": ["codec", "'vae'", "'pixel', 'latent'"],
+    "codec.kind=vae": ["codec", "'vae'", "unknown codec; allowed: pixel, latent"],
     "model.order=random": ["model.order = 'random'", "'raster'"],
     "mixers.attention.heads=7": ["heads = 7 does not divide", "128"],
     'backbones.0.mixers=["mambo"]': ["backbones.0.mixers: 'mambo'", "did you mean mamba?", "mamba, attention, mlp"],
@@ -95,7 +97,7 @@ OVERRIDES = {
     "seeds=[]": ["seeds"],
     "seeds=[1, 1]": ["different whole numbers"],
     "seeds=[-1]": ["different whole numbers"],
-    "sampling.guidance=2": ["label_dropout", "task.conditional"],
+    "sampling.guidance=2": ["condition_dropout", "task.conditional"],
     "sampling.steps=0": ["sampling.steps = 0"],
     "bar.thresholds.recognised=1.5": ["bar.thresholds.recognised = 1.5", "at least 0 and at most 1"],
     "bar.thresholds.frechet=-1": ["bar.thresholds.frechet = -1", "at least 0"],

@@ -214,6 +214,7 @@ def test_leftovers_of_killed_writers_are_removed(run: RunDir, trial: TrialDir) -
 @pytest.mark.parametrize("name", ["probes/step_time.json", "environment.json"])
 @pytest.mark.parametrize("content", ["", "[1]", '{"backbones": 3}', "[" * 100_000, "9" * 5000])
 def test_damaged_records_of_the_run_are_made_again(run: RunDir, name: str, content: str) -> None:
+    (run.path / name).parent.mkdir(exist_ok=True)
     (run.path / name).write_text(content)
     said: list[str] = []
     repair(run, lambda where, _: said.append(where))

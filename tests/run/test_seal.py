@@ -22,6 +22,7 @@ SEALED = [
     "seal.json",
     "environment.json",
     "probes/step_time.json",
+    "probes/sampling_time.json",
     "floor.json",
     "verdict.json",
     "samples.png",
@@ -29,7 +30,7 @@ SEALED = [
     *(
         f"trials/{backbone}-s0/{name}"
         for backbone in ("mamba", "transformer", "hybrid")
-        for name in ("metrics.jsonl", "model.safetensors", "samples.npz", "grid.png", "measurement.json")
+        for name in ("metrics.jsonl", "model.safetensors", "samples.npz", "path.npz", "grid.png", "measurement.json")
     ),
 ]
 
@@ -82,7 +83,7 @@ def test_no_change_of_the_ledger_passes(smoke: Path, tmp_path_factory, place: fl
 
 def test_verify_on_the_command_line_before_and_after_one_byte(copied: Path) -> None:
     before = bakeoff("verify", copied)
-    assert before.returncode == 0 and "whole; 22 files" in before.stdout
+    assert before.returncode == 0 and "whole; 26 files" in before.stdout
     kept = read_ledger(copied).digest
     assert bakeoff("verify", copied, "--digest", kept).returncode == 0
     assert bakeoff("verify", copied, "--digest", "0" * 64).returncode == 3

@@ -161,7 +161,7 @@ def test_head_is_not_answered(client: httpx.Client) -> None:
 def test_guidance_needs_models_that_have_seen_hidden_labels(tmp_path: Path) -> None:
     run = RunDir(tmp_path, load_protocol("mnist-paper"))
     assert query_of(run).sampling.guidance == query_of(run, {"guidance": "1"}).sampling.guidance == 1
-    with pytest.raises(BakeoffError, match=r"guidance = 2; allowed: 1\. Trained without label dropout"):
+    with pytest.raises(BakeoffError, match=r"guidance = 2; allowed: 1\. Trained with every label told"):
         query_of(run, {"guidance": "2"})
 
 

@@ -38,7 +38,7 @@ def test_who_has_all_of_an_answer_has_made_room() -> None:
         if message["type"] == "http.response.body":
             seen.append((message["body"], streams.open))
 
-    asyncio.run(streams.answer(one_event())(SCOPE, stays, send))
+    asyncio.run(streams.respond(one_event())(SCOPE, stays, send))
     assert seen == [(b"event: end\ndata: {}\n\n", 1), (b"", 0)] and streams.open == 0
 
 
@@ -49,8 +49,8 @@ def test_who_leaves_makes_room_and_once() -> None:
         pass
 
     async def both() -> None:
-        other = streams.answer(one_event())
-        await streams.answer(no_event())(SCOPE, leaves, send)
+        other = streams.respond(one_event())
+        await streams.respond(no_event())(SCOPE, leaves, send)
         assert streams.open == 1
         await other(SCOPE, stays, send)
 
@@ -60,7 +60,7 @@ def test_who_leaves_makes_room_and_once() -> None:
 
 def test_no_more_are_promised_than_there_are() -> None:
     streams = Streams()
-    promised: list[Stream] = [streams.answer(one_event()) for _ in range(MOST)]
+    promised: list[Stream] = [streams.respond(one_event()) for _ in range(MOST)]
     with pytest.raises(Busy, match=f"{MOST} streams are open already"):
-        streams.answer(one_event())
+        streams.respond(one_event())
     assert streams.open == len(promised) == MOST

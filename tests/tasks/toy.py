@@ -30,8 +30,11 @@ class Numbers(Kind):
         return json.dumps({name: array.round(6).tolist() for name, array in items.arrays.items()}).encode()
 
     def unpack(self, content: bytes, count: int | None) -> Items:
-        document = json.loads(content)
-        items = Items({name: np.array(document[name], dtype=np.float64) for name in ("given", "made")})
+        try:
+            document = json.loads(content)
+            items = Items({name: np.array(document[name], dtype=np.float64) for name in ("given", "made")})
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise BakeoffError("no pairs of numbers") from None
         if any(array.shape != (len(items), 2) for array in items.arrays.values()) or count not in (None, len(items)):
             raise BakeoffError(f"{len(items)} pairs of numbers; expected {count}.")
         return items

@@ -9,15 +9,17 @@ from bakeoff.cli.base import (
     CONTRADICTED,
     FAILED,
     JsonOption,
+    PluginsOption,
     RunArgument,
     app,
     new_console,
+    permit,
     print_json,
 )
 
 
 @app.command()
-def verdict(directory: RunArgument, as_json: JsonOption = False) -> None:
+def verdict(directory: RunArgument, allow_plugins: PluginsOption = False, as_json: JsonOption = False) -> None:
     """Apply the rule to a run, step by step.
 
     A partial run gets an indicative answer. If the protocol, the data, the judge, the codec or a measurement is not
@@ -26,6 +28,7 @@ def verdict(directory: RunArgument, as_json: JsonOption = False) -> None:
     from bakeoff.cli.terminal import show_verdict
     from bakeoff.judging.verdicts import sealed_verdict, verdict_json
 
+    permit(allow_plugins)
     opened, found = sealed_verdict(directory)
     if as_json:
         print_json(verdict_json(opened, found))

@@ -11,7 +11,7 @@ from bakeoff.protocol.measurement import Evidence, Measurement, evidence_of
 from bakeoff.protocol.rule import decide
 from bakeoff.protocol.verdict import Verdict, criteria_table, headline
 from bakeoff.run.directory import RunDir
-from bakeoff.run.sealed import loss_floor, measurements, open_sealed, probed_costs
+from bakeoff.run.sealed import loss_floor, measurements, open_sealed, probed_costs, unread_inputs
 from bakeoff.run.version import running_code
 
 
@@ -25,6 +25,8 @@ def sealed_verdict(path: Path) -> tuple[RunDir, Verdict]:
     verdict = verdict_of(run)
     if seal is not None and seal.code != running_code():
         verdict.notes.append(f"sealed by {seal.code}, read by {running_code()}: no deviation by itself")
+    if why := unread_inputs(run.protocol):
+        verdict.notes.append(why)
     if not changes:
         return run, verdict
     results = {name: replace(one, outcome="inconclusive", reason="deviated") for name, one in verdict.backbones.items()}

@@ -26,8 +26,9 @@ def work(run: RunDir, options: argparse.Namespace) -> int:
     data = plan.task.data(device, options.data_dir)
     if data is None:
         raise BakeoffError(f"task {run.protocol.task.kind}: has no training data.")
-    if not run.floor.is_file() and (floor := plan.backbones[0].candidate.objective.floor(data)) is not None:
-        write_json(run.floor, vars(floor))
+    if not run.floor.is_file():
+        floor = plan.backbones[0].candidate.objective.floor(data)
+        write_json(run.floor, {"value": None, "stderr": None, "draws": 0} if floor is None else vars(floor))
     missing = [name for name in options.probe if not run.probe_file(name).is_file()]
     subjects = _subjects(run, plan, data, device) if missing else []
     for name in missing:

@@ -60,13 +60,13 @@ def deviations(seal: Seal, protocol: Mapping[str, Any], inputs: Mapping[str, str
 
     Args:
         protocol: the document in the run directory now, as it stands.
-        inputs: of this installation, as far as the protocol uses them. A seal of format 1 names more; what is not
-            used shapes nothing.
+        inputs: of this installation, as far as the protocol uses them. A seal of format 1 names
+            other things, too; only what both know is compared.
     """
     found = [f"protocol: {change}" for change in differences(seal.protocol, protocol)]
     if digest(seal.protocol) != seal.digest:
         found.append(f"seal.json: its protocol has digest {digest(seal.protocol)[:12]}, it says {seal.digest[:12]}")
-    names = inputs.keys() if seal.format == 1 else seal.inputs.keys() | inputs.keys()
+    names = inputs.keys() & seal.inputs.keys() if seal.format == 1 else seal.inputs.keys() | inputs.keys()
     for name in sorted(names):
         found += _changed(name, seal.inputs.get(name), inputs.get(name))
     return found

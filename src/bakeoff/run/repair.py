@@ -42,7 +42,7 @@ def repair(run: RunDir, tell: Tell) -> None:
             if path.is_file():
                 read()
         except BakeoffError as error:
-            tell(path.name, f"{error} It is made again.")
+            tell(path.relative_to(run.path).as_posix(), f"{error} It is made again.")
             path.unlink()
 
 

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
-from bakeoff.errors import BakeoffError
+from bakeoff.errors import BakeoffError, PlugInRefused
 from bakeoff.protocol.documents import read_toml
 from bakeoff.protocol.measurement import Measurement
 from bakeoff.protocol.presets import parse_protocol
 from bakeoff.protocol.probes import PROBES
+from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.seal import Seal, deviations
+from bakeoff.registry import CODECS, TASKS
 from bakeoff.run.directory import RunDir, read_seal
 from bakeoff.run.ledger import MADE_AGAIN, changed_files, sealed_files
 from bakeoff.run.untrusted import refuse_links
@@ -50,18 +52,35 @@ def as_sealed(path: Path) -> tuple[RunDir, Seal | BakeoffError]:
 
 
 def open_sealed(path: Path) -> tuple[RunDir, Seal | None, list[str]]:
-    """A run directory as it was sealed, its seal, and what has changed since."""
+    """A run directory as it was sealed, its seal, and what has changed since.
+
+    Inputs that only a plug-in knows are left out where it may not be loaded; `unread_inputs` says so.
+    """
     run, seal = as_sealed(path)
     if isinstance(seal, BakeoffError):
         return run, None, [str(seal)]
     try:
-        changes = deviations(seal, read_toml(path / "protocol.toml"), inputs(run.protocol))
+        now = seal.inputs if unread_inputs(run.protocol) else inputs(run.protocol)
+        changes = deviations(seal, read_toml(path / "protocol.toml"), now)
     except BakeoffError as error:
         changes = [str(error)]
     read = [one for one in sealed_files(path) if one.name not in MADE_AGAIN]
     changes += [f"{name}: {problem}" for name, problem in changed_files(path, read).items()]
     changes += _other_models(run, seal)
     return run, seal, changes
+
+
+def unread_inputs(protocol: Protocol) -> str:
+    """Why the inputs of a protocol cannot be read anew; empty if they can."""
+    try:
+        TASKS.get(protocol.task.kind)
+        if protocol.codec is not None:
+            CODECS.get(protocol.codec.kind)
+    except PlugInRefused as error:
+        return f"the inputs of its task were not compared with the sealed ones: {error}"
+    except BakeoffError:
+        return ""  # whoever reads them says so
+    return ""
 
 
 def _other_models(run: RunDir, seal: Seal) -> list[str]:

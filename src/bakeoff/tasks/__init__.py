@@ -7,17 +7,23 @@ from bakeoff.tasks.base import Dataset, Task
 
 
 def build_task(protocol: Protocol) -> Task:
-    """The task of a protocol; loads the protocol's plug-ins first.
+    """The task of a protocol.
 
     Raises:
-        BakeoffError: a plug-in that may not be or cannot be loaded.
+        PlugInRefused: the task is a plug-in that may not be loaded.
+        BakeoffError: it cannot be loaded.
     """
-    load_plugins(protocol.plugins)
+    if protocol.task.kind not in TASKS.built_in:
+        load_plugins(protocol.plugins)
     return TASKS.get(protocol.task.kind)(protocol)
 
 
 def inputs(protocol: Protocol) -> dict[str, str]:
-    """SHA-256, by name, of everything that is not code and shapes a result of this protocol; read anew."""
+    """SHA-256, by name, of everything that is not code and shapes a result of this protocol; read anew.
+
+    Raises:
+        PlugInRefused: only a plug-in knows, and it may not be loaded.
+    """
     task = build_task(protocol)
     calibration = task.calibration() if task.calibrated else None
     return task.inputs() | ({} if calibration is None else {"calibration": calibration.digest()})

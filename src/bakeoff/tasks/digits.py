@@ -82,6 +82,8 @@ class Digits(Task):
         return Items({"images": images, "labels": prompts.labels_B.to(torch.uint8).cpu().numpy()})
 
     def assess(self, items: Items, prompts: Batch) -> Quality:
+        if "images" not in items:
+            raise BakeoffError(f"items with {', '.join(items.arrays)[:80]}: digits are images.")
         images = items["images"]
         if images.shape[1:] != (mnist.SIDE, mnist.SIDE):
             raise BakeoffError(f"images of shape {images.shape[1:]}: digits have {mnist.SIDE} x {mnist.SIDE} pixels.")

@@ -9,6 +9,7 @@ from bakeoff.models.trunk import Frame
 from bakeoff.objectives import Generator, Objective, build_objective
 from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.sections.mixers import Backbone
+from bakeoff.registry import load_plugins
 from bakeoff.tasks import Task, build_task
 
 
@@ -31,9 +32,10 @@ def candidate_of(task: Task, backbone: Backbone) -> Candidate:
     """A backbone of the task's protocol.
 
     Raises:
-        BakeoffError: the objective cannot serve the task's tokens.
+        BakeoffError: the objective cannot serve the task's tokens, or a plug-in may not be or cannot be loaded.
     """
     protocol = task.protocol
+    load_plugins(protocol.plugins)
     objective, model = build_objective(protocol), protocol.model
     frame = Frame(
         task.space,
