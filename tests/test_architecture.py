@@ -91,3 +91,34 @@ def fast_tests_of(path: Path) -> list[str]:
         return []
     functions = [node for node in body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
     return [one.name for one in functions if "pytest.mark.slow" not in map(ast.unparse, one.decorator_list)]
+
+
+KNOWN_BY_CONTRACT = {  # a room, and what others may import of it besides its face
+    "tasks": {"base", "calibration"},
+    "metrics": set(),
+    "data": set(),
+}
+OF_SCIENCE = [path for path in sorted(SOURCE.rglob("*.py")) if room(path) not in KNOWN_BY_CONTRACT]
+
+
+@pytest.mark.parametrize("path", OF_SCIENCE, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_nobody_outside_tasks_names_a_task_a_metric_or_a_data_set(path: Path) -> None:
+    named = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("bakeoff."):
+            _, where, *rest = node.module.split(".")
+            if where in KNOWN_BY_CONTRACT and (
+                (not rest and where != "tasks") or {*rest[:1]} - KNOWN_BY_CONTRACT[where]
+            ):
+                named.add(node.module)
+    assert not named
+
+
+def test_no_task_defines_a_loss_a_sampler_or_a_model() -> None:
+    """What objectives and the trunk are for; by what a task's class is named to have, and by what it imports."""
+    for path in (SOURCE / "tasks").glob("*.py"):
+        tree = ast.parse(path.read_text())
+        defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+        assert not defined & {"loss", "sample", "states", "draws", "build", "forward"}, path
+        bases = {ast.unparse(base) for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for base in node.bases}
+        assert not bases & {"nn.Module", "Module", "Objective"}, path

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bakeoff.execute.deadline import OutOfTime, expected_s
-from bakeoff.execute.runner import Options, execute, prepare
+from bakeoff.execute.local import Options
+from bakeoff.execute.runner import execute, prepare
 from bakeoff.protocol.presets import load_protocol
 from command import bakeoff
 from tiny_run import SETS, finish, results

@@ -165,11 +165,12 @@ def run(
     from bakeoff.cli.terminal import show_headline, show_verdict, show_warnings
     from bakeoff.execute import runner
     from bakeoff.execute.deadline import OutOfTime
+    from bakeoff.execute.local import Interrupted, Options, TrialFailed
     from bakeoff.run.directory import read_seal
     from bakeoff.run.ledger import read_ledger
 
     permit(allow_plugins)
-    options = runner.Options(device_of(device), threads, data_dir, checkpoint_every, allow_plugins, deadline)
+    options = Options(device_of(device), threads, data_dir, checkpoint_every, allow_plugins, deadline)
     if data_dir is not None:
         from bakeoff.tasks import build_task
 
@@ -181,9 +182,9 @@ def run(
         if progress != "none":
             show_warnings(console, read_seal(directory.path))
         verdict = runner.execute(directory, options, show)
-    except (runner.TrialFailed, runner.Interrupted, OutOfTime, KeyboardInterrupt, OSError) as error:
+    except (TrialFailed, Interrupted, OutOfTime, KeyboardInterrupt, OSError) as error:
         again = ["bakeoff", *(part for part in sys.argv[1:] if part != "--resume"), "--resume"]
-        stopped = isinstance(error, (runner.Interrupted, OutOfTime, KeyboardInterrupt))
+        stopped = isinstance(error, (Interrupted, OutOfTime, KeyboardInterrupt))
         why = f"Out of time: {error}" if isinstance(error, OutOfTime) else "Stopped"
         happened = f"{why}. Nothing is lost" if stopped else f"bakeoff: {error}\nThe last checkpoint is whole"
         typer.echo(printable(f"{happened}; go on with: {shlex.join(again)}"), err=True)

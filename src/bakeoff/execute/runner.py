@@ -2,13 +2,9 @@
 
 import os
 import signal
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +14,7 @@ from bakeoff.artefacts.sheets import png, side_by_side
 from bakeoff.errors import BakeoffError
 from bakeoff.execute.deadline import PROBES_S, expected_s, require_time
 from bakeoff.execute.estimate import require_room_for
+from bakeoff.execute.local import Listener, Options, run_process
 from bakeoff.judging.verdicts import sealed_verdict, verdict_json, verdict_of
 from bakeoff.probes import worker as probe_worker
 from bakeoff.protocol.documents import read_toml
@@ -37,41 +34,14 @@ from bakeoff.trial import worker as trial_worker
 from bakeoff.trial.events import (
     AlreadyDone,
     Damaged,
-    Event,
-    Failed,
     MachineChanged,
     Measured,
     SoFar,
-    Stopping,
-    heard,
 )
 from bakeoff.trial.meters import environment
 from bakeoff.trial.plan import Plan, lint_plan, make_plan, plan_json, refuse_errors
-from bakeoff.trial.process import REFUSED, STOPPED, UNWRITABLE
 
 LEFTOVER = ".protocol.toml.tmp"  # of a run that was killed before its first file was whole
-
-Listener = Callable[[str, Event], None]
-
-
-class TrialFailed(Exception):
-    """A trial's process ended in a way it should not have."""
-
-
-class Interrupted(Exception):
-    """The user stopped the run; everything up to the last checkpoint is on disk."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How, not what: none of this changes the experiment."""
-
-    device: str = "cpu"
-    threads: int = 0  # 0: torch's default
-    data_dir: Path | None = None
-    checkpoint_every_s: float = 30.0
-    allow_plugins: bool = False
-    deadline: float | None = None  # of time.monotonic(): begin nothing that would end later
 
 
 def prepare(path: Path, protocol: Protocol, *, resume: bool) -> RunDir:
@@ -184,7 +154,7 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
                 continue
             require_time(run, options.deadline, trial.name, expected_s(run, trial, options.device))
             retract(run, f"trial {trial.name} is run again", sealed_paths(trial))
-            _spawn(
+            run_process(
                 run,
                 trial.name,
                 trial_worker.__name__,
@@ -204,7 +174,7 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
         if missing:
             require_time(run, options.deadline, "the probes", PROBES_S)
             retract(run, "probes are made again", missing)
-            _spawn(run, "probes", probe_worker.__name__, ["--probe", *PROBES], options, listen, lock)
+            run_process(run, "probes", probe_worker.__name__, ["--probe", *PROBES], options, listen, lock)
             record(run, "probes", files)
         record(run, "probes", files, only_new=True)
         return _conclude(run)
@@ -272,70 +242,6 @@ def _alone(run: RunDir) -> Iterator[int]:
     busy = f"{run.path}: another run is working in this directory; wait for it, or stop it."
     with held(run.path / ".lock", busy) as lock:
         yield lock
-
-
-def _spawn(
-    run: RunDir, name: str, module: str, arguments: list[str], options: Options, listen: Listener, lock: int
-) -> None:
-    """One worker process, its progress passed on; on SIGINT or SIGTERM it is asked to stop, and waited for."""
-    # -P: a file of the user's that is named like a module must not be imported in its place
-    command = [sys.executable, "-P", "-m", module, str(run.path), *arguments, "--parent", str(os.getpid())]
-    command += ["--device", options.device, "--threads", str(options.threads)]
-    command += ["--protocol", run.protocol.digest()]
-    command += ["--checkpoint-every", str(options.checkpoint_every_s), "--launched", repr(time.time())]
-    if options.allow_plugins:
-        command.append("--allow-plugins")
-    if options.data_dir is not None:
-        command += ["--data-dir", str(options.data_dir)]
-    with (
-        tempfile.TemporaryFile() as errors,
-        subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            start_new_session=True,
-            pass_fds=(lock,),
-        ) as child,
-    ):
-        assert child.stdout is not None
-        message = ""
-        try:
-            for line in child.stdout:
-                event = heard(line)
-                if isinstance(event, Failed):
-                    message = event.message
-                elif event is not None:
-                    listen(name, event)
-            code = child.wait()
-        except KeyboardInterrupt:
-            listen(name, Stopping())
-            _stop(child)
-            raise Interrupted from None
-        except BaseException:
-            child.kill()
-            raise
-        errors.seek(0)
-        rest = errors.read().decode(errors="replace").strip()
-    if code == STOPPED:
-        raise Interrupted
-    if code == REFUSED and message:
-        raise BakeoffError(message)
-    if code == UNWRITABLE:
-        raise TrialFailed(message)
-    if code:
-        how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        memory = " The system does that when memory runs out." if code == -signal.SIGKILL else ""
-        raise TrialFailed(f"the process of {name} ended {how}.{memory}\n{rest}".strip())
-
-
-def _stop(child: subprocess.Popen) -> None:
-    """It stops after its current step; a second Ctrl-C does not wait for that."""
-    try:
-        child.send_signal(signal.SIGTERM)
-        child.wait()
-    except KeyboardInterrupt:
-        child.kill()
 
 
 class _terminable:
