@@ -111,3 +111,19 @@ def test_times_are_drawn_as_named(kind, variance: float) -> None:
     assert t.min() >= 0 and t.max() <= 1
     assert t.mean().item() == pytest.approx(0.5, abs=0.005)
     assert t.var().item() == pytest.approx(variance, rel=0.02)
+
+
+def test_held_out_loss_is_one_value_an_item_and_its_mean_the_loss_over_all_times() -> None:
+    """For v = 0 and data s N(0, 1) every item's expected loss is 1 + s^2, at every time."""
+    std, g = 0.5, Generator().manual_seed(2)
+    batch = Batch(x=std * torch.randn(4000, 3, 2, generator=g), labels_B=torch.zeros(4000, dtype=torch.long))
+    seen: list[Tensor] = []
+
+    def nothing(x, t_B=None, labels_B=None, context=None, hidden_B=None) -> Tensor:
+        assert t_B is not None and labels_B is not None and hidden_B is None
+        seen.append(t_B)
+        return torch.zeros_like(x)
+
+    losses = Flow(condition_dropout=0.5).held_out(nothing, batch, g)["held_out_loss"]
+    assert losses.shape == (4000,) and losses.mean().item() == pytest.approx(1 + std**2, rel=0.03)
+    torch.testing.assert_close(seen[0].sort().values, (torch.arange(4000) + 0.5) / 4000)
