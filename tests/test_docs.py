@@ -14,7 +14,11 @@ from serving import studio
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-TOO_LONG = ("bakeoff run protocols/", "bakeoff run mnist-")  # minutes each; their plans are tried instead
+TOO_LONG = (
+    "bakeoff run protocols/",
+    "bakeoff run mnist-",
+    "bakeoff calibrate ",
+)  # minutes each; their plans are tried instead
 
 
 def commands(page: Path) -> list[str]:

@@ -115,7 +115,7 @@ class Task(ABC):
     Attributes:
         kind: of its artefacts, a name of the registry or "module:Class".
         item: what one item is called.
-        question: what people are asked who judge blind.
+        question: what people who judge blind are asked to say of a set of items, as "whether ...".
         space: of its tokens, the codec's with labels and context added.
         figures: what `assess` measures; a task that the law does not know states them here.
         calibrated: whether a bar of this task needs a calibration before it is sealed.
@@ -123,7 +123,7 @@ class Task(ABC):
 
     kind: ClassVar[str]
     item: ClassVar[str] = "item"
-    question: ClassVar[str] = "Is the set clean, or is it noise?"
+    question: ClassVar[str] = "whether it is clean, whether it is noise"
     figures: ClassVar[tuple[Figure, ...]] = ()
     calibrated: ClassVar[bool] = False
     space: Space
