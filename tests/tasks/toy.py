@@ -49,11 +49,8 @@ class Numbers(Kind):
 
 
 class Sums(Task):
-    kind, item, question = (
-        "toy:Numbers",
-        "pair of numbers",
-        "whether these are sums and differences, whether it is noise",
-    )
+    kind, item = "toy:Numbers", "pair of numbers"
+    question = "whether these are sums and differences, whether it is noise"
     space = Space(2, channels=1, context=2, context_channels=1)
     figures = (
         Figure("close", "share within 0.5", "higher", low=0, high=1, of="items"),
