@@ -78,7 +78,7 @@ def test_every_epoch_visits_every_image_once_and_keeps_the_last_batch(data: Data
 
 
 @pytest.mark.parametrize("steps", [7, slow(1), slow(10)])
-@pytest.mark.parametrize("name", ["mamba", "transformer", "hybrid"])
+@pytest.mark.parametrize("name", ["hybrid", slow("mamba"), slow("transformer")])
 def test_a_restored_training_ends_bit_for_bit_alike(data: Dataset, name: str, steps: int) -> None:
     whole = trainers(data, "training.ema=0.9")[name]
     assert whole.run(go_on)
