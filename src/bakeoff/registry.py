@@ -1,7 +1,7 @@
-"""Parts by name: mixers, tasks, codecs, objectives, probes and kinds, each a class that is imported when asked for.
+"""Registries of parts by name: mixers, tasks, codecs, objectives, probes and kinds; classes are imported on demand.
 
-A built-in part is listed as "module:Class". A plug-in registers its own under a name, or is named as "module:Class" in
-a protocol; its code is loaded only after `allow_plugins()`, for a protocol may come from a stranger.
+A built-in part is listed as "module:Class". A plug-in registers its parts under a name, or a protocol names them as
+"module:Class"; plug-in code is loaded only after `allow_plugins()`, because a protocol may come from a stranger.
 """
 
 import importlib
@@ -21,7 +21,7 @@ _allowed = False
 
 
 class Registry(Generic[T]):
-    """The parts of one sort.
+    """All parts of one sort.
 
     Args:
         sort: what a part is called in messages.
@@ -55,7 +55,7 @@ class Registry(Generic[T]):
         """The class behind a name.
 
         Raises:
-            BakeoffError: unknown name (with the nearest known one), a plug-in that may not be or cannot be loaded.
+            BakeoffError: the name is unknown (says the nearest), or a plug-in is not allowed or cannot be loaded.
         """
         if ":" in name:
             return self._plugin(name)
@@ -71,13 +71,13 @@ class Registry(Generic[T]):
         return known
 
     def check(self, name: str, plugins: Iterable[str] = ()) -> str:
-        """The name, if it can be one: without importing anything.
+        """Returns the name if it can be a part's name; imports nothing.
 
         Args:
             plugins: modules that may register names of their own.
 
         Raises:
-            ValueError: what is allowed.
+            ValueError: the name cannot be one; the message says what is allowed.
         """
         if name in self.built_in or PLUGIN.fullmatch(name) or (tuple(plugins) and name.isidentifier()):
             return name
@@ -135,7 +135,7 @@ def register_mixer(name: str) -> Callable[[C], C]:
 
 
 def allow_plugins() -> None:
-    """From now on protocols may name plug-ins; the current folder is searched for them too."""
+    """Allows protocols to name plug-ins from now on; the current folder is searched for them too."""
     global _allowed
     _allowed = True
     here = str(Path.cwd())
@@ -144,7 +144,7 @@ def allow_plugins() -> None:
 
 
 def load_plugins(modules: Iterable[str]) -> None:
-    """Import modules that register parts."""
+    """Imports modules that register parts."""
     for module in modules:
         _import(module, module)
 

@@ -1,4 +1,4 @@
-"""Every draw is a function of its purpose, its seed and its step, so that nothing depends on what ran before."""
+"""Seeds of random draws: each is a function of purpose, seed and step, so no draw depends on what ran before."""
 
 import hashlib
 

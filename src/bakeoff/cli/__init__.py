@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from bakeoff.cli import making, reading, showing, tools  # noqa: F401  their order is that of --help
+from bakeoff.cli import making, reading, showing, tools  # noqa: F401  imported in the order of --help
 from bakeoff.cli.base import BAD_INPUT, CTRL_C, FAILED, app
 from bakeoff.errors import BakeoffError, printable
 from bakeoff.trial import omp
@@ -14,7 +14,7 @@ from bakeoff.trial import omp
 def main() -> None:
     """Exit codes: 0 done, 2 bad input (a message, no traceback), 3 not as sealed or contradictory, 1 anything else."""
     omp.settle()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops a command as Ctrl-C does, from its start
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM stops a command as Ctrl-C does, from the start
     try:
         app()
     except BakeoffError as error:

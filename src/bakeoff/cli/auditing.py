@@ -1,4 +1,4 @@
-"""What `bakeoff audit` tells: the contradictions of a published table, and the rule's verdict on it as printed."""
+"""Output of `bakeoff audit`: the contradictions in a published table, and the rule's verdict on it as printed."""
 
 from dataclasses import asdict
 from typing import Any
@@ -14,7 +14,7 @@ from bakeoff.protocol.verdict import criteria_table, figure, headline
 
 
 def audited(table: Table) -> Audit:
-    """The audit of a table, with the memoriser's floor computed where the table names data that are known here."""
+    """The audit of a table; computes the memoriser's floor if the table names data that are known here."""
     basis = floor_basis(table)
     if table.setup.loss_floor is not None or not isinstance(basis, FloorBasis):
         return audit(table)
@@ -27,7 +27,7 @@ def audited(table: Table) -> Audit:
 
 
 def audit_json(table: Table, found: Audit) -> dict[str, Any]:
-    """Findings and verdict as others script against them; `verdict` is null where none can be given."""
+    """Findings and verdict as plain values, for scripts; `verdict` is null if none can be given."""
     document = asdict(found)
     document["losses"] = {row.name: row.final_loss for row in table.backbone}
     if found.verdict is not None:
@@ -49,7 +49,7 @@ def show_audit(console: Console, table: Table, found: Audit) -> None:
 
 
 def _show_figures(console: Console, table: Table, found: Audit) -> None:
-    """Every loss beside the floor, and how the rule takes every backbone."""
+    """Shows every loss beside the floor, and how the rule classes every backbone."""
     grid = Grid("backbone", "samples", "loss", "floor", "loss / floor", "by the rule, as printed")
     floor = found.floor.value if found.floor else None
     for row in table.backbone:

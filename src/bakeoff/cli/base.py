@@ -1,4 +1,4 @@
-"""The application: what all commands share, their options, exit codes and output."""
+"""The application and what all commands share: options, exit codes and output."""
 
 import json
 import sys
@@ -10,8 +10,8 @@ import typer
 from bakeoff.errors import BakeoffError
 
 FAILED, BAD_INPUT, CHANGED = 1, 2, 3
-CONTRADICTED = 3  # with --strict: as for what was sealed, the input can be read and does not hold
-CTRL_C = 130  # what typer exits with
+CONTRADICTED = 3  # with --strict: the input is readable but contradicts itself; the same code as for a changed seal
+CTRL_C = 130  # typer's exit code
 
 app = typer.Typer(
     name="bakeoff",

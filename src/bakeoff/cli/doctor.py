@@ -1,4 +1,4 @@
-"""What `bakeoff doctor` tells: versions, devices, and which kernel serves each operation."""
+"""Output of `bakeoff doctor`: versions, devices, and which kernel serves each operation."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def _serving() -> tuple[str | None, str]:
 
 
 def _serving_cuda() -> str:
-    """What serves, or would serve, tensors on a CUDA device."""
+    """The back end that serves, or would serve, tensors on a CUDA device."""
     choice = dispatch.forced()
     if choice == "native":
         return "nothing: BAKEOFF_BACKEND=native forces the kernels for CPU"

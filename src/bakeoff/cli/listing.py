@@ -1,4 +1,4 @@
-"""What `bakeoff ls` lists: presets, and the runs below a folder with how far they are."""
+"""Output of `bakeoff ls`: presets, and the runs below a folder with their progress."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ def list_presets() -> list[dict[str, Any]]:
 
 
 def list_runs(folder: Path) -> list[dict[str, Any]]:
-    """Every run directory at most three levels below the folder; unreadable ones are listed as such."""
+    """Every run directory at most three levels below the folder; unreadable ones are included and marked."""
     found = sorted(path.parent for depth in range(DEPTH + 1) for path in folder.glob("*/" * depth + "protocol.toml"))
     return [_describe(path) for path in found]
 

@@ -174,7 +174,7 @@ def run(
     if data_dir is not None:
         from bakeoff.tasks import build_task
 
-        build_task(resolved).check_data(data_dir)  # refuse bad files before anything is written
+        build_task(resolved).check_data(data_dir)  # refuses bad files before anything is written
     console = new_console()
     show = Show(console, progress)
     try:

@@ -1,4 +1,4 @@
-"""Live progress of a run on a terminal."""
+"""Shows the progress of a run on a terminal."""
 
 import time
 from typing import Any

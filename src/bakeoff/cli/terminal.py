@@ -1,4 +1,4 @@
-"""What the terminal shows: tables of plans, verdicts, seals and calibrations."""
+"""Tables for the terminal: plans, verdicts, seals and calibrations."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def show_plan(console: Console, plan: "Plan", estimated: Mapping[str, Any] | None) -> None:
-    """Matched widths beside the literature's, counts, costs, trials and the estimate."""
+    """Shows matched widths beside the literature's, counts, costs, trials and the estimate."""
     protocol = plan.protocol
     console.print(f"[bold]{escape(protocol.name)}[/]  {escape(protocol.description)}")
     console.print(f"digest {protocol.digest()}")
@@ -73,7 +73,7 @@ def show_plan(console: Console, plan: "Plan", estimated: Mapping[str, Any] | Non
 
 
 def show_lint(console: Console, findings: "Sequence[LintFinding]") -> None:
-    """What holds in one line each; what does not, marked."""
+    """Shows one line for each finding; those that are not "ok" stand out."""
     console.print()
     for one in findings:
         mark = one.level if one.level == "ok" else f"[bold]{one.level}[/]"
@@ -90,7 +90,7 @@ def show_seal(console: Console, path: "Path", seal: "Seal", ledger: str | None) 
 
 
 def show_warnings(console: Console, seal: "Seal") -> None:
-    """What the sealed lint has against the plan."""
+    """Shows the warnings of the sealed lint about the plan."""
     for one in seal.plan.get("lint", []):
         if one["level"] != "ok":
             console.print(f"{one['level']}: {one['check']}: {one['message']}", markup=False)
@@ -108,7 +108,7 @@ def show_verification(console: Console, path: "Path", found: "Verification") -> 
 
 
 def show_verdict(console: Console, verdict: Verdict) -> None:
-    """The outcome, the table criterion x backbone, the figures of every seed, and the rule line by line."""
+    """Shows the outcome, the table criterion x backbone, the figures of every seed, and the rule line by line."""
     table = Table(title="Criteria", title_justify="left", show_lines=True)
     table.add_column("criterion")
     for name in verdict.backbones:
@@ -134,7 +134,7 @@ def show_headline(console: Console, verdict: Verdict) -> None:
 
 
 def _seed_table(verdict: Verdict) -> Table:
-    """Every check of the bar, every figure beside them, and the costs that differ from seed to seed."""
+    """The table of seeds: every check of the bar, every other figure, and the costs that differ between seeds."""
     table = Table(title="Every seed", title_justify="left")
     seeds = [seed for result in verdict.backbones.values() for seed in result.seeds]
     checks = next((seed.checks for seed in seeds if seed.checks), ())
@@ -161,7 +161,7 @@ def _step_table(steps: list[Step]) -> Table:
     for column in ("criterion", "of", "observed", "threshold", "outcome", "would flip it"):
         table.add_column(column, justify="right" if column in ("observed", "threshold") else "left")
     for step in steps:
-        if step.kind != "seed":  # those are in the table of seeds, and all of them in the JSON
+        if step.kind != "seed":  # the table of seeds shows those, and the JSON has all of them
             observed, threshold = show_value(step.observed), show_value(step.threshold)
             table.add_row(step.criterion, step.backbone, observed, threshold, step.outcome, step.flips)
     return table
@@ -193,12 +193,12 @@ def _widths(widths: Mapping[str, int]) -> str:
 
 
 def _short(mixer: str) -> str:
-    """A plug-in's class without its module."""
+    """A mixer's name; of a plug-in, the class without its module."""
     return mixer.rpartition(":")[2]
 
 
 def _codec(plan: "Plan") -> str:
-    """What a token is, where a codec makes it."""
+    """Describes a token, if a codec makes it."""
     codec = plan.protocol.codec
     if codec is None:
         return ""
@@ -206,7 +206,7 @@ def _codec(plan: "Plan") -> str:
 
 
 def show_calibration(console: Console, found: "Calibration", samples: int) -> None:
-    """How items of known kind come out, for sets of the size that the bar judges, or the nearest there is."""
+    """Shows the figures of items of known kind, for sets of the size that the bar judges, or the nearest size."""
     size = min(found.samples, key=lambda count: abs(count - samples))
     names = list(dict.fromkeys(name for figures in found.samples[size].values() for name in figures))
     title = f"Median (lowest to highest) of {found.draws} sets of {size} items"

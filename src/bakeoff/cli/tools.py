@@ -1,4 +1,4 @@
-"""Commands that look at one thing: a trained model, a mixer, the runs that are there, this machine."""
+"""Commands that look at one thing: a trained model, a mixer, the existing runs, this machine."""
 
 from pathlib import Path
 from typing import Annotated, Literal

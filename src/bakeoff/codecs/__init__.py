@@ -1,1 +1,1 @@
-"""Codecs between items and tokens, one a file."""
+"""Codecs between items and tokens, one in each file."""

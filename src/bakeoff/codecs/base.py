@@ -1,4 +1,4 @@
-"""The contract of a codec: how items become tokens and back."""
+"""The contract of a codec: it turns items into tokens and back."""
 
 from abc import ABC, abstractmethod
 
@@ -8,10 +8,10 @@ from bakeoff.protocol.space import Space
 
 
 class Codec(ABC):
-    """Items to tokens of about unit variance, and back; frozen.
+    """Turns items into tokens of about unit variance, and back; frozen.
 
     Attributes:
-        space: of its tokens; a task adds labels and context.
+        space: the space of its tokens; a task adds labels and context.
     """
 
     space: Space
@@ -23,9 +23,9 @@ class Codec(ABC):
     def decode(self, x: Tensor) -> Tensor: ...
 
     def fingerprint(self) -> str | None:
-        """SHA-256 of what was trained, hex; None where nothing was."""
+        """SHA-256 of the trained weights, hex; None if nothing was trained."""
         return None
 
     def stem(self, d_model: int) -> nn.Module | None:
-        """A trained embedding of its tokens, where a linear map will not do."""
+        """A trained embedding of its tokens, if a linear map is not enough."""
         return None

@@ -22,7 +22,7 @@ SHIPPED = Path(__file__).parent / "weights" / "codec.safetensors"
 
 
 class Autoencoder(nn.Module):
-    """28x28 images to a 7x7x4 latent and back; the bottleneck is normalised to zero mean, unit variance."""
+    """Maps 28x28 images to a 7x7x4 latent and back; the bottleneck is normalised to zero mean and unit variance."""
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Autoencoder(nn.Module):
 
 
 class LatentCodec(Codec):
-    """Images (B, 1, 28, 28) in [-1, 1] to 49 tokens of 4 values."""
+    """Turns images (B, 1, 28, 28) in [-1, 1] into 49 tokens of 4 values."""
 
     space = Space(LATENT_SIDE**2, channels=LATENT_CHANNELS, grid=(LATENT_SIDE, LATENT_SIDE))
 

@@ -1,4 +1,4 @@
-"""Pixels: tokens are the square patches of an image, exact both ways.
+"""The pixel codec: tokens are the square patches of an image, exact in both directions.
 
 Shapes: B images, C' channels, H = W = side, L patches in raster order, C = C' patch^2 values a token.
 """

@@ -1,4 +1,4 @@
-"""IDX, the file format of MNIST: magic (two zero bytes, element type, rank), big-endian sizes, then the data.
+"""Reads IDX, the file format of MNIST: magic (two zero bytes, element type, rank), big-endian sizes, then the data.
 
 Source: http://yann.lecun.com/exdb/mnist/ ("the IDX file format").
 """
@@ -20,7 +20,7 @@ _OPENERS = {".gz": gzip.open, ".xz": lzma.open}
 
 
 def read_idx(path: Path, shape: tuple[int, ...], sha256: str) -> np.ndarray:
-    """Read one IDX file of unsigned bytes: raw, gzip (.gz) or xz (.xz).
+    """Reads one IDX file of unsigned bytes: raw, gzip (.gz) or xz (.xz).
 
     Args:
         path: the file; its suffix tells the compression.
@@ -31,7 +31,7 @@ def read_idx(path: Path, shape: tuple[int, ...], sha256: str) -> np.ndarray:
         uint8 array of the given shape, owned by the caller.
 
     Raises:
-        BakeoffError: unreadable, corrupted, truncated, of another magic, size or content.
+        BakeoffError: the file is unreadable, corrupted or truncated, or has another magic, size or content.
     """
     header = struct.pack(f">BBBB{len(shape)}I", 0, 0, UNSIGNED_BYTE, len(shape), *shape)
     expected_bytes = len(header) + int(np.prod(shape))
@@ -69,7 +69,7 @@ def content_digest(path: Path) -> str:
 
 
 def _decompressed(path: Path, limit: int) -> bytes:
-    """At most `limit` bytes, so that a small hostile archive cannot fill the memory."""
+    """Decompresses at most `limit` bytes, so that a small hostile archive cannot fill the memory."""
     opener = _OPENERS.get(path.suffix, open)
     try:
         with opener(path, "rb") as file:

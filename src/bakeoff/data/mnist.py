@@ -34,7 +34,7 @@ class Digits:
 
 
 def load_mnist(split: Split, data_dir: Path | None = None) -> Digits:
-    """Load one split and check every byte of it against the published digests.
+    """Loads one split and checks every byte of it against the published digests.
 
     Args:
         split: "train" or "test".
@@ -60,8 +60,8 @@ def as_images(images_NHW: np.ndarray | Tensor) -> Tensor:
 
 
 def fingerprint() -> dict[str, str]:
-    """SHA-256 of every shipped file, decompressed: what a sealed plan calls "the data". Read anew, so that a changed
-    file shows; one that cannot be read says so in place of its digest."""
+    """SHA-256 of every shipped file, decompressed; a sealed plan calls this "the data". The files are read again, so
+    that a change shows; an unreadable file has "unreadable" in place of its digest."""
     return {name: content_digest(_find(SHIPPED, name)) for name in _SHA256}
 
 

@@ -1,1 +1,1 @@
-"""Runs a plan: what is to do, in which order, and what it will take."""
+"""Runs a plan: decides what to do and in which order, and estimates time, memory and room."""

@@ -1,4 +1,4 @@
-"""A run in bounded time: nothing is begun that, judging by what is finished, would not end before the deadline."""
+"""Deadlines of a run: no part begins that would end too late, judged by the parts that are finished."""
 
 import time
 
@@ -6,17 +6,17 @@ from bakeoff.probes.base import Probe
 from bakeoff.run.directory import RunDir, TrialDir
 from bakeoff.run.sealed import measurements
 
-PROBES_S = 2 * Probe.seconds  # rounds of steps end after that; as much again to start, to sample and for the floor
+PROBES_S = 2 * Probe.seconds  # rounds of steps end after half of it; the rest is to start, to sample and for the floor
 
 
 class OutOfTime(Exception):
-    """The next part of the run would not end in time; says which, and what is done."""
+    """The next part of the run would not end in time; the message says which part, and what is done."""
 
 
 def expected_s(run: RunDir, trial: TrialDir, device: str) -> float:
-    """Seconds that a trial will take, judging by the finished ones on such a device; 0 if there are none.
+    """Seconds that a trial will take, judged by finished trials on such a device; 0 if there are none.
 
-    The longest of its backbone counts, or of all while its backbone has none.
+    The longest trial of the same backbone counts, or the longest of all if that backbone has none yet.
     """
     kind = device.partition(":")[0]
     finished = [one for one in measurements(run) if one.status == "completed" and one.device.partition(":")[0] == kind]
@@ -25,7 +25,7 @@ def expected_s(run: RunDir, trial: TrialDir, device: str) -> float:
 
 
 def require_time(run: RunDir, deadline: float | None, name: str, needed_s: float) -> None:
-    """Raises OutOfTime if the part `name` takes longer than is left; deadlines are of time.monotonic()."""
+    """Raises OutOfTime if the part `name` takes longer than the time left; deadlines are times of time.monotonic()."""
     if deadline is None or needed_s <= (left_s := deadline - time.monotonic()):
         return
     trials = list(run.trials())

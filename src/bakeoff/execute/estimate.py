@@ -1,4 +1,4 @@
-"""What a run will take on this machine: time, memory, and room on the disk."""
+"""Estimates what a run takes on this machine: time, memory, and room on the disk."""
 
 import time
 from collections.abc import Callable
@@ -16,15 +16,15 @@ from bakeoff.seeding import generator
 from bakeoff.trial.path import PATH_ITEMS, PATH_STATES
 from bakeoff.trial.plan import Plan, PlannedBackbone
 
-PROBE_S = 0.25  # a probe this long stops growing its batch
+PROBE_S = 0.25  # a probe that takes this long stops growing its batch
 TRIAL_OVERHEAD_S = 6.0  # process start, data, judging
 
 
 def estimate(plan: Plan) -> dict:
     """Rough time and memory of the run on this machine, from one small step of every backbone on noise.
 
-    Time is scaled linearly from a batch of a few items; memory is what that step keeps for its backward pass, scaled
-    likewise, on top of weights, optimiser and the libraries.
+    Time is scaled linearly from a batch of a few items. Memory is what that step keeps for its backward pass, scaled in
+    the same way, plus weights, optimiser and the libraries.
     """
     protocol, task = plan.protocol, plan.task
     seconds, peak_mib, by_backbone = 0.0, 0.0, {}
@@ -92,23 +92,23 @@ CHECKPOINTS = 3  # the newest, the one before it, and the one being written
 
 
 def kept_bytes(fit: Fit, protocol: Protocol, space: Space) -> int:
-    """What one trial leaves: weights, samples and the path of some, log; an upper bound."""
+    """Upper bound of the bytes that one trial leaves: weights, samples and the path of some, log."""
     item = FLOAT_BYTES * (space.length * max(1, space.channels) + space.context * max(1, space.context_channels))
     items = protocol.samples_drawn + PATH_ITEMS * (PATH_STATES + 1)
     return FLOAT_BYTES * fit.params + item * items + LOG_BYTES * protocol.total_steps
 
 
 def checkpoint_bytes(fit: Fit, protocol: Protocol) -> int:
-    """Weights, AdamW's two moments, the average where there is one, and the losses."""
+    """Bytes of a checkpoint: weights, AdamW's two moments, the average if there is one, and the losses."""
     copies = 3 + (protocol.training.ema > 0)
     return FLOAT_BYTES * (copies * fit.params + protocol.total_steps)
 
 
 def require_room_for(run: RunDir, plan: Plan) -> None:
-    """Before anything is written: what is not done yet must fit.
+    """Checks, before anything is written, that everything not done yet fits on the disk.
 
     Raises:
-        BakeoffError: with what is needed and what is free.
+        BakeoffError: it does not fit; the message says what is needed and what is free.
     """
     protocol, fits = plan.protocol, {one.backbone.name: one.fit for one in plan.backbones}
     todo = [trial for trial in run.trials() if not trial.done]

@@ -1,4 +1,4 @@
-"""Worker processes on this machine: started, listened to, and stopped in good order."""
+"""Worker processes on this machine: starts them, listens to them, and stops them in order."""
 
 import os
 import signal
@@ -15,11 +15,11 @@ from bakeoff.run.directory import RunDir
 from bakeoff.trial.events import Event, Failed, Stopping, heard
 from bakeoff.trial.process import REFUSED, STOPPED, UNWRITABLE
 
-Listener = Callable[[str, Event], None]  # the name of the trial or pass, and what happened
+Listener = Callable[[str, Event], None]  # called with the name of the trial or pass, and what happened
 
 
 class TrialFailed(Exception):
-    """A trial's process ended in a way it should not have."""
+    """A trial's process ended unexpectedly."""
 
 
 class Interrupted(Exception):
@@ -28,27 +28,27 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """How, not what: none of this changes the experiment."""
+    """How to run; none of these options changes the experiment."""
 
     device: str = "cpu"
     threads: int = 0  # 0: torch's default
     data_dir: Path | None = None
     checkpoint_every_s: float = 30.0
     allow_plugins: bool = False
-    deadline: float | None = None  # of time.monotonic(): begin nothing that would end later
+    deadline: float | None = None  # a time of time.monotonic(); nothing begins that would end later
 
 
 def run_process(
     run: RunDir, name: str, module: str, arguments: list[str], options: Options, listen: Listener, lock: int
 ) -> None:
-    """One worker process, its progress passed on; on SIGINT or SIGTERM it is asked to stop, and waited for.
+    """Runs one worker process and passes on its progress; on SIGINT or SIGTERM asks it to stop, and waits for it.
 
     Raises:
         Interrupted: the user stopped it, or it stopped on request.
-        BakeoffError: it refused its input.
-        TrialFailed: it ended in another way.
+        BakeoffError: the worker refused its input.
+        TrialFailed: the worker ended in another way.
     """
-    # -P: a file of the user's that is named like a module must not be imported in its place
+    # -P: a user's file with the name of a module must not be imported in its place
     command = [sys.executable, "-P", "-m", module, str(run.path), *arguments, "--parent", str(os.getpid())]
     command += ["--device", options.device, "--threads", str(options.threads)]
     command += ["--protocol", run.protocol.digest()]
@@ -100,7 +100,7 @@ def run_process(
 
 
 def _stop(child: subprocess.Popen) -> None:
-    """It stops after its current step; a second Ctrl-C does not wait for that."""
+    """Stops the child after its current step; a second Ctrl-C does not wait for that."""
     try:
         child.send_signal(signal.SIGTERM)
         child.wait()

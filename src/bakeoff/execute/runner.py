@@ -41,11 +41,11 @@ from bakeoff.trial.events import (
 from bakeoff.trial.meters import environment
 from bakeoff.trial.plan import Plan, lint_plan, make_plan, plan_json, refuse_errors
 
-LEFTOVER = ".protocol.toml.tmp"  # of a run that was killed before its first file was whole
+LEFTOVER = ".protocol.toml.tmp"  # left by a run that was killed before its first file was complete
 
 
 def prepare(path: Path, protocol: Protocol, *, resume: bool) -> RunDir:
-    """A new run directory for the protocol, or the same one again with `resume`.
+    """Makes a run directory for the protocol, or opens the existing one with `resume`.
 
     Raises:
         BakeoffError: the folder holds another protocol's run, this one's without `resume`, or other files.
@@ -67,7 +67,7 @@ def prepare(path: Path, protocol: Protocol, *, resume: bool) -> RunDir:
         refuse_errors(lint_plan(plan))
         require_room_for(run, plan)
         begun = (run.path / NAME).exists() or (run.path / "trials").exists()
-        if not run.seal.is_file() and not begun:  # it was killed right after writing the protocol
+        if not run.seal.is_file() and not begun:  # the run was killed right after it wrote the protocol
             write_seal(run, plan)
         refuse_deviations(run)
         record_seal(run)
@@ -87,7 +87,7 @@ def prepare(path: Path, protocol: Protocol, *, resume: bool) -> RunDir:
 
 
 def write_seal(run: RunDir, plan: Plan) -> None:
-    """What was decided before the first step: the protocol, the plan, all inputs, by which code, and when."""
+    """Writes what was decided before the first step: protocol, plan, all inputs, the code's version and the time."""
     protocol = run.protocol
     seal = Seal(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -103,13 +103,13 @@ def write_seal(run: RunDir, plan: Plan) -> None:
 
 
 def record_seal(run: RunDir) -> None:
-    """The first line of the ledger; a kill may have come before it."""
+    """Writes the first line of the ledger if it is missing; a run may have been killed before it."""
     if not (run.path / NAME).exists():
         record(run, "sealed", [run.path / "protocol.toml", run.seal])
 
 
 def refuse_deviations(run: RunDir) -> None:
-    """Raises BakeoffError if going on would train or judge by something else than what was sealed."""
+    """Raises BakeoffError if resuming would train or judge with anything other than what was sealed."""
     seal = read_seal(run.path)
     changes = deviations(seal, read_toml(run.path / "protocol.toml"), inputs(run.protocol))
     if changes:
@@ -121,11 +121,11 @@ def refuse_deviations(run: RunDir) -> None:
 
 
 def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
-    """Run what is not done yet and return the verdict; `listen(name, event)` hears of all progress.
+    """Runs what is not done yet and returns the verdict; `listen(name, event)` is called for all progress.
 
     Raises:
         Interrupted: SIGINT or SIGTERM; the running trial has saved a checkpoint.
-        OutOfTime: the deadline; what was begun is done.
+        OutOfTime: the next part would miss the deadline; every part that was begun is done.
         BakeoffError: a trial's process refused its input.
     """
     with _terminable(), _alone(run) as lock:
@@ -140,11 +140,11 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
         if finished and not damage and _finished(run):
             for trial in run.trials():
                 listen(trial.name, AlreadyDone())
-            # people may have judged since
+            # people may have voted since
             return _conclude(run) if run.protocol.bar.measure == "human" else sealed_verdict(run.path)[1]
         known = read_ledger(run.path).files
         unknown = [one.name for one in run.trials() if one.done and f"trials/{one.name}/measurement.json" not in known]
-        if len(unknown) > 1:  # a kill leaves at most one
+        if len(unknown) > 1:  # a killed run leaves at most one
             damage[NAME] = f"{len(unknown)} finished trials are not in it"
         _note_environment(run, options, listen, damage)
         for trial in run.trials():
@@ -168,7 +168,7 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
             record(run, f"trial {trial.name}", [*sealed_files(trial.path), run.overview])
             if trial.backbone == run.protocol.backbones[-1].name and trial.seed != run.protocol.seeds[-1]:
                 listen("", SoFar(verdict_of(run)))
-        write_overview(run)  # a kill may have come between the last trial and its picture
+        write_overview(run)  # the run may have been killed between the last trial and its picture
         files = [path for path in run.parts().values() if path != run.verdict]
         missing = [path for path in files if not path.is_file()]
         if missing:
@@ -188,7 +188,7 @@ def _conclude(run: RunDir) -> Verdict:
 
 
 def sealed_paths(trial: TrialDir) -> list[Path]:
-    """What a finished trial leaves, whether it is there or not."""
+    """The files that a finished trial leaves, whether they exist or not."""
     return [trial.metrics, trial.model, trial.samples, trial.states, trial.grid, trial.measurement_file]
 
 
@@ -198,7 +198,7 @@ def _finished(run: RunDir) -> bool:
 
 
 def write_overview(run: RunDir) -> None:
-    """samples.png: the grids of the first finished seed side by side, equal places from equal noise."""
+    """Writes samples.png: the grids of the first finished seed side by side; equal places have equal noise."""
     for seed in run.protocol.seeds:
         found = [run.trial(backbone.name, seed) for backbone in run.protocol.backbones]
         count = run.protocol.sampling.count
@@ -213,7 +213,7 @@ def write_overview(run: RunDir) -> None:
 
 
 def _note_environment(run: RunDir, options: Options, listen: Listener, damage: Mapping[str, str]) -> None:
-    """Once a run; a resumed run says what has changed since."""
+    """Records the environment once a run; a resumed run reports what has changed since."""
     if options.threads:
         torch.set_num_threads(options.threads)
     now = environment(torch.device(options.device))
@@ -234,10 +234,10 @@ def _note_environment(run: RunDir, options: Options, listen: Listener, damage: M
 
 @contextmanager
 def _alone(run: RunDir) -> Iterator[int]:
-    """Holds the run directory; the trials inherit the lock, so that an orphaned one still keeps others out.
+    """Locks the run directory; the trials inherit the lock, so an orphaned trial still keeps other runs out.
 
     Raises:
-        BakeoffError: another process works there, still after ten seconds.
+        BakeoffError: another process still works there after ten seconds.
     """
     busy = f"{run.path}: another run is working in this directory; wait for it, or stop it."
     with held(run.path / ".lock", busy) as lock:
@@ -245,7 +245,7 @@ def _alone(run: RunDir) -> Iterator[int]:
 
 
 class _terminable:
-    """Lets SIGTERM stop the run as Ctrl-C does."""
+    """Makes SIGTERM stop the run as Ctrl-C does."""
 
     def __enter__(self) -> None:
         def interrupt(*_: object) -> None:

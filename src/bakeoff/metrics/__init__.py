@@ -1,1 +1,1 @@
-"""Metrics: named figures of sets of items."""
+"""Metrics: figures that assess sets of items."""

@@ -1,4 +1,4 @@
-"""The Frechet distance of two sets of features, each taken as a Gaussian."""
+"""The Frechet distance between two sets of features, each modelled as a Gaussian."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ def moments(features_BF: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def frechet_distance(mean_F: Tensor, cov_FF: Tensor, other_mean_F: Tensor, other_cov_FF: Tensor) -> float:
-    """Squared 2-Wasserstein distance of two Gaussians (Dowson and Landau 1982).
+    """Squared 2-Wasserstein distance between two Gaussians (Dowson and Landau 1982).
 
     |m1 - m2|^2 + tr(C1 + C2 - 2 (C1^1/2 C2 C1^1/2)^1/2): the symmetric form needs only eigenvalues of
     positive semi-definite matrices, so singular covariances (fewer samples than features) are exact too.

@@ -18,7 +18,7 @@ def mixer_class(name: str) -> type[nn.Module]:
     """The class behind a mixer's name.
 
     Raises:
-        BakeoffError: unknown, a plug-in that may not be or cannot be loaded, or no torch.nn.Module.
+        BakeoffError: the name is unknown, a plug-in is not allowed or cannot be loaded, or it is not a torch.nn.Module.
     """
     kind = MIXERS.get(name)
     if not issubclass(kind, nn.Module):
@@ -32,7 +32,7 @@ def nominal_widths(layers: Sequence[str], d_model: int) -> dict[str, int]:
 
 
 def elastic(layers: Sequence[str]) -> list[str]:
-    """The kinds of mixer whose width the matcher may turn."""
+    """The kinds of mixer whose width the matcher may change."""
     return [name for name in dict.fromkeys(layers) if width_name_of(mixer_class(name))]
 
 
@@ -46,15 +46,15 @@ def build_mixers(
     causal: bool = False,
     context: int = 0,
 ) -> list[nn.Module]:
-    """One mixer a layer.
+    """Builds one mixer a layer.
 
     Args:
-        order: of the tokens; it becomes a direction for the mixers that read one way.
-        causal: every mixer reads earlier tokens alone, whatever the order.
-        context: tokens that are read before the others, whatever the order.
+        order: order of the tokens; it becomes a direction for the mixers that read one way.
+        causal: every mixer reads only earlier tokens, whatever the order.
+        context: number of tokens that are read before the others, whatever the order.
 
     Raises:
-        BakeoffError: options that a mixer does not take, or a causal objective and a mixer that cannot be.
+        BakeoffError: a mixer does not take the options, or the objective is causal and a mixer cannot be.
     """
     built: list[nn.Module] = []
     turns = 0

@@ -1,4 +1,4 @@
-"""The one shape in which data travels from a task through the objective to the trunk.
+"""The batch: the one form of data that a task passes through the objective to the trunk.
 
 Shapes: B items, L tokens, K context tokens, C values a token, d axes of a place.
 """
@@ -13,7 +13,7 @@ from bakeoff.protocol.space import Space
 
 
 class Batch(NamedTuple):
-    """Items with all that belongs to them; a field is None where a task has no use for it.
+    """Items and all that belongs to them; a field is None if the task does not use it.
 
     Attributes:
         x: what is generated or predicted, (B, L, C) float32 or (B, L) int64; None in prompts.
@@ -21,10 +21,10 @@ class Batch(NamedTuple):
         context: given and never predicted, (B, K, C') float32 or (B, K) int64.
         labels_B: int64, one class an item.
         hidden_B: bool, items whose label and context are replaced by learned nulls.
-        weight_BL: where the loss counts; in prompts 0 is given and 1 is to be generated.
-        place_BLd: int64 coordinates, where they differ from item to item.
-        truth: what only the task reads.
-        size: items, where no tensor tells it (prompts that ask for nothing in particular).
+        weight_BL: where the loss counts; in prompts, 0 marks given and 1 marks tokens to generate.
+        place_BLd: int64 coordinates, if they differ from item to item.
+        truth: read only by the task.
+        size: number of items, if no tensor tells it (prompts that ask for nothing in particular).
     """
 
     x: Tensor | None = None
@@ -43,13 +43,13 @@ class Batch(NamedTuple):
         return next((len(one) for one in tensors), self.size)
 
     def each(self, change: Callable[[Tensor], Tensor], count: int) -> "Batch":
-        """The same change to every tensor, truth included; `count` items come out."""
+        """Applies the same change to every tensor, truth included; the result has `count` items."""
         changed: dict[str, Any] = {name: change(one) for name, one in self._asdict().items() if isinstance(one, Tensor)}
         truth = None if self.truth is None else {name: change(one) for name, one in self.truth.items()}
         return self._replace(**changed, truth=truth, size=count)
 
     def to(self, device: torch.device) -> "Batch":
-        """On the device."""
+        """The batch on the device."""
         return self.each(lambda x: to_device(device, x), self.items())
 
     def take(self, start: int, end: int) -> "Batch":
@@ -58,7 +58,7 @@ class Batch(NamedTuple):
 
 
 def stand_in(space: Space, count: int, g: Generator) -> Batch:
-    """Noise in the shape of a task's items, to measure what they cost."""
+    """Noise in the shape of a task's items, to measure their cost."""
 
     def tokens(length: int, channels: int) -> Tensor | None:
         if not length:
@@ -76,7 +76,7 @@ def stand_in(space: Space, count: int, g: Generator) -> Batch:
 
 
 def to_device(device: torch.device, x: Tensor) -> Tensor:
-    """x on the device; from the CPU to a GPU through page-locked memory, so that the host does not wait."""
+    """x on the device; copied from the CPU to a GPU through page-locked memory, so that the host does not wait."""
     if device.type == "cuda" and x.device.type == "cpu":
         return x.pin_memory().to(device, non_blocking=True)
     return x.to(device)

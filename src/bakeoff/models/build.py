@@ -1,4 +1,4 @@
-"""Builds a protocol's candidates: the trunk around their mixers, its size, and the width that meets the budget."""
+"""Builds a protocol's models: the trunk around their mixers, its size, and the width that meets the budget."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class Blueprint:
     """How one candidate is built.
 
     Attributes:
-        frame: all that is not mixers.
-        causal: whether mixers read earlier tokens alone.
-        encoder: makes an encoder of the context, where the task has one.
+        frame: everything except the mixers.
+        causal: whether mixers read only earlier tokens.
+        encoder: makes an encoder of the context, if the task has one.
     """
 
     protocol: Protocol
@@ -46,7 +46,7 @@ class Blueprint:
         return Trunk(self.frame, mixers, self.encoder())
 
     def count(self, widths: Mapping[str, int]) -> int:
-        """Parameters of the instantiated model; built without memory."""
+        """Number of parameters of the instantiated model; built without memory."""
         return self._outlined(widths).parameter_count()
 
     def outline(self, widths: Mapping[str, int]) -> dict[str, Tensor]:
@@ -57,7 +57,7 @@ class Blueprint:
         try:
             with torch.device("meta"):
                 return self.build(widths)
-        except (NotImplementedError, RuntimeError):  # a plug-in that computes on its initial values
+        except (NotImplementedError, RuntimeError):  # a plug-in computes on its initial values
             return self.build(widths)
 
     def nominal(self) -> dict[str, int]:
@@ -76,7 +76,7 @@ class Blueprint:
 
 
 def decay_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Parameters that weight decay shrinks, and those that it leaves alone: norms, biases, and what a mixer names."""
+    """Parameters with weight decay, and those without: norms, biases, and those that a mixer names."""
     spared: set[int] = set()
     for module in model.modules():
         names = set(getattr(module, "no_decay", ())) | {"bias"}

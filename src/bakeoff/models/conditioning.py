@@ -1,7 +1,7 @@
-"""Conditioning on time and class: an embedding, and the residual branch that every mixer is wrapped in.
+"""Conditioning on time and class: an embedding, and the residual branch around every mixer.
 
-The branch belongs to the trunk and is the same for all backbones, so that they differ in their mixers and
-in nothing else. Shapes: B batch, L tokens, D = d_model; c_BD is the condition.
+The branch belongs to the trunk and is the same for all backbones, so that they differ only in their mixers.
+Shapes: B batch, L tokens, D = d_model; c_BD is the condition.
 """
 
 import math
@@ -23,11 +23,11 @@ def sinusoidal(positions_N: Tensor, dim: int, longest: float = 10_000.0) -> Tens
 
 
 class Condition(nn.Module):
-    """Time t in [0, 1] and an optional class to one vector c_BD; class `classes` means "no class".
+    """Maps time t in [0, 1] and an optional class to one vector c_BD; class number `classes` means "no class".
 
     Args:
         timed: whether there is a time.
-        classes: 0: there are no labels.
+        classes: number of classes; 0 if there are no labels.
     """
 
     def __init__(self, d_model: int, classes: int, timed: bool = True) -> None:
@@ -73,7 +73,7 @@ class AdaLNBranch(nn.Module):
 
 
 class PlainBranch(nn.Module):
-    """x + mixer(norm(x)): pre-norm, blind to the condition."""
+    """x + mixer(norm(x)): pre-norm, without the condition."""
 
     def __init__(self, mixer: nn.Module, d_model: int) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class PlainBranch(nn.Module):
 
 
 class AdaLNHead(nn.Module):
-    """Modulated norm and a zero-initialised linear map to the velocity, as DiT's final layer."""
+    """Modulated norm and a zero-initialised linear map to the velocity, as in DiT's final layer."""
 
     def __init__(self, d_model: int, channels: int) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class AdaLNHead(nn.Module):
 
 
 class PlainHead(nn.Module):
-    """W norm(x): the head where there is nothing to be conditioned on."""
+    """W norm(x): the head without any condition."""
 
     def __init__(self, d_model: int, out: int) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class PlainHead(nn.Module):
 
 
 class TimeHead(nn.Module):
-    """out(silu(W norm(x) + U c)): the only place where the condition enters, after the backbone."""
+    """out(silu(W norm(x) + U c)): the condition enters only here, after the backbone."""
 
     def __init__(self, d_model: int, channels: int) -> None:
         super().__init__()

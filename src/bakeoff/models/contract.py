@@ -1,4 +1,4 @@
-"""The contract of a mixer, checked: what `bakeoff check-plugin` runs on a class.
+"""Checks of the contract of a mixer, as `bakeoff check-plugin` runs them on a class.
 
 Shapes: B batch, L tokens, D = d_model.
 """
@@ -26,7 +26,7 @@ class ContractCheck:
 
 
 def check_mixer(kind: type[nn.Module], options: Mapping[str, Any]) -> list[ContractCheck]:
-    """Every clause of the contract, each on its own: a clause that raises fails with the error as its detail."""
+    """Checks every clause of the contract separately; a clause that raises fails with the error as its detail."""
     bench = _Bench(kind, dict(options))
     first = _run("is built from (d_model, width, **options)", bench.builds)
     if not first.passed:
@@ -51,7 +51,7 @@ def _run(name: str, clause: Callable[[], str]) -> ContractCheck:
         return ContractCheck(name, True, clause())
     except AssertionError as error:
         return ContractCheck(name, False, str(error))
-    except Exception as error:  # a plug-in may raise anything; that is what is being found out
+    except Exception as error:  # a plug-in may raise anything, and the check reports it
         return ContractCheck(name, False, f"{type(error).__name__}: {error}")
 
 

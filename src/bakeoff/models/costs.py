@@ -1,4 +1,4 @@
-"""What a mixer costs: as it states it, or measured and marked as such where a plug-in states nothing."""
+"""The costs of a mixer: as the mixer states them, or measured and marked as such if a plug-in states nothing."""
 
 import torch
 from torch import nn
@@ -10,12 +10,12 @@ FLOAT_BYTES = 4
 
 
 def expand_of(kind: type[nn.Module]) -> int:
-    """Nominal width over d_model."""
+    """Nominal width divided by d_model."""
     return int(getattr(kind, "expand", 1))
 
 
 def width_name_of(kind: type[nn.Module]) -> str | None:
-    """What the width is called; None if it must not be turned."""
+    """The name of the width; None if the width must not be changed."""
     return getattr(kind, "width_name", "width")
 
 
@@ -25,12 +25,12 @@ def reads_one_way(kind: type[nn.Module]) -> bool:
 
 
 def unstated(kind: type[nn.Module]) -> tuple[str, ...]:
-    """Which costs the class does not state, so that they are measured."""
+    """The costs that the class does not state, which are therefore measured."""
     return tuple(cost for cost in ("flops", "state_bytes") if not callable(getattr(kind, cost, None)))
 
 
 def flops(mixer: nn.Module, L: int, d_model: int) -> int:
-    """FLOPs of one sample's forward pass: stated, or counted by torch, which sees products and convolutions only."""
+    """FLOPs of one sample's forward pass: stated, or counted by torch, which counts only products and convolutions."""
     if "flops" not in unstated(type(mixer)):
         return _whole(mixer.flops(L), mixer, "flops")  # type: ignore[operator]
     device = next((p.device for p in mixer.parameters()), torch.device("cpu"))
@@ -40,7 +40,7 @@ def flops(mixer: nn.Module, L: int, d_model: int) -> int:
 
 
 def state_bytes(mixer: nn.Module, L: int, d_model: int) -> int:
-    """Bytes that generation token by token keeps: stated, or those of all inputs so far, which always suffice."""
+    """Bytes that generation token by token keeps: stated, or those of all inputs so far, which are always enough."""
     if "state_bytes" not in unstated(type(mixer)):
         return _whole(mixer.state_bytes(L), mixer, "state_bytes")  # type: ignore[operator]
     return L * d_model * FLOAT_BYTES

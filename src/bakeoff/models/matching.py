@@ -1,4 +1,4 @@
-"""Matching: one width factor per backbone, turned until its parameter count meets the budget."""
+"""Matching of sizes: changes one width factor per backbone until its parameter count meets the budget."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from bakeoff.errors import BakeoffError
 
 STEP = 8  # widths are multiples of the vector width
-LARGEST = 4096  # steps; a budget beyond this is a typing error
+LARGEST = 4096  # steps; a larger budget is a typing error
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A backbone at the width that comes nearest to the budget."""
+    """A backbone at the width nearest to the budget."""
 
     name: str
     widths: dict[str, int]
@@ -26,7 +26,7 @@ def fit_width(
     count: Callable[[Mapping[str, int]], int],
     budget: int,
 ) -> Fit:
-    """Widen all elastic mixers by one factor so that `count(widths)` is as near to the budget as it can be.
+    """Widens all elastic mixers by one factor, so that `count(widths)` is as near to the budget as possible.
 
     Args:
         nominal: width of each kind of mixer at factor 1.
@@ -56,10 +56,10 @@ def fit_width(
 
 
 def check_match(fits: Sequence[Fit], budget: int, tolerance: float) -> None:
-    """Refuse backbones whose nearest counts differ by more than the tolerance, or that all miss the budget.
+    """Refuses backbones whose nearest counts differ by more than the tolerance, or that all miss the budget.
 
     Raises:
-        BakeoffError: with the nearest reachable count of every backbone.
+        BakeoffError: the counts do not match; the message gives the nearest reachable count of every backbone.
     """
     counts = [fit.params for fit in fits]
     ratio = max(*counts, budget) / min(*counts, budget)

@@ -1,4 +1,4 @@
-"""The order in which a mixer that reads one way reads tokens behind a context: the context first, whatever the order.
+"""The reading order of one-way mixers when there is a context: the context first, whatever the order of the tokens.
 
 Shapes: B items, K context tokens, L tokens, D = d_model.
 """
@@ -11,7 +11,7 @@ from bakeoff.models.mixers.base import Direction
 
 
 class ContextFirst(nn.Module):
-    """A forward mixer over [context, tokens], [context, reversed tokens], or the sum of both with the same weights.
+    """A forward mixer on [context, tokens], on [context, reversed tokens], or the sum of both with the same weights.
 
     Without a context the mixers' own reverse kernels are faster and are used instead.
     """
@@ -21,7 +21,7 @@ class ContextFirst(nn.Module):
         self.mixer, self.direction, self.context, self.d_model = mixer, direction, context, d_model
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """(B, K + L, D) to the same."""
+        """(B, K + L, D) -> (B, K + L, D)."""
         if self.direction == "forward":
             return self.mixer(x_BTD)
         backward_BTD = self._turned(self.mixer(self._turned(x_BTD)))
@@ -38,4 +38,4 @@ class ContextFirst(nn.Module):
         held = costs.state_bytes(self.mixer, L, self.d_model)
         if self.direction == "forward":
             return held
-        return held + L * self.d_model * costs.FLOAT_BYTES  # reading backward needs all tokens at hand
+        return held + L * self.d_model * costs.FLOAT_BYTES  # reading backward needs all tokens

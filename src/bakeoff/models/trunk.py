@@ -28,12 +28,12 @@ Positions = Literal["none", "sinusoidal", "learned"]
 
 @dataclass(frozen=True)
 class Frame:
-    """All of a model that is not its mixers: the same for every backbone of one task and objective.
+    """Everything in a model except its mixers: the same for every backbone of one task and objective.
 
     Attributes:
-        out: values that the model gives for a token.
-        times: numbers that the model is told beside the tokens; 0 or 1.
-        symbols: extra symbols beside the vocabulary.
+        out: number of values that the model gives for a token.
+        times: how many numbers the model gets besides the tokens; 0 or 1.
+        symbols: number of extra symbols besides the vocabulary.
     """
 
     space: Space
@@ -46,15 +46,15 @@ class Frame:
 
     @property
     def tokens(self) -> int:
-        """K + L, what the mixers read."""
+        """K + L, the tokens that the mixers read."""
         return self.space.context + self.space.length
 
 
 class Trunk(nn.Module):
-    """Tokens, and what is known of them, to O values a token.
+    """Maps tokens, and what is known about them, to O values a token.
 
-    The context is a prefix: it is read before the tokens, and every order permutes the tokens only. Where an item's
-    label and context are hidden, learned nulls stand in their place.
+    The context is a prefix: it is read before the tokens, and every order permutes only the tokens. Learned nulls
+    replace an item's label and context if these are hidden.
     """
 
     def __init__(self, frame: Frame, mixers: Sequence[nn.Module], encoder: nn.Module | None = None) -> None:
@@ -96,13 +96,13 @@ class Trunk(nn.Module):
         context: Tensor | None = None,
         hidden_B: Tensor | None = None,
     ) -> Tensor:
-        """(B, L, O).
+        """The model's values, (B, L, O).
 
         Args:
             x: (B, L, C) float32, or (B, L) int64 symbols.
-            t_B: in [0, 1]; where the objective has times.
-            labels_B: int64; None: all hidden.
-            context: (B, K, C') float32 or (B, K) int64; None: all hidden.
+            t_B: times in [0, 1], if the objective has times.
+            labels_B: int64; None hides all labels.
+            context: (B, K, C') float32 or (B, K) int64; None hides every context.
             hidden_B: bool, items whose label and context are hidden.
         """
         h_BLD = self.embed(x)
@@ -118,7 +118,7 @@ class Trunk(nn.Module):
         return self.head(h_BLD[:, self.frame.space.context :], c_BD)
 
     def _prefix(self, B: int, context: Tensor | None, hidden_B: Tensor | None) -> Tensor:
-        """(B, K, D)."""
+        """The embedded context, (B, K, D)."""
         assert self.no_context is not None
         none_BKD = self.no_context.expand(B, self.frame.space.context, -1)
         if context is None:
@@ -127,7 +127,7 @@ class Trunk(nn.Module):
         return given_BKD if hidden_B is None else torch.where(hidden_B[:, None, None], none_BKD, given_BKD)
 
     def parameter_count(self) -> int:
-        """Of the trunk and its mixers; an encoder of the context is counted apart."""
+        """Parameters of the trunk and its mixers; an encoder of the context is counted separately."""
         encoder = 0 if self.encoder is None else sum(p.numel() for p in self.encoder.parameters())
         return sum(p.numel() for p in self.parameters()) - encoder
 
@@ -145,7 +145,7 @@ class Trunk(nn.Module):
         return tokens + context
 
     def state_bytes(self) -> int:
-        """Bytes that generation token by token would keep, all mixers together, float32."""
+        """Bytes that generation token by token would keep, for all mixers together, in float32."""
         L, D = self.frame.tokens, self.frame.d_model
         return sum(costs.state_bytes(branch.mixer, L, D) for branch in self._branches())
 

@@ -1,4 +1,4 @@
-"""Objectives: what a model is trained for and how items are made with it."""
+"""Objectives: what a model is trained for, and how it makes items."""
 
 from bakeoff.objectives.base import Draws, Floor, Objective
 from bakeoff.objectives.generate import Generated, Generator
@@ -7,7 +7,7 @@ from bakeoff.registry import OBJECTIVES
 
 
 def build_objective(protocol: Protocol) -> Objective:
-    """The objective of a protocol, from the options of its section."""
+    """Builds the objective of a protocol from the options of its section."""
     section = protocol.objective
     return OBJECTIVES.get(section.kind)(**section.model_dump(exclude={"kind"}))
 

@@ -1,11 +1,11 @@
-"""A model's calls as CUDA graphs: the host launches a whole call once, and not kernel after kernel.
+"""A model's calls as CUDA graphs: the host launches a whole call at once, not kernel after kernel.
 
-The first call of a shape runs as ever. When the shape comes again it is captured, and replayed from then on; what came
-once is not worth a capture. A model that cannot be captured, or that waits for the device, is called as ever, and why
-is logged once.
+The first call of a shape runs normally, because a shape that comes once is not worth a capture. The second call is
+captured, and replayed from then on. A model that cannot be captured, or that waits for the device, is called normally,
+and the reason is logged once.
 
-A graph holds the addresses of the weights, so weights may change in place; when they have moved the call is captured
-anew. A replay runs no Python: hooks of the model are not called, and attributes that are no tensors stay as they were.
+A graph holds the addresses of the weights, so weights may change in place; if they have moved, the call is captured
+again. A replay runs no Python: it calls no hooks of the model, and does not change attributes that are not tensors.
 """
 
 import logging
@@ -22,25 +22,25 @@ Replay = Callable[[], object]
 Capture = Callable[[Callable[[], Tensor], torch.device], tuple[Tensor, Replay]]
 Inputs = tuple[Tensor | None, ...]
 
-MOST = 4  # graphs a model; each holds the memory that its call takes
+MOST = 4  # graphs per model; each holds the memory of its call
 logger = logging.getLogger(__name__)
 
 
 class Uncapturable(RuntimeError):
-    """Found before a capture began: this call cannot be a graph."""
+    """This call cannot be a graph; found before a capture began."""
 
 
 def cuda_graph(call: Callable[[], Tensor], device: torch.device) -> tuple[Tensor, Replay]:
-    """What `call` returns, which every replay writes anew, and the replay.
+    """Captures a call; gives the result of `call`, which every replay overwrites, and the replay.
 
-    Before, `call` runs on the stream of the capture, where kernels are compiled and chosen, and where a wait for the
-    device raises: a capture that fails leaves torch before 2.12 unable to empty its cache (pytorch/pytorch#180395).
+    First, `call` runs on the stream of the capture: kernels are compiled and chosen there, and a wait for the device
+    raises there. A capture that fails leaves torch before 2.12 unable to empty its cache (pytorch/pytorch#180395).
 
     Raises:
-        Uncapturable: the run before failed.
+        Uncapturable: the run before the capture failed.
         RuntimeError: the capture failed.
     """
-    # the inner context restores the stream, which a capture that fails does not
+    # the inner context restores the stream; a failed capture does not
     with torch.cuda.device(device), torch.cuda.stream(torch.cuda.current_stream(device)):
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -61,13 +61,13 @@ def cuda_graph(call: Callable[[], Tensor], device: torch.device) -> tuple[Tensor
 
 
 def from_main_thread(device: torch.device) -> bool:
-    """Whether to capture: on CUDA, and from one thread only, for a graph's buffers are the same for all callers."""
+    """Whether to capture: only on CUDA, and from one thread, because all callers share a graph's buffers."""
     return device.type == "cuda" and threading.current_thread() is threading.main_thread()
 
 
 @dataclass
 class _Graph:
-    """One captured call and the buffers that it reads and writes."""
+    """One captured call, and the buffers that it reads and writes."""
 
     inputs: Inputs
     kept: Tensor
@@ -82,13 +82,13 @@ class _Graph:
 
 
 class Captured:
-    """A model, whose calls are captured when they come a second time with the same shapes. For sampling only.
+    """A model whose calls are captured when they come a second time with the same shapes. For sampling only.
 
     Attributes:
-        why_not: why calls are not captured; empty if nothing is known to be in the way.
+        why_not: why calls are not captured; empty if no obstacle is known.
     """
 
-    broken: ClassVar[str] = ""  # a capture failed, and torch cannot be relied on for another in this process
+    broken: ClassVar[str] = ""  # a capture failed, and another capture in this process is not reliable
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class Captured:
 
     @torch.no_grad()
     def __call__(self, *inputs: Tensor | None) -> Tensor:
-        """model(*inputs), by a graph where there is one."""
+        """model(*inputs), by a graph if there is one."""
         x = inputs[0]
         if self.why_not or x is None or not self._serves(x.device):
             return self.model(*inputs)
@@ -142,5 +142,5 @@ class Captured:
 
 
 def _addresses(model: nn.Module) -> Hashable:
-    """Where the weights and buffers lie, and as what."""
+    """The addresses and layouts of the weights and buffers."""
     return tuple((x.data_ptr(), x.dtype) for both in (model.parameters(), model.buffers()) for x in both)

@@ -1,6 +1,6 @@
-"""The contract of an objective: what a model is trained for, and how items are made with it.
+"""The contract of an objective: what a model is trained for, and how it makes items.
 
-An objective knows tokens and models, and no task. Shapes: B items, L tokens, C values a token.
+An objective knows tokens and models, but no task. Shapes: B items, L tokens, C values a token.
 """
 
 from abc import ABC, abstractmethod
@@ -13,11 +13,11 @@ from torch import Generator, Tensor
 from bakeoff.models.batch import Batch
 from bakeoff.protocol.space import Space
 
-Draws = Mapping[str, Tensor | None]  # what chance decides in one step, by name
+Draws = Mapping[str, Tensor | None]  # the random draws of one step, by name
 
 
 class Model(Protocol):
-    """What an objective asks of a model; `bakeoff.models.trunk.Trunk` is one."""
+    """What an objective needs from a model; `bakeoff.models.trunk.Trunk` is one."""
 
     def __call__(
         self,
@@ -30,16 +30,16 @@ class Model(Protocol):
 
 
 class Data(Protocol):
-    """What an objective asks of a data set; `bakeoff.tasks.base.Dataset` has it."""
+    """What an objective needs from a data set; `bakeoff.tasks.base.Dataset` has it."""
 
     def whole(self) -> Batch | None:
-        """All items, where there is an end to them."""
+        """All items; None if the data set has no end."""
         ...
 
 
 @dataclass(frozen=True)
 class Floor:
-    """The lowest loss that a model can reach: an estimate, its standard error, and the draws that it is made of."""
+    """The lowest loss that a model can reach: an estimate, its standard error, and its number of draws."""
 
     value: float
     stderr: float
@@ -47,13 +47,13 @@ class Floor:
 
 
 class Objective(ABC):
-    """One recipe from batch to loss, and from prompts to items.
+    """Computes a loss from a batch, and items from prompts.
 
     Attributes:
-        causal: a token may read only those before it: every mixer that reads one way is turned forward.
-        times: how many numbers the model is told: 0, 1 (time) or 2 (time and step size).
-        teacher: the loss wants the averaged model too.
-        symbols: extra symbols beside the task's vocabulary, such as begin or mask.
+        causal: whether a token may read only tokens before it; every one-way mixer then reads forward.
+        times: how many numbers the model gets: 0, 1 (time) or 2 (time and step size).
+        teacher: whether the loss needs the averaged model too.
+        symbols: number of extra symbols besides the task's vocabulary, such as begin or mask.
     """
 
     causal: ClassVar[bool] = False
@@ -63,7 +63,7 @@ class Objective(ABC):
 
     @abstractmethod
     def out(self, space: Space) -> int:
-        """Values that the model gives for a token.
+        """Number of values that the model gives for a token.
 
         Raises:
             BakeoffError: the objective cannot serve such tokens.
@@ -71,7 +71,7 @@ class Objective(ABC):
 
     @abstractmethod
     def draws(self, batch: Batch, g: Generator) -> Draws:
-        """What chance decides in one step: on the CPU, the same for all candidates of a seed."""
+        """The random draws of one step: on the CPU, the same for all candidates of a seed."""
 
     @abstractmethod
     def loss(self, model: Model, batch: Batch, draws: Draws, teacher: Model | None = None) -> Tensor:
@@ -79,25 +79,25 @@ class Objective(ABC):
 
     @abstractmethod
     def held_out(self, model: Model, batch: Batch, g: Generator) -> dict[str, Tensor]:
-        """(B,) float32 by name, one value an item, on items that were never trained on."""
+        """Losses by name, (B,) float32, one value an item, on items that were not trained on."""
 
     @abstractmethod
     def start(self, space: Space, prompts: Batch, seed: int) -> Tensor:
-        """Where items begin, on the CPU; item i does not depend on the others."""
+        """The start state of items, on the CPU; item i does not depend on the others."""
 
     @abstractmethod
     def states(self, model: Model, prompts: Batch, x: Tensor, sampling: Any, seed: int) -> Iterator[Tensor]:
-        """The states on the way from x, x first; the last one is the sample. All tensors on one device.
+        """The states from x to the sample: x is the first, the sample the last. All tensors are on one device.
 
         Args:
             sampling: the protocol's section of that name.
-            seed: of the noise that is drawn on the way, if any is, apart for each item.
+            seed: seed of any noise that is drawn on the way, separately for each item.
         """
 
     @abstractmethod
     def nfe(self, sampling: Any, prompts: Batch) -> int:
-        """Evaluations of the network an item that `states` takes."""
+        """Evaluations of the network that `states` takes for an item."""
 
     def floor(self, data: Data) -> Floor | None:
-        """The loss that no model can go below on this data; None where it is not known."""
+        """The lowest loss that a model can reach on this data; None if it is not known."""
         return None

@@ -1,14 +1,14 @@
 """The memoriser's floor: the lowest flow-matching loss that any velocity can reach on a finite training set.
 
-At x_t = (1 - t) x_0 + t x_1 the target x_1 - x_0 equals (x_1 - x_t) / (1 - t), so the best velocity is its mean under
-the posterior of x_1, and what is left of the loss is a variance:
+At x_t = (1 - t) x_0 + t x_1 the target x_1 - x_0 equals (x_1 - x_t) / (1 - t). So the best velocity is its mean under
+the posterior of x_1, and the remaining loss is a variance:
 
     floor = E over t, x_t of  mean over channels of  Var(x_1 | x_t) / (1 - t)^2
 
 On a finite set the posterior is a softmax over its N points of -|x_t - t x_j|^2 / (2 (1 - t)^2). With t uniform and
 u = t / (1 - t) the floor is the integral over all u > 0 of the least mean squared error of x_1 seen as u x_1 + noise;
 hence floor(a x + b) = |a| floor(x), and it is finite: as t -> 1 the posterior of distinct points collapses
-exponentially. For one normal channel of deviation s it would be s pi / 2, which no data of that deviation exceeds.
+exponentially. For one normal channel of deviation s it would be s pi / 2; no data of that deviation exceeds this.
 
 Shapes: N points, C values of a point (all its tokens and channels), M draws.
 """
@@ -23,7 +23,7 @@ from bakeoff.errors import BakeoffError
 from bakeoff.objectives.base import Floor
 
 Times = Literal["uniform", "logit-normal"]
-ROWS = 64  # draws at once: 64 x 60 000 float32 weights are 15 MB
+ROWS = 64  # draws computed at once: 64 x 60 000 float32 weights are 15 MB
 
 
 @torch.no_grad()
@@ -38,22 +38,22 @@ def memoriser_floor(
 ) -> Floor:
     """The minimum over all velocities of E |v - (x_1 - x_0)|^2, mean over channels, on the training set x_NC.
 
-    Every draw gives the exact posterior variance; only t, the point and the noise are random, and t is stratified
-    with two draws a stratum, whose differences give the standard error. Deterministic in `seed`.
+    Every draw gives the exact posterior variance; only t, the point and the noise are random. t is stratified with
+    two draws a stratum, and their differences give the standard error. Deterministic in `seed`.
 
     Args:
-        x_NC: training points, float32 or float64, which is also what is computed in; further axes are flattened.
-        labels_N: integer labels if the model is told them: the posterior is then over the points of the same label.
-        label_dropout: share of hidden labels, whose posterior is over all points.
+        x_NC: training points, float32 or float64, also the type of the computation; further axes are flattened.
+        labels_N: integer labels if the model gets them; the posterior is then over the points of the same label.
+        label_dropout: share of hidden labels; their posterior is over all points.
         times: how t is drawn, as in the objective.
         draws: an even number, at least 4.
 
     Raises:
-        BakeoffError: no points, values that are not finite, labels that do not fit, an odd number of draws.
+        BakeoffError: no points, values that are not finite, labels that do not fit, or an odd number of draws.
     """
     x_NC = x_NC.flatten(1)
     _check(x_NC, labels_N, label_dropout, draws)
-    x_NC = x_NC - x_NC.mean(0)  # the floor does not depend on the origin, rounding does
+    x_NC = x_NC - x_NC.mean(0)  # the floor does not depend on the origin, but the rounding does
     g = Generator(x_NC.device).manual_seed(seed)
     t_M = _stratified_times(draws, times, g)
     points_M = torch.randint(len(x_NC), (draws,), generator=g, device=x_NC.device)
@@ -64,7 +64,7 @@ def memoriser_floor(
 
 
 def _left(x_NC: Tensor, labels_N: Tensor | None, dropout: float, t_M: Tensor, points_M: Tensor, g: Generator) -> Tensor:
-    """(M,) float64: the variance of the target that is left at one x_t a draw."""
+    """(M,) float64: the remaining variance of the target at one x_t a draw."""
     t_M1 = t_M[:, None].to(x_NC.dtype)
     noise_MC = torch.randn(len(t_M), x_NC.shape[1], generator=g, device=x_NC.device, dtype=x_NC.dtype)
     x_t_MC = (1 - t_M1) * noise_MC + t_M1 * x_NC[points_M]
@@ -82,8 +82,8 @@ def _left(x_NC: Tensor, labels_N: Tensor | None, dropout: float, t_M: Tensor, po
 def _variance(logits_MN: Tensor, x_NC: Tensor, squares_N: Tensor, t_M: Tensor, points_M: Tensor) -> Tensor:
     """Mean over channels of Var(x_1 | x_t) / (1 - t)^2, as E x^2 - (E x)^2.
 
-    Late in time that would be a small difference of large numbers, with a rounding of eps / (1 - t)^2: from where this
-    is sqrt(eps), it is the squared distance of the posterior mean to the point that was drawn, of the same expectation.
+    Late in time that is a small difference of large numbers, with a rounding of eps / (1 - t)^2. Once this rounding
+    reaches sqrt(eps), the squared distance of the posterior mean to the drawn point, of equal expectation, is used.
     """
     weights_MN = logits_MN.softmax(1)
     mean_MC = weights_MN @ x_NC

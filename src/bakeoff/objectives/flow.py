@@ -1,7 +1,7 @@
 """Flow matching [Lipman et al. 2023; Liu et al. 2023]: the linear path from noise (t = 0) to data (t = 1).
 
-x_t = (1 - t) x_0 + t x_1 with x_0 ~ N(0, I); the model gives the velocity v = x_1 - x_0, and items are made by
-integrating dx/dt = v(x, t) from noise.
+x_t = (1 - t) x_0 + t x_1 with x_0 ~ N(0, I). The model predicts the velocity v = x_1 - x_0; integrating
+dx/dt = v(x, t) from noise makes items.
 
 Shapes: B items, L tokens, C values a token.
 """
@@ -22,8 +22,8 @@ from bakeoff.protocol.space import Space
 from bakeoff.seeding import generator
 
 Times = Literal["uniform", "logit-normal"]
-NOISE_ROWS = 16  # torch draws normals in blocks of 16 values; whole blocks make every prefix the same
-FLOOR_DRAWS = 2048  # a standard error of 1 % on MNIST
+NOISE_ROWS = 16  # torch draws normals in blocks of 16 values; with whole blocks every prefix is the same
+FLOOR_DRAWS = 2048  # they give a standard error of 1 % on MNIST
 
 
 def interpolate(noise_BLC: Tensor, data_BLC: Tensor, t_B: Tensor) -> Tensor:
@@ -49,8 +49,8 @@ class Flow(Objective):
 
     Args:
         times: how t is drawn in training.
-        condition_dropout: share of items whose label and context are hidden in training, so that guidance has an
-            unconditional model to lead away from.
+        condition_dropout: share of items whose label and context are hidden in training, because guidance needs an
+            unconditional model too.
     """
 
     times = 1
@@ -74,7 +74,7 @@ class Flow(Objective):
         return {"noise": noise_BLC, "t": t_B, "hidden": hidden_B}
 
     def loss(self, model: Model, batch: Batch, draws: Draws, teacher: Model | None = None) -> Tensor:
-        """mean (v_hat(x_t, t) - (x_1 - x_0))^2 over items, tokens and channels, float32; weighted by token if asked."""
+        """mean (v_hat(x_t, t) - (x_1 - x_0))^2 over items, tokens and channels, float32; by token weights if given."""
         squares_BLC = self._squares(model, batch, draws)
         if batch.weight_BL is None:
             return squares_BLC.mean()
@@ -88,7 +88,7 @@ class Flow(Objective):
         return (v_BLC.float() - target_velocity(noise_BLC, data_BLC)).square()
 
     def held_out(self, model: Model, batch: Batch, g: Generator) -> dict[str, Tensor]:
-        """The loss of each item, nothing hidden, each at one time of its own, evenly spread over the batch."""
+        """The loss of each item, with nothing hidden, at one time each; the times are spread evenly over the batch."""
         draws = dict(self.draws(batch, g))
         count = batch.items()
         draws["t"], draws["hidden"] = (torch.randperm(count, generator=g) + 0.5) / count, None
@@ -103,7 +103,7 @@ class Flow(Objective):
         return torch.randn(whole, space.length, space.channels, generator=generator("sampling", seed))[:count]
 
     def states(self, model: Model, prompts: Batch, x: Tensor, sampling: Sampling, seed: int) -> Iterator[Tensor]:
-        """x after 0, 1, ..., S solver steps; `seed` is not used, for nothing is drawn on the way."""
+        """x after 0, 1, ..., S solver steps; `seed` is not used, because nothing is drawn on the way."""
         guide = _guided(prompts, sampling)
 
         def velocity(x_BLC: Tensor, t_B: Tensor) -> Tensor:

@@ -16,14 +16,14 @@ AT_ONCE = 256  # items
 
 
 class Generated(NamedTuple):
-    """Finished tokens x on the model's device, and evaluations of the network an item."""
+    """Finished tokens x on the model's device, and evaluations of the network per item."""
 
     x: Tensor
     nfe: int
 
 
 class Generator:
-    """A trained model with its objective, ready to make items; calls of one shape are captured on a CUDA device."""
+    """A trained model with its objective, ready to make items; a CUDA device captures repeated calls of one shape."""
 
     def __init__(self, objective: Objective, space: Space, model: nn.Module, captured: Captured | None = None) -> None:
         self.objective, self.space, self.model = objective, space, model
@@ -36,10 +36,10 @@ class Generator:
     def states(
         self, prompts: Batch, sampling: Any, seed: int, counted: Callable[[int], None] = lambda rows: None
     ) -> Iterator[Tensor]:
-        """The states of all prompts at once, from the start to the finished tokens, on the model's device.
+        """The states of all prompts together, from the start to the finished tokens, on the model's device.
 
         Args:
-            counted: told how many rows each evaluation of the network had.
+            counted: called with the number of rows of each evaluation of the network.
         """
         x = to_device(self.device, self.objective.start(self.space, prompts, seed))
         yield from self._from(x, prompts, sampling, seed, counted)
@@ -69,7 +69,7 @@ class Generator:
 
 
 class _Counted:
-    """A model that tells how many rows each of its evaluations has."""
+    """A model that reports the number of rows of each of its evaluations."""
 
     def __init__(self, captured: Captured, counted: Callable[[int], None]) -> None:
         self._captured, self._counted = captured, counted

@@ -8,14 +8,14 @@ from torch import Tensor
 
 Solver = Literal["euler", "midpoint", "heun"]
 Field = Callable[[Tensor, Tensor], Tensor]
-EVALUATIONS: dict[Solver, int] = {"euler": 1, "midpoint": 2, "heun": 2}  # of the field, a step
+EVALUATIONS: dict[Solver, int] = {"euler": 1, "midpoint": 2, "heun": 2}  # evaluations of the field per step
 
 
 @torch.no_grad()
 def states(field: Field, noise_BLC: Tensor, steps: int, solver: Solver) -> Iterator[Tensor]:
-    """x after 0, 1, ..., `steps` equal steps t_k = k / steps from noise at t = 0 to data at t = 1, each as it is made.
+    """Yields x after 0, 1, ..., `steps` equal steps t_k = k / steps from noise at t = 0 to data at t = 1.
 
-    `euler` costs one evaluation of the field a step, `midpoint` and `heun` two.
+    `euler` costs one evaluation of the field per step, `midpoint` and `heun` cost two.
     """
     x, h = noise_BLC, 1.0 / steps
     yield x

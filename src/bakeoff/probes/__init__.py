@@ -1,1 +1,1 @@
-"""Probes: measurements over finished candidates, in turn, alone on the machine."""
+"""Probes: they measure finished candidates in turn, while nothing else of the run is running."""

@@ -1,7 +1,7 @@
-"""The contract of a probe: a measurement over finished candidates, in turn, alone on the machine.
+"""The contract of a probe: it measures finished candidates in turn, while nothing else of the run is running.
 
-Times taken while trials train are not comparable: the machine's speed drifts. Here every round measures each candidate
-once, so that a slow minute slows all of them.
+Times taken while trials train are not comparable, because the machine's speed drifts. Here every round measures each
+candidate once, so that a slow minute slows all of them.
 """
 
 import time
@@ -19,7 +19,7 @@ from bakeoff.protocol.space import Space
 from bakeoff.trial.meters import load_average, spread
 from bakeoff.trial.trainer import Trainer
 
-Values = Mapping[str, Mapping[str, Sequence[float]]]  # candidate -> figure -> one value a round
+Values = Mapping[str, Mapping[str, Sequence[float]]]  # candidate -> figure -> one value per round
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Probe(ABC):
 
     Attributes:
         figures: names of what it measures.
-        axis: what its points differ in; None where there is one point.
-        warm_up: rounds that are not counted.
-        most, fewest: rounds that are counted; after the fewest it stops when the seconds are over.
+        axis: what its points differ in; None if there is one point.
+        warm_up: number of rounds that do not count.
+        most, fewest: limits of the rounds that count; after the fewest, it stops when the seconds are over.
     """
 
     name: ClassVar[str]
@@ -55,19 +55,19 @@ class Probe(ABC):
 
     @abstractmethod
     def begin(self, subjects: Sequence[Subject], point: float | None) -> dict[str, Any]:
-        """Prepare a point; returns what is held fixed, for the record."""
+        """Prepares a point; returns what is held fixed, for the record."""
 
     @abstractmethod
     def round(self, subjects: Sequence[Subject], point: float | None) -> None:
-        """Every candidate once, in turn."""
+        """Measures every candidate once, in turn."""
 
     @abstractmethod
     def values(self) -> Values:
-        """One value a round since the point began, of each candidate."""
+        """One value per round since the point began, for each candidate."""
 
 
 def measure(probe: Probe, protocol: Protocol, subjects: Sequence[Subject]) -> ProbeRecord:
-    """All points of a probe."""
+    """Measures all points of a probe."""
     space, device = subjects[0].trainer.candidate.task.space, subjects[0].trainer.device
     setting: dict[str, Any] = {"load_average_before": load_average()}
     points = []

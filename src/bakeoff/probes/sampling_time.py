@@ -1,4 +1,4 @@
-"""Making the items of the shown grid, from prompts to finished tokens."""
+"""The probe of sampling time: making the items of the shown grid, from prompts to finished tokens."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from bakeoff.trial.meters import StepClock
 
 
 class SamplingTime(Probe):
-    """Three rounds after two that do not count: the first compiles kernels, the second may capture them."""
+    """Three rounds, after two that do not count: the first compiles kernels, the second may capture them."""
 
     name = "sampling_time"
     figures = ("sampling_time_s", "nfe")

@@ -1,4 +1,4 @@
-"""Forward and backward of one training batch: the cost that decides where the rule names no other."""
+"""The probe of step time: forward and backward of one training batch; the rule's cost unless it names another."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from bakeoff.trial.trainer import REPORT_STEPS
 
 
 class StepTime(Probe):
-    """Rounds stop after 100, or after half a minute when at least five are done."""
+    """At most 100 rounds; after half a minute it stops once five are done."""
 
     name = "step_time"
     figures = ("step_time_ms",)
@@ -28,7 +28,7 @@ class StepTime(Probe):
         self._rounds += 1
         if (
             self._rounds % REPORT_STEPS == 0
-        ):  # as in training: a GPU that is waited for after each step idles in the next
+        ):  # as in training: if the host waited after each step, the GPU would idle in the next
             self._drain()
 
     def values(self) -> Values:

@@ -1,6 +1,6 @@
 """The process of the probes: all candidates of a run, with the weights of its first seed, measured in turn.
 
-It also estimates the loss floor, for it has the data at hand.
+It also estimates the loss floor, because it has the data.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def work(run: RunDir, options: argparse.Namespace) -> int:
 
 
 def _subjects(run: RunDir, plan: Plan, data: Dataset, device: torch.device) -> list[Subject]:
-    """With the weights that the first seed's trials have trained, where they did not diverge."""
+    """The candidates with the weights of the first seed's trials; with initial weights where a trial diverged."""
     seed, subjects = run.protocol.seeds[0], []
     for planned in plan.backbones:
         trainer = Trainer(planned.candidate, planned.fit.widths, seed, data, device)

@@ -1,4 +1,4 @@
-"""The report's figures, by matplotlib. Colours keep apart for the colour-blind (Okabe and Ito 2008)."""
+"""The report's figures, drawn with matplotlib. Colour-blind readers can tell the colours apart (Okabe and Ito 2008)."""
 
 import io
 import itertools
@@ -48,7 +48,7 @@ class Bar(NamedTuple):
 
 
 class Point(NamedTuple):
-    """One backbone in quality against cost; each end of a spread may be the value itself."""
+    """One backbone in the plot of quality against cost; each end of a spread may equal the value."""
 
     cost: float
     quality: float
@@ -72,7 +72,7 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 @_styled
 def loss_curves(curves: Mapping[str, Sequence[Sequence[float]]], steps_per_epoch: int | None) -> Figure:
-    """Training loss of every backbone: the mean over seeds, a band from the lowest to the highest of them."""
+    """Training loss of every backbone: the mean over seeds, and a band from the lowest to the highest seed."""
     figure, axes = _axes("epoch" if steps_per_epoch else "step", "training loss")
     for index, (name, seeds) in enumerate(curves.items()):
         finite = [np.asarray(losses, np.float64) for losses in seeds if len(losses)]
@@ -94,7 +94,7 @@ def loss_curves(curves: Mapping[str, Sequence[Sequence[float]]], steps_per_epoch
 
 @_styled
 def quality_against_cost(points: Mapping[str, Point], quality: measures.Figure, cost: measures.Figure) -> Figure:
-    """Quality against cost; the line joins what nothing beats in both. Further left, and towards better, is better."""
+    """Quality against cost; the line joins the points that no other point beats in both. Cheaper is further left."""
     figure, axes = _axes(cost.label, f"{quality.label} ({quality.better} is better)")
     sign = -1 if quality.better == "higher" else 1
     front = sorted(
@@ -140,7 +140,7 @@ def step_times(bars: Mapping[str, Bar]) -> Figure:
 
 
 def svg(figure: Figure, ink: str = "currentColor") -> str:
-    """An SVG element whose text and axes take the page's colour, or another."""
+    """An SVG element; its text and axes have the page's colour, or another."""
     buffer = io.StringIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -169,10 +169,10 @@ def _legend(axes) -> None:
 
 
 def _plain(name: str) -> str:
-    """A dollar sign would begin a formula."""
+    """The text with dollar signs escaped, because one would begin a formula."""
     return name.replace("$", r"\$")
 
 
 def finite(values: Sequence[float]) -> list[float]:
-    """Losses up to the first that is no number."""
+    """Losses up to the first that is not finite."""
     return list(itertools.takewhile(math.isfinite, values))

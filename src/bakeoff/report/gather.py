@@ -1,4 +1,4 @@
-"""All that the report shows, read from a run directory into plain values; nothing is decided here."""
+"""Reads all that the report shows from a run directory into plain values; decides nothing."""
 
 import shlex
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from bakeoff.run.verify import verify
 from bakeoff.tasks import build_task
 from bakeoff.trial.path import PATH_ITEMS
 
-FRAMES_OF = 10  # samples a backbone in the scrubber: every digit once
+FRAMES_OF = 10  # samples per backbone in the scrubber: every digit once
 
 
 def gather(path: Path) -> dict[str, Any]:
@@ -74,12 +74,12 @@ def _seal(path: Path) -> Any:
 
 
 def _records(value: Any, *keys: str) -> list[dict[str, Any]]:
-    """A list of objects with these keys; what a stranger wrote instead is left out."""
+    """A list of the objects that have these keys; anything else, as in a stranger's file, is left out."""
     return [one for one in value if isinstance(one, dict) and one.keys() >= {*keys}] if isinstance(value, list) else []
 
 
 def _row(name: str, run: RunDir, measured: Mapping[str, Measurement], verdict: Verdict) -> dict[str, Any]:
-    """One backbone of the main table: means over the seeds that finished."""
+    """One backbone's row of the main table: means over the finished seeds."""
     floor, result = verdict.loss_floor, verdict.backbones[name]
     seeds = [measured[trial] for seed in run.protocol.seeds if (trial := f"{name}-s{seed}") in measured]
     return {
@@ -96,12 +96,12 @@ def _row(name: str, run: RunDir, measured: Mapping[str, Measurement], verdict: V
 
 
 def _losses(run: RunDir, backbone: str) -> list[list[float]]:
-    """Every step's loss of every seed, as far as its log can be read."""
+    """The loss of every step of every seed, as far as the log can be read."""
     return [finite(read_losses(run.trial(backbone, seed).metrics)) for seed in run.protocol.seeds]
 
 
 def _points(verdict: Verdict, rule: Rule) -> dict[str, Point]:
-    """Quality against cost, as the rule names them."""
+    """The points of quality against cost; the rule names both figures."""
     points = {}
     for name, one in verdict.backbones.items():
         value, cost = one.figures.get(rule.quality), one.costs.get(rule.cost)
@@ -118,24 +118,24 @@ def _bars(probe: ProbeRecord | None) -> dict[str, Bar]:
 
 
 def _calibration(run: RunDir) -> dict[str, Any]:
-    """Kind of items -> figure -> spread, for sets of the size that is judged."""
+    """Kind of items -> figure -> spread, for sets of the judged size."""
     calibration = build_task(run.protocol).calibration()
     return {} if calibration is None else calibration.samples.get(run.protocol.bar.samples, {})
 
 
 def _grids(run: RunDir) -> dict[str, str]:
-    """The grid of the first seed of every backbone, as data URIs; equal places share their noise."""
+    """The first seed's grid of every backbone, as data URIs; equal places have equal noise."""
     grids = {}
     for backbone in run.protocol.backbones:
         path = run.trial(backbone.name, run.protocol.seeds[0]).grid
         if path.is_file():
-            with Image.open(path) as picture:  # drawn again, so that nothing but pixels is passed on
+            with Image.open(path) as picture:  # encoded again, so that only pixels are passed on
                 grids[backbone.name] = data_uri(picture.convert("L" if picture.mode == "L" else "RGB"))
     return grids
 
 
 def _scrubber(run: RunDir) -> dict[str, Any]:
-    """Every backbone's way from one noise, all steps: one sheet each, an item a row and a step a column."""
+    """Every backbone's path from the same noise: one sheet each, with a row per item and a column per step."""
     sheets, steps = {}, 0
     for backbone in run.protocol.backbones:
         path = run.trial(backbone.name, run.protocol.seeds[0]).states
@@ -153,7 +153,7 @@ def _scrubber(run: RunDir) -> dict[str, Any]:
 
 
 def _people(run: RunDir) -> dict[str, Any]:
-    """What people said, and how far they and the judge agree; a record that cannot be read says why."""
+    """People's votes, and how far they agree with the judge; for an unreadable record, why it cannot be read."""
     try:
         found = judgements(run)
     except BakeoffError as error:

@@ -1,4 +1,4 @@
-"""Writes the report: `report.html` (one file, no request to anywhere), `report.md`, and the figures for a paper."""
+"""Writes the report: `report.html` (one file that requests nothing), `report.md`, and the figures for a paper."""
 
 import re
 from collections.abc import Iterable
@@ -36,13 +36,13 @@ PAPER_INK = "#1b1f24"
 
 
 def write_report(run: Path, table: Table | None = None) -> Path:
-    """Read a run directory and write its report into `report/` in it; returns the page.
+    """Reads a run directory and writes its report into its `report/` folder; returns the path of the page.
 
     Args:
-        table: published figures to stand beside the run's own.
+        table: published figures to show beside the run's own.
 
     Raises:
-        BakeoffError: no run directory, or one that cannot be read.
+        BakeoffError: no run directory, or it cannot be read.
     """
     page = gather(run)
     out = run / "report"
@@ -88,7 +88,7 @@ def _draw(page: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shown(page: dict[str, Any]) -> list[str]:
-    """The figures that any trial has."""
+    """The figures that at least one trial has."""
     return [name for name in page["figures"] if any(_value(one, name) is not None for one in page["measured"].values())]
 
 
@@ -125,7 +125,7 @@ def _rows(page: dict[str, Any]) -> list[tuple[str, list[str]]]:
 
 
 def _published(table: Table) -> dict[str, Any]:
-    """The columns of a published table that ours has, too."""
+    """The columns of a published table that our table has too."""
     columns = {
         "samples": lambda row: row.samples,
         "loss": lambda row: row.final_loss,
@@ -159,5 +159,5 @@ def _template(name: str) -> str:
 
 
 def _markdown(text: str) -> str:
-    """Text that stays text in Markdown and in a cell of a table."""
+    """The text, escaped for Markdown and for a cell of a table."""
     return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(str(text).split()))

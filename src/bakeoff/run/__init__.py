@@ -1,1 +1,1 @@
-"""The run directory: the single truth of a bake-off, its seal, ledger and repair."""
+"""The run directory, the only record of a bake-off; its seal, its ledger and its repair."""

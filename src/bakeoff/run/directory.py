@@ -1,13 +1,13 @@
-"""The run directory: plain files, the single truth. Every write is atomic.
+"""The run directory: plain files, the only record of a run. Every write is atomic.
 
     protocol.toml  seal.json  environment.json  floor.json  verdict.json  samples.png  probes/<probe>.json
     trials/<backbone>-s<seed>/{metrics.jsonl, resume.ckpt, resume.prev.ckpt, model.safetensors, samples.npz, path.npz,
                                grid.png, measurement.json}
 
-Samples and their path are files of the task's kind of items, which says how their names end. A run of format 1 has a
-speed.json in place of its probes, and no paths.
+The task's kind of items decides the file names' suffixes of samples and path. A run of format 1 has a speed.json in
+place of its probes, and no paths.
 
-Made after the seal, and no part of it: judgements.jsonl (people's votes, appended to), report/.
+Not part of the seal, because they are made later: judgements.jsonl (people's votes, appended to), report/.
 
 A trial is done when its measurement exists.
 """
@@ -54,7 +54,7 @@ class TrialDir:
 
     @property
     def previous(self) -> Path:
-        """The checkpoint before `resume`, for when that one turns out to be damaged."""
+        """The checkpoint before `resume`; it is used if `resume` is damaged."""
         return self.path / "resume.prev.ckpt"
 
     @property
@@ -67,7 +67,7 @@ class TrialDir:
 
     @property
     def states(self) -> Path:
-        """The way that a few items took, state by state (`bakeoff.artefacts.base.read_path`)."""
+        """The path of a few items, state by state (`bakeoff.artefacts.base.read_path`)."""
         return self.path / f"path{self.run.kind.suffix}"
 
     @property
@@ -83,15 +83,15 @@ class TrialDir:
         return self.measurement_file.is_file()
 
     def items(self) -> Items:
-        """Its samples, as many as the protocol asks for.
+        """The trial's samples, as many as the protocol asks for.
 
         Raises:
-            BakeoffError: missing, damaged, or of another number.
+            BakeoffError: the samples are missing or damaged, or their number is another.
         """
         return read_items(self.samples, self.run.kind, self.run.protocol.samples_drawn)
 
     def measurement(self) -> Measurement:
-        """The trial's record, of any format."""
+        """The trial's record; reads every format."""
         measured = read_record(self.measurement_file, Measurement, "a measurement", upgrade_measurement)
         if (measured.backbone, measured.seed) != (self.backbone, self.seed):
             raise BakeoffError(f"{self.measurement_file}: of {measured.backbone}-s{measured.seed}, not of {self.name}.")
@@ -99,17 +99,17 @@ class TrialDir:
 
 
 class RunDir:
-    """A run directory, the protocol that it was made for, and its seal; None where that is not there or damaged."""
+    """A run directory, its protocol, and its seal; the seal is None if it is missing or damaged."""
 
     def __init__(self, path: Path, protocol: Protocol, sealed: Seal | None = None) -> None:
         self.path, self.protocol, self.sealed = path, protocol, sealed
 
     @classmethod
     def open(cls, path: Path) -> "RunDir":
-        """An existing run directory.
+        """Opens an existing run directory.
 
         Raises:
-            BakeoffError: no such folder, no protocol in it, or something that leads out of it.
+            BakeoffError: no such folder, no protocol in it, or a link in it that leads out of it.
         """
         if not path.is_dir():
             raise BakeoffError(f"{path}: no such run directory.")
@@ -124,26 +124,26 @@ class RunDir:
 
     @property
     def digest(self) -> str:
-        """Of the protocol as it was sealed, in the format of that day; as it stands where there is no seal."""
+        """Digest of the protocol as sealed, in the seal's format; without a seal, of the protocol as it is now."""
         return self.sealed.digest if self.sealed is not None else self.protocol.digest()
 
     @property
     def figures(self) -> dict[str, Figure]:
-        """Every quality figure that a trial of this run can have, by name, the loss among them.
+        """Every quality figure that a trial of this run can have, by name; the loss is one of them.
 
         Raises:
-            BakeoffError: the sealed plan lists something that is no figure.
+            BakeoffError: the sealed plan lists something that is not a figure.
         """
         return known_figures(self.sealed.plan if self.sealed is not None else {}, self.protocol.task.kind)
 
     @property
     def kind(self) -> Kind:
-        """What the task generates. Raises BakeoffError where that is a plug-in that may not be loaded."""
+        """The kind of items that the task generates. Raises BakeoffError if that is a plug-in that is not allowed."""
         return build_kind(str(self.sealed.plan.get("kind", "images")) if self.sealed is not None else "images")
 
     @property
     def speed(self) -> Path:
-        """Of a run of format 1."""
+        """The speed record of a run of format 1."""
         return self.path / "speed.json"
 
     def probe_file(self, name: str) -> Path:
@@ -170,7 +170,7 @@ class RunDir:
         return self.path / "samples.png"
 
     def probe(self, name: str) -> ProbeRecord | None:
-        """What a probe found; None if it has not run. Raises BakeoffError for a damaged record."""
+        """A probe's record; None if the probe has not run. Raises BakeoffError for a damaged record."""
         path = self.probe_file(name)
         if path.is_file():
             return read_record(path, ProbeRecord, "the record of a probe")
@@ -179,26 +179,26 @@ class RunDir:
         return None
 
     def medians(self, figure: str) -> dict[str, float]:
-        """Candidate -> median of a cost that some probe measures; empty if none has run."""
+        """Candidate -> median of a cost that a probe has measured; empty if no probe has measured it."""
         found = (record.medians(figure) for name in PROBES if (record := self.probe(name)) is not None)
         return next((medians for medians in found if medians), {})
 
     def parts(self) -> dict[str, Path]:
-        """What belongs to a whole run besides its trials: what it is called, and its file."""
+        """The parts of a complete run besides its trials: name -> file."""
         probes = {name.replace("_", " "): self.probe_file(name) for name in PROBES}
         if self.speed.is_file():
             probes = {"speed pass": self.speed}
         return {**probes, "loss floor": self.floor, "verdict": self.verdict}
 
     def floor_record(self) -> FloorRecord:
-        """Raises BakeoffError if floor.json is no record of a floor."""
+        """The record of the floor. Raises BakeoffError if floor.json does not hold one."""
         return read_record(self.floor, FloorRecord, "the record of the memoriser's floor")
 
     def trial(self, backbone: str, seed: int) -> TrialDir:
         return TrialDir(self.path / "trials" / f"{backbone}-s{seed}", backbone, seed, self)
 
     def trials(self) -> Iterator[TrialDir]:
-        """Seed by seed, so that all backbones stand side by side after the first third of three seeds."""
+        """All trials, seed by seed, so that with three seeds all backbones can be compared after a third of the run."""
         for seed in self.protocol.seeds:
             for backbone in self.protocol.backbones:
                 yield self.trial(backbone.name, seed)
@@ -208,7 +208,7 @@ def read_seal(path: Path) -> Seal:
     """The seal of a run directory.
 
     Raises:
-        BakeoffError: no such run directory, or its seal is missing, damaged or of a newer format.
+        BakeoffError: no such run directory, or the seal is missing, damaged or of a newer format.
     """
     if not path.is_dir():
         raise BakeoffError(f"{path}: no such run directory.")

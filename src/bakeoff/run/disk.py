@@ -1,16 +1,16 @@
-"""Room on the disk: what a run will write, and whether it fits; asked before the run and before every checkpoint."""
+"""Room on the disk: checks that what a run will write fits, before the run and before every checkpoint."""
 
 import errno
 import os
 import shutil
 from pathlib import Path
 
-RESERVE = 16 << 20  # for the small files, and so that a run does not take the last byte from others
+RESERVE = 16 << 20  # bytes kept free, for the small files and for other programs
 FLOAT_BYTES = 4
 
 
 def require_room(path: Path, size: int) -> None:
-    """While running: a file of this size must fit and leave the reserve.
+    """Checks, during a run, that a file of this size fits and leaves the reserve free.
 
     Raises:
         OSError: ENOSPC, before anything is written.
@@ -21,13 +21,13 @@ def require_room(path: Path, size: int) -> None:
 
 
 def full(path: Path, size: int) -> OSError:
-    """ENOSPC for a file of this size, alike whether a check met it or a write, with what is free and what is needed."""
+    """ENOSPC for a file of this size, with free and needed room; the same for a failed check or a failed write."""
     room = f"{mib(free_bytes(path.parent) or 0)} free, {mib(size + RESERVE)} needed"
     return OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {room}", str(path))
 
 
 def free_bytes(path: Path) -> int | None:
-    """Of the disk that holds the path, or would hold it; None where the system does not know."""
+    """Free bytes of the disk that holds the path, or would hold it; None if the system does not tell."""
     path = path.absolute()
     there = next(parent for parent in (path, *path.parents) if parent.exists())
     usage = shutil.disk_usage(there)

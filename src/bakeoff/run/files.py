@@ -1,4 +1,4 @@
-"""Files of a run directory: atomic writes, and JSON read within bounds."""
+"""Files of a run directory: atomic writes, and JSON reads with limits."""
 
 import errno
 import json
@@ -19,17 +19,17 @@ R = TypeVar("R", bound=BaseModel)
 
 
 def write_atomic(path: Path, content: bytes, keep: Path | None = None) -> None:
-    """All of the content or none of it, whatever happens meanwhile: temporary file, fsync, rename, fsync of the folder.
+    """Writes all of the content or none of it, even if killed: temporary file, fsync, rename, fsync of the folder.
 
     Args:
-        keep: where the file that stands at `path` is moved, once the new one is whole and reads back as it was written.
+        keep: where the present file at `path` is moved, after the new one is complete and reads back as written.
 
     Raises:
-        OSError: with the name of the file; what stood there is untouched.
+        OSError: the write failed; the error names the file, and the present file is unchanged.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        temporary.unlink(missing_ok=True)  # a killed writer's, or a link that leads elsewhere
+        temporary.unlink(missing_ok=True)  # left by a killed writer, or a link that leads elsewhere
         with open(temporary, "xb") as file:
             file.write(content)
             file.flush()
@@ -51,7 +51,7 @@ def write_atomic(path: Path, content: bytes, keep: Path | None = None) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """With all above it, each on the disk before anything is written in it."""
+    """Makes the folder and all folders above it; each is on the disk before anything is written in it."""
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -59,12 +59,12 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """A rename lasts through a power cut once its folder is on the disk."""
+    """Writes the folder to the disk; only after that does a rename in it survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # some network file systems cannot
+        if error.errno != errno.EINVAL:  # some network file systems cannot sync a folder
             raise
     finally:
         os.close(descriptor)
@@ -76,10 +76,10 @@ def write_json(path: Path, value: BaseModel | dict[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of finite numbers and printable texts.
+    """Reads a JSON object of finite numbers and printable texts.
 
     Raises:
-        BakeoffError: not there, too large, or not JSON.
+        BakeoffError: the file is missing, too large, or not such JSON.
     """
     try:
         if path.stat().st_size > LARGEST_JSON:
@@ -96,10 +96,10 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_record(
     path: Path, record: type[R], what: str, upgrade: Callable[[dict[str, Any]], dict[str, Any]] = lambda given: given
 ) -> R:
-    """A JSON file as the record that it should hold; `upgrade` reads older formats as the present one.
+    """Reads a JSON file as the record that it should hold; `upgrade` converts older formats to the present one.
 
     Raises:
-        BakeoffError: as `read_json`, or another shape than the record's.
+        BakeoffError: as `read_json`, or the content does not have the record's shape.
     """
     document = read_json(path)
     try:
@@ -115,7 +115,7 @@ def _finite(text: str) -> float:
 
 
 def _refuse_control_characters(node: Any) -> None:
-    """What is shown on a terminal must not command it."""
+    """Refuses control characters, because texts are shown on a terminal and must not control it."""
     if isinstance(node, str) and printable(node) != node:
         raise ValueError(f"control characters in {node[:40]!r}")
     if isinstance(node, dict):

@@ -1,7 +1,7 @@
-"""Layouts of checkpoints found in the wild: finds the weights in them, and says exactly what does not fit.
+"""Checkpoints in layouts of other code: finds the weights in them, and says exactly what does not fit.
 
-Read are our own safetensors, bare state_dicts, wrapped ones (`ema`, `model`, `state_dict`), and names with the
-prefixes that DataParallel (`module.`) and torch.compile (`_orig_mod.`) leave behind; alone and combined.
+It reads our own safetensors, bare state_dicts, wrapped ones (`ema`, `model`, `state_dict`), and names with the
+prefixes that DataParallel (`module.`) and torch.compile (`_orig_mod.`) add; alone and combined.
 """
 
 import json
@@ -19,13 +19,13 @@ from bakeoff.errors import BakeoffError
 from bakeoff.run.untrusted import check_safetensors_header, check_torch_archive
 
 HEADER = "bakeoff"
-WRAPPERS = ("ema", "model", "state_dict", "trainer")  # the averaged weights first: they are what is sampled
+WRAPPERS = ("ema", "model", "state_dict", "trainer")  # the averaged weights first, because samples are made with them
 PREFIXES = ("module.", "_orig_mod.", *(f"{wrapper}." for wrapper in WRAPPERS))
 SHOWN = 6
 
 
 class Content(NamedTuple):
-    """The weights by the model's own names, our header if the file has one, and how they were found."""
+    """The weights by the model's own names, our header if the file has one, and how the weights were found."""
 
     weights: dict[str, Tensor]
     header: Any
@@ -33,10 +33,10 @@ class Content(NamedTuple):
 
 
 def read_checkpoint(path: Path) -> Content:
-    """Weights of a safetensors or torch file; nothing in it is run.
+    """Reads the weights of a safetensors or torch file; runs no code from it.
 
     Raises:
-        BakeoffError: missing (with what is there instead), unreadable, or without weights.
+        BakeoffError: the file is missing (with what is there instead), unreadable, or has no weights.
     """
     if not path.is_file():
         raise BakeoffError(_missing(path))
@@ -100,7 +100,7 @@ def check_fit(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path:
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    """Numbers that can be copied into a model: on no other device than this, neither sparse nor complex nor packed."""
+    """Whether the tensor can be copied into a model: on this device, and neither sparse nor complex nor packed."""
     return tensor.device.type == "cpu" and tensor.layout == torch.strided and tensor.dtype.is_floating_point
 
 
@@ -112,7 +112,7 @@ def _prefix(weights: Mapping[str, Tensor]) -> str | None:
     shared = next((p for p in PREFIXES if all(name.startswith(p) for name in weights)), None)
     if shared is not None:
         return shared
-    # several copies flattened into one file: each name belongs to one of the wrappers
+    # several copies are flattened into one file: each name belongs to one of the wrappers
     flat = [f"{wrapper}." for wrapper in WRAPPERS]
     if all(any(name.startswith(p) for p in flat) for name in weights):
         return next(p for p in flat if any(name.startswith(p) for name in weights))

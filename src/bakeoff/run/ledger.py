@@ -1,8 +1,8 @@
 """The ledger `log.jsonl`: a hash-chained record of every file of a run, written as each becomes final.
 
-Every line is one JSON object in canonical form. `hash` is the SHA-256 of the line without it, and `previous` that of
-the line before; so the last hash stands for every byte of the sealed part, and keeping it elsewhere is enough to know
-later that nothing was changed. Only the runner writes it.
+Every line is one JSON object in canonical form. `hash` is the SHA-256 of the line without that field, and `previous`
+is the hash of the line before. So the last hash covers every byte of the sealed part: whoever keeps it elsewhere can
+check later that nothing was changed. Only the runner writes the ledger.
 """
 
 import hashlib
@@ -21,20 +21,20 @@ from bakeoff.run.version import running_code
 
 NAME = "log.jsonl"
 LARGEST = 64 << 20
-RETRACTED = ""  # in place of a digest: about to be made again
-MADE_AGAIN = ("environment.json", "verdict.json", "samples.png")  # by every run that goes on
-FIRST = ("protocol.toml", "seal.json")  # recorded in the first line, once
+RETRACTED = ""  # in place of a digest: the file is about to be made again
+MADE_AGAIN = ("environment.json", "verdict.json", "samples.png")  # by every resumed run
+FIRST = ("protocol.toml", "seal.json")  # recorded once, in the first line
 JUDGEMENTS = "judgements.jsonl"
-OUTSIDE = (JUDGEMENTS, "report")  # made after the seal; they have their own place
+OUTSIDE = (JUDGEMENTS, "report")  # made after the seal, so not in the ledger
 
 
 @dataclass
 class Ledger:
-    """The lines that hold, up to the first that does not.
+    """The valid lines, up to the first invalid one.
 
     Attributes:
-        entries: in order.
-        damage: why reading stopped before the end; None if it did not.
+        entries: the valid lines, in order.
+        damage: why reading stopped before the end; None if it reached the end.
     """
 
     entries: list[dict[str, Any]]
@@ -42,18 +42,18 @@ class Ledger:
 
     @property
     def digest(self) -> str | None:
-        """Of the whole run so far."""
+        """The last hash, which covers the whole run so far."""
         return self.entries[-1]["hash"] if self.entries else None
 
     @property
     def files(self) -> dict[str, str]:
-        """Path in the run directory to SHA-256, as last recorded; what was retracted is left out."""
+        """Path in the run directory -> SHA-256, as last recorded; retracted files are left out."""
         last = {path: sha256 for entry in self.entries for path, sha256 in entry["files"].items()}
         return {path: sha256 for path, sha256 in last.items() if sha256 != RETRACTED}
 
     @property
     def recorded_again(self) -> dict[str, int]:
-        """How many different contents a file was recorded with, where it is more than one."""
+        """Path -> how many different contents were recorded for it, where there is more than one."""
         seen: dict[str, set[str]] = {}
         for entry in self.entries:
             for path, sha256 in entry["files"].items():
@@ -63,7 +63,7 @@ class Ledger:
 
 
 def read_ledger(run: Path) -> Ledger:
-    """Raises nothing: what cannot be read is `damage`."""
+    """Reads the ledger of a run. Raises nothing; `damage` says what cannot be read."""
     path = run / NAME
     try:
         if path.is_symlink() or path.stat().st_size > LARGEST:
@@ -84,13 +84,13 @@ def read_ledger(run: Path) -> Ledger:
 
 
 def record(run: RunDir, event: str, paths: Iterable[Path], *, only_new: bool = False) -> str:
-    """Append a line with the digests of these files, where any of them is new or has changed; returns the last hash.
+    """Appends a line with the digests of the new and changed ones of these files, if any; returns the last hash.
 
-    A damaged ledger is cut back to what holds, says so in its next line, and records the files that it lost; those
-    that still stand in it keep their digests.
+    A damaged ledger is cut back to its valid lines; the next line says so and records the lost files again. Files in
+    the valid lines keep their digests.
 
     Args:
-        only_new: leave out files that stand in the ledger already, changed or not.
+        only_new: leave out files that the ledger already has, changed or not.
     """
     ledger, files = read_ledger(run.path), {}
     known = ledger.files
@@ -111,7 +111,7 @@ def record(run: RunDir, event: str, paths: Iterable[Path], *, only_new: bool = F
 
 
 def retract(run: RunDir, event: str, paths: Iterable[Path]) -> None:
-    """Say that these files are about to be made again; what of them is recorded no longer holds."""
+    """Records that these files are about to be made again; their recorded digests are no longer valid."""
     ledger = read_ledger(run.path)
     names = [path.relative_to(run.path).as_posix() for path in paths]
     if ledger.damage is None and (known := [name for name in names if name in ledger.files]):
@@ -134,7 +134,7 @@ def _append(run: RunDir, ledger: Ledger, event: str, files: dict[str, str]) -> s
 
 
 def changed_files(run: Path, paths: Iterable[Path]) -> dict[str, str]:
-    """Which of these files are there and are not what the ledger recorded, with what is wrong."""
+    """The files among these that exist and differ from the ledger: path -> what is wrong."""
     ledger = read_ledger(run)
     known, found = ledger.files, {}
     if ledger.damage is not None:
@@ -147,7 +147,7 @@ def changed_files(run: Path, paths: Iterable[Path]) -> dict[str, str]:
 
 
 def sealed_files(run: Path) -> Iterator[Path]:
-    """Every file of the sealed part that is there, the ledger and what runs leave behind for themselves left out."""
+    """Every existing file of the sealed part, without the ledger and the runner's own working files."""
     for path in sorted(run.rglob("*")):
         parts = path.relative_to(run).parts
         ours = parts[0] in (NAME, *OUTSIDE) or path.name.startswith(".") or path.suffix == ".ckpt"
@@ -176,7 +176,7 @@ def problem_of(run: Path, name: str, sha256: str) -> str | None:
 
 
 def _checked(line: bytes, previous: str, number: int) -> dict[str, Any] | None:
-    """The line's entry if it is exactly what `record` writes there."""
+    """The line's entry if it is exactly what `record` writes there; None otherwise."""
     try:
         entry = json.loads(line)
         whole = (
@@ -193,7 +193,7 @@ def _checked(line: bytes, previous: str, number: int) -> dict[str, Any] | None:
 
 
 def _is_text(value: Any) -> bool:
-    """That a terminal can be shown."""
+    """Whether the value is a text that is safe to show on a terminal."""
     return isinstance(value, str) and printable(value) == value
 
 

@@ -1,4 +1,4 @@
-"""One at a time: an advisory lock on a file of the run directory, between threads as between processes."""
+"""An advisory lock on a file of the run directory; it works between threads and between processes."""
 
 import fcntl
 import os
@@ -9,19 +9,19 @@ from pathlib import Path
 
 from bakeoff.errors import BakeoffError
 
-WAIT_S = 10.0  # for the last trial of a killed run to notice
+WAIT_S = 10.0  # time for the last trial of a killed run to notice and end
 AGAIN_S = 0.02
 
 
 @contextmanager
 def held(path: Path, busy: str, wait_s: float = WAIT_S) -> Iterator[int]:
-    """The file's descriptor, to read and write, while nobody else holds it; made if it is not there.
+    """Holds the file's lock and gives its descriptor, to read and write; makes the file if it does not exist.
 
     Raises:
-        BakeoffError: `busy`, if another still holds it after `wait_s` seconds.
-        OSError: it cannot be opened.
+        BakeoffError: `busy`, if another still holds the lock after `wait_s` seconds.
+        OSError: the file cannot be opened.
     """
-    # a link there must not be followed, nor a pipe waited for
+    # do not follow a link, do not wait for a pipe
     with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)) as file:
         deadline = time.monotonic() + wait_s
         while True:

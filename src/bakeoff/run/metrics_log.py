@@ -1,4 +1,4 @@
-"""The losses of a trial, read from its log of steps while it is written or long after."""
+"""Reads the losses of a trial from its log of steps, during the trial or later."""
 
 import json
 from pathlib import Path
@@ -9,10 +9,10 @@ LARGEST = 256 << 20
 
 
 def read_losses(path: Path) -> list[float]:
-    """Of every step, up to the first line that is not whole; empty if nothing was logged yet. May hold nan and inf.
+    """The loss of every step, up to the first incomplete line; empty if nothing is logged yet. May hold nan and inf.
 
     Raises:
-        BakeoffError: too large to be such a log, or not readable.
+        BakeoffError: the file is too large to be such a log, or cannot be read.
     """
     losses: list[float] = []
     try:

@@ -1,4 +1,4 @@
-"""A run in progress as its files tell it: which trials are done, how far the others are, and how long it may take."""
+"""The progress of a run, read from its files: which trials are done, how far the others are, the time left."""
 
 import math
 import time
@@ -13,7 +13,7 @@ from bakeoff.run.metrics_log import read_losses
 from bakeoff.run.sealed import as_sealed
 
 POINTS = 200  # of a curve
-FRESH_S = 0.5  # those who watch together share what was read within it
+FRESH_S = 0.5  # all viewers share what was read within this time
 
 
 class Watch:
@@ -23,15 +23,15 @@ class Watch:
         self.path = path
         self._lock = Lock()
         self._read: dict[Path, tuple[tuple[int, int], Any]] = {}
-        self._seen: dict[str, tuple[float, int]] = {}  # when a trial was first seen in training, and at which step
+        self._seen: dict[str, tuple[float, int]] = {}  # trial -> when it was first seen in training, and at which step
         self._state: dict[str, Any] = {}
         self._at = -math.inf
 
     def state(self) -> dict[str, Any]:
-        """Plain values: finished, done, planned, verdict, seconds_left, trials, parts.
+        """The state as plain values: finished, done, planned, verdict, seconds_left, trials, parts.
 
         Raises:
-            BakeoffError: what the directory holds cannot be read.
+            BakeoffError: the directory's content cannot be read.
         """
         with self._lock:
             if time.monotonic() - self._at > FRESH_S:
@@ -71,7 +71,7 @@ class Watch:
         return shown
 
     def _seconds_left(self, run: RunDir, trials: list[dict[str, Any]]) -> float | None:
-        """Of training: the steps that are left, at the pace of the same backbone or else of all; None if unknown."""
+        """Seconds of training left: the steps left, at the pace of that backbone or else of all; None if unknown."""
         paces: dict[str, list[float]] = {}
         for trial, shown in zip(run.trials(), trials, strict=True):
             if shown["status"] == "done" and shown["steps"]:
@@ -80,7 +80,7 @@ class Watch:
             elif shown["status"] == "training":
                 now, step = time.monotonic(), shown["step"]
                 since, first = self._seen.setdefault(trial.name, (now, step))
-                if step < first:  # it was taken up again from an earlier checkpoint
+                if step < first:  # it was resumed from an earlier checkpoint
                     self._seen[trial.name] = now, step
                 elif step > first:
                     paces.setdefault(trial.backbone, []).append((now - since) / (step - first))
@@ -92,7 +92,7 @@ class Watch:
         return round(sum((one["steps"] - one["step"]) * (means.get(one["backbone"]) or usual or 0.0) for one in left))
 
     def _once(self, path: Path, read: Any) -> Any:
-        """What `read` makes of a file, as long as the file stays as it is."""
+        """The result of `read` for a file, cached until the file changes."""
         try:
             found = path.stat()
             version = found.st_mtime_ns, found.st_size
@@ -112,6 +112,6 @@ def _curve(losses: list[float]) -> list[tuple[float, float]]:
 
 
 def _mean(values: list[float]) -> float | None:
-    """None for nothing, and for what is no number."""
+    """The mean; None for an empty list, or if the mean is not a finite number."""
     mean = sum(values) / len(values) if values else math.nan
     return mean if math.isfinite(mean) else None

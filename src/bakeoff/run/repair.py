@@ -1,7 +1,7 @@
-"""What a run that goes on finds: leftovers are removed, damage is told and made good, trials go on where whole.
+"""Repairs a run before it is resumed: removes leftovers, reports damage, and removes what must be made again.
 
-Nothing here guesses. A checkpoint is whole to the byte or is not used, a finished trial is whole or is run again; the
-same seeds then give the same bits.
+Nothing here guesses. A checkpoint is used only if every byte is right, and a finished trial is kept only if it is
+whole; otherwise it is run again, and the same seeds give the same bits.
 """
 
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from bakeoff.run.directory import RunDir, TrialDir
 from bakeoff.run.files import read_json
 from bakeoff.run.foreign_checkpoints import read_checkpoint
 
-Tell = Callable[[str, str], None]  # the name of what is damaged, and what is done about it
+Tell = Callable[[str, str], None]  # called with the name of the damaged part, and what is done about it
 
 
 def repair(run: RunDir, tell: Tell) -> None:
-    """Before anything is run: removes what killed writers left, and whatever is damaged, so that it is made again."""
+    """Call before anything is run: removes what killed writers left and what is damaged, so that it is made again."""
     for folder in (run.path, *(trial.path for trial in run.trials())):
         if folder.is_dir():
             for leftover in folder.glob(".*.tmp"):
@@ -30,7 +30,7 @@ def repair(run: RunDir, tell: Tell) -> None:
             tell(trial.name, f"{error} This trial is run again.")
             trial.measurement_file.unlink()
             continue
-        for path in (trial.resume, trial.previous):  # it was killed after its last write
+        for path in (trial.resume, trial.previous):  # the trial was killed after its last write
             path.unlink(missing_ok=True)
     for path, read in (
         *((run.probe_file(name), lambda name=name: run.probe(name)) for name in PROBES),
@@ -47,10 +47,10 @@ def repair(run: RunDir, tell: Tell) -> None:
 
 
 def check_trial(trial: TrialDir) -> None:
-    """Whether a finished trial is whole.
+    """Checks that a finished trial is whole.
 
     Raises:
-        BakeoffError: says which of its files is missing, damaged or another trial's.
+        BakeoffError: a file is missing, damaged or another trial's; the message says which.
     """
     if trial.measurement().status == "completed":
         trial.items()

@@ -1,4 +1,4 @@
-"""A run directory as it was sealed: its seal, what has changed since, and the records that the rule reads."""
+"""Reads a run directory as it was sealed: its seal, what has changed since, and the records that the rule reads."""
 
 from pathlib import Path
 
@@ -17,12 +17,12 @@ from bakeoff.tasks import inputs
 
 
 def measurements(run: RunDir) -> list[Measurement]:
-    """Every finished trial's record, in the order of the plan."""
+    """The records of all finished trials, in the order of the plan."""
     return [trial.measurement() for trial in run.trials() if trial.done]
 
 
 def probed_costs(run: RunDir) -> dict[str, dict[str, float]]:
-    """Costs by backbone and name, as the probes measured them; empty if none has run."""
+    """Costs that the probes measured, by backbone and name; empty if no probe has run."""
     found: dict[str, dict[str, float]] = {}
     for name in PROBES:
         if (record := run.probe(name)) is not None:
@@ -37,10 +37,10 @@ def loss_floor(run: RunDir) -> float | None:
 
 
 def as_sealed(path: Path) -> tuple[RunDir, Seal | BakeoffError]:
-    """A run directory by its sealed protocol, and the seal; where that is no seal, by the protocol there, and why.
+    """The run directory with its sealed protocol, and the seal; without a valid seal: with its own protocol, and why.
 
     Raises:
-        BakeoffError: no run directory, or one in which neither protocol nor seal can be read.
+        BakeoffError: no run directory, or neither its protocol nor its seal can be read.
     """
     if path.is_dir():
         refuse_links(path)
@@ -52,9 +52,9 @@ def as_sealed(path: Path) -> tuple[RunDir, Seal | BakeoffError]:
 
 
 def open_sealed(path: Path) -> tuple[RunDir, Seal | None, list[str]]:
-    """A run directory as it was sealed, its seal, and what has changed since.
+    """The run directory as it was sealed, its seal, and what has changed since.
 
-    Inputs that only a plug-in knows are left out where it may not be loaded; `unread_inputs` says so.
+    Inputs that only a plug-in knows are left out if that plug-in is not allowed; `unread_inputs` then says so.
     """
     run, seal = as_sealed(path)
     if isinstance(seal, BakeoffError):
@@ -79,12 +79,12 @@ def unread_inputs(protocol: Protocol) -> str:
     except PlugInRefused as error:
         return f"the inputs of its task were not compared with the sealed ones: {error}"
     except BakeoffError:
-        return ""  # whoever reads them says so
+        return ""  # the code that reads them reports this error
     return ""
 
 
 def _other_models(run: RunDir, seal: Seal) -> list[str]:
-    """Trials whose model has not the size that the sealed plan gives it: other code or another plug-in built it."""
+    """Trials whose model size differs from the sealed plan: other code or another plug-in built the model."""
     backbones = seal.plan.get("backbones")
     rows = [one for one in backbones if isinstance(one, dict)] if isinstance(backbones, list) else []
     planned = {str(one.get("name")): one.get("params") for one in rows}

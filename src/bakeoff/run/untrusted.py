@@ -1,4 +1,4 @@
-"""Files from strangers: links, sizes and headers are looked at before anything is read."""
+"""Checks of files from strangers: links, sizes and headers, before anything is read."""
 
 import stat
 import struct
@@ -14,10 +14,10 @@ MOST_ENTRIES = 100_000
 
 
 def refuse_links(run: Path) -> None:
-    """A run directory holds plain files and folders: nothing in it leads elsewhere, to be read or written through.
+    """Refuses all but plain files and folders in a run directory, so that no read or write leads elsewhere.
 
     Raises:
-        BakeoffError: a link, pipe or device.
+        BakeoffError: there is a link, pipe or device.
     """
     for path in _entries(run):
         mode = path.lstat().st_mode
@@ -37,10 +37,10 @@ def _entries(run: Path) -> Iterator[Path]:
 
 
 def check_safetensors_header(path: Path) -> None:
-    """The declared length of the header, before it is read.
+    """Checks the declared length of the header, before the header is read.
 
     Raises:
-        ValueError: longer than the file or than any model needs.
+        ValueError: the header is longer than the file, or than any model needs.
     """
     with open(path, "rb") as file:
         start = file.read(8)
@@ -53,10 +53,10 @@ def check_safetensors_header(path: Path) -> None:
 
 
 def check_torch_archive(path: Path) -> None:
-    """What torch leaves unchecked: that nothing is packed to grow, and that every byte is the one that was written.
+    """Checks what torch does not: that no member is compressed, and that every byte is as it was written.
 
     Raises:
-        ValueError: not an archive as torch writes it since 1.6, or damaged.
+        ValueError: the file is not an archive as torch writes it since 1.6, or it is damaged.
     """
     if not zipfile.is_zipfile(path):
         raise ValueError("not a zip archive, as torch writes since 1.6")

@@ -1,4 +1,4 @@
-"""Whether a run is what was recorded: every file against the ledger, and the ledger against itself."""
+"""Checks that a run is as recorded: every file against the ledger, and the ledger against itself."""
 
 import json
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from bakeoff.run.ledger import (
     sealed_files,
 )
 
-PARTS = {  # of a whole run, besides its trials; a run of format 1 has a speed pass in place of the probes
+PARTS = {  # of a complete run, besides its trials; a run of format 1 has a speed pass in place of the probes
     **{name.replace("_", " "): (f"probes/{name}.json", "speed.json") for name in PROBES},
     "loss floor": ("floor.json",),
     "verdict": ("verdict.json",),
@@ -32,9 +32,9 @@ class Verification:
 
     Attributes:
         digest: the last hash of the ledger.
-        changed: files of the sealed part that are not what was recorded, each with what is wrong.
-        missing: parts of the plan that are not there yet.
-        notes: what a reader should know, and is no change.
+        changed: files of the sealed part that differ from the record, each with what is wrong.
+        missing: parts of the plan that do not exist yet.
+        notes: what a reader should know but is not a change.
     """
 
     digest: str | None
@@ -49,10 +49,10 @@ class Verification:
 
 
 def verify(run: Path, digest: str | None = None) -> Verification:
-    """Check every file of the sealed part against the ledger, and the ledger against itself.
+    """Checks every file of the sealed part against the ledger, and the ledger against itself.
 
     Args:
-        digest: the last hash as it was kept elsewhere.
+        digest: the last hash, as the user kept it elsewhere.
 
     Raises:
         BakeoffError: no such folder, or no run in it.
@@ -85,7 +85,7 @@ def verify(run: Path, digest: str | None = None) -> Verification:
         found.notes.append(_of_judgements(run / JUDGEMENTS))
     if ledger.damage is None:
         _check_completeness(run, ledger, found)
-    if found.missing:  # a run in progress, or one that was killed, may have written these and not recorded them yet
+    if found.missing:  # a run in progress, or a killed run, may have written these without recording them yet
         for name in MADE_AGAIN:
             if found.changed.pop(name, None) == "content changed":
                 found.notes.append(f"{name}: written after the last line of the log")
@@ -93,7 +93,7 @@ def verify(run: Path, digest: str | None = None) -> Verification:
 
 
 def _compare(digest: str, ledger: Ledger, found: Verification) -> None:
-    """With the digest that was kept elsewhere; a run that went on after it says what it recorded since."""
+    """Compares with the digest that was kept elsewhere; notes what a resumed run has recorded since."""
     if digest == ledger.digest:
         return
     hashes = [entry["hash"] for entry in ledger.entries]

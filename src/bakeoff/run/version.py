@@ -1,4 +1,4 @@
-"""Which code runs: the package's version and, where it is a checkout, its commit."""
+"""The version of the running code: the package's version and, in a checkout, its commit."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[1]
 
 @cache
 def running_code() -> Code:
-    """The commit only if git tracks this very file: a package installed below someone's checkout is not part of it."""
+    """The code's version; with a commit only if git tracks this file, since a package may lie in another checkout."""
     if _git("ls-files", "--error-unmatch", "trial/code.py") is None:
         return Code(version=__version__)
     changes = _git("status", "--porcelain", "--", ":/")

@@ -1,4 +1,4 @@
-"""Tasks, one a file: data, prompts and figures. Outside this room a task is only known by its contract."""
+"""Tasks, one in each file: data, prompts and figures. Code outside this package knows only a task's contract."""
 
 from bakeoff.objectives.base import Floor
 from bakeoff.protocol.schema import Protocol
@@ -7,11 +7,11 @@ from bakeoff.tasks.base import Dataset, Task
 
 
 def build_task(protocol: Protocol) -> Task:
-    """The task of a protocol.
+    """Builds the task of a protocol.
 
     Raises:
-        PlugInRefused: the task is a plug-in that may not be loaded.
-        BakeoffError: it cannot be loaded.
+        PlugInRefused: the task is a plug-in that is not allowed.
+        BakeoffError: the task cannot be loaded.
     """
     if protocol.task.kind not in TASKS.built_in:
         load_plugins(protocol.plugins)
@@ -19,10 +19,10 @@ def build_task(protocol: Protocol) -> Task:
 
 
 def inputs(protocol: Protocol) -> dict[str, str]:
-    """SHA-256, by name, of everything that is not code and shapes a result of this protocol; read anew.
+    """SHA-256, by name, of everything except code that shapes a result of this protocol; read again at each call.
 
     Raises:
-        PlugInRefused: only a plug-in knows, and it may not be loaded.
+        PlugInRefused: only a plug-in knows the inputs, and it is not allowed.
     """
     task = build_task(protocol)
     calibration = task.calibration() if task.calibrated else None

@@ -1,4 +1,4 @@
-"""The contract of a task: data, what to generate from, and figures of what was generated. A task knows no model.
+"""The contract of a task: data, prompts, and figures of what was generated. A task does not know models.
 
 Shapes: B items, L tokens, K context tokens, C values a token, N items of a data set.
 """
@@ -23,30 +23,30 @@ Split = Literal["train", "valid", "test"]
 
 
 class Dataset(Protocol):
-    """Batches as functions of (seed, step) alone, on one device."""
+    """Batches that are functions of (seed, step) only, on one device."""
 
     @property
     def epoch_steps(self) -> int | None:
-        """Steps that see every item once; None where there is no end of items."""
+        """Steps that see every item once; None if the data set has no end."""
         ...
 
     def batch(self, seed: int, step: int) -> Batch: ...
 
     def size(self, step: int) -> int:
-        """Items of the batch of a step."""
+        """Number of items in the batch of a step."""
         ...
 
     def whole(self) -> Batch | None:
-        """All items, where there is an end to them."""
+        """All items; None if the data set has no end."""
         ...
 
 
 class Finite:
-    """A data set held on the training device: a fresh permutation every epoch, the last, smaller batch kept.
+    """A data set on the training device: every epoch is a new permutation and keeps its last, smaller batch.
 
     Args:
-        items: all of them, on the device.
-        batch: items a step.
+        items: all items, on the device.
+        batch: items per step.
     """
 
     def __init__(self, items: Batch, batch: int) -> None:
@@ -82,11 +82,11 @@ class Finite:
 
 
 class Endless:
-    """A data set without an end: every batch is made anew.
+    """A data set without an end: every batch is newly made.
 
     Args:
-        make: (seed, step, items) to a batch on the CPU.
-        batch: items a step.
+        make: (seed, step, items) -> a batch on the CPU.
+        batch: items per step.
     """
 
     epoch_steps = None
@@ -113,11 +113,11 @@ class Task(ABC):
     """One task under one protocol.
 
     Attributes:
-        kind: of its artefacts, a name of the registry or "module:Class".
-        item: what one item is called.
+        kind: kind of its artefacts, a name in the registry or "module:Class".
+        item: the word for one item.
         question: what people who judge blind are asked to say of a set of items, as "whether ...".
-        space: of its tokens, the codec's with labels and context added.
-        figures: what `assess` measures; a task that the law does not know states them here.
+        space: space of its tokens: the codec's, with labels and context added.
+        figures: what `assess` measures; a task that the protocol package does not know states them here.
         calibrated: whether a bar of this task needs a calibration before it is sealed.
     """
 
@@ -132,15 +132,15 @@ class Task(ABC):
         self.protocol = protocol
 
     def encoder(self, d_model: int, candidate: Any) -> nn.Module | None:
-        """An encoder of the context, (B, K, C') to (B, K, d_model); counted apart. None: a linear map."""
+        """An encoder of the context, (B, K, C') -> (B, K, d_model), counted separately; None means a linear map."""
         return None
 
     def inputs(self) -> dict[str, str]:
-        """Name to SHA-256, hex, of all that shapes a result of this protocol and is no code, read anew."""
+        """Name -> SHA-256, hex, of all except code that shapes a result of this protocol; read again at each call."""
         return {}
 
     def check_data(self, data_dir: Path | None) -> None:
-        """Refuse bad files before anything is written. Raises BakeoffError."""
+        """Raises BakeoffError for bad data files; called before anything is written."""
         if data_dir is not None:
             self.data(torch.device("cpu"), data_dir)
 
@@ -148,32 +148,32 @@ class Task(ABC):
     def data(
         self, device: torch.device, data_dir: Path | None = None, split: Split = "train", length: int | None = None
     ) -> Dataset | None:
-        """The items of a split; None where the task has no such split.
+        """The items of a split; None if the task has no such split.
 
         Args:
-            length: another L than the space's, where the task can.
+            length: an L that differs from the space's, if the task supports it.
         """
 
     @abstractmethod
     def prompts(self, count: int, label: int | None = None) -> Batch:
-        """What to generate from, on the CPU; the first k do not depend on the count.
+        """The prompts to generate from, on the CPU; the first k do not depend on the count.
 
         Args:
-            label: of all items, where there are labels; the classes in turn if it is None.
+            label: label of all items, if there are labels; None takes the classes in turn.
         """
 
     @abstractmethod
     def items(self, x: Tensor, prompts: Batch) -> Items:
-        """Tokens, finished or on their way, as anyone would save them."""
+        """The items of finished or unfinished tokens, in the form in which they are saved."""
 
     @abstractmethod
     def assess(self, items: Items, prompts: Batch) -> Any:
         """The figures of a set of items."""
 
     def calibrate(self, device: torch.device) -> Calibration | None:
-        """Measure what decides the bar, once, before the seal; None where the task needs nothing of the kind."""
+        """Measures what decides the bar, once, before the seal; None if the task needs no calibration."""
         return None
 
     def calibration(self) -> Calibration | None:
-        """What `bakeoff calibrate` found for this protocol; None if it has not run on this machine."""
+        """The result of `bakeoff calibrate` for this protocol; None if it has not run on this machine."""
         return load_calibration(self.protocol)

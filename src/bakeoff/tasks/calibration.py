@@ -1,6 +1,6 @@
-"""Calibration: what decides a bar, measured once before the seal: how real and corrupted items come out, and baselines.
+"""Calibration: figures of real and corrupted items and of baselines, measured once before the seal to decide a bar.
 
-`bakeoff calibrate` makes it; the sealed plan holds its digest. A file a calibration, in JSON.
+`bakeoff calibrate` makes it, and the sealed plan holds its digest. Each calibration is one JSON file.
 """
 
 import json
@@ -19,13 +19,13 @@ Spread = tuple[float, float, float]  # minimum, median and maximum over draws
 
 @dataclass(frozen=True)
 class Calibration:
-    """How items of known kind come out at a task's figures.
+    """A task's figures on items of known kind.
 
     Attributes:
         samples: items assessed together -> kind of items -> figure -> minimum, median and maximum over draws.
-        draws: sets of each kind.
-        seed: of the draws.
-        baselines: name -> figure -> value, of what a candidate has to beat.
+        draws: number of sets of each kind.
+        seed: seed of the draws.
+        baselines: name -> figure -> value that a candidate has to beat.
     """
 
     samples: dict[int, dict[str, dict[str, Spread]]]
@@ -46,7 +46,7 @@ class Calibration:
 
 
 def read_calibration(document: Any) -> Calibration:
-    """From plain values. Raises KeyError, TypeError or ValueError for anything else."""
+    """Reads a calibration from plain values. Raises KeyError, TypeError or ValueError for anything else."""
     samples = {
         int(count): {
             str(kind): {str(name): _spread(values) for name, values in figures.items()}
@@ -67,7 +67,7 @@ def _spread(values: Any) -> Spread:
 
 
 def stored(protocol: Protocol) -> Path:
-    """Where the calibration of a protocol's task and codec lies on this machine; thresholds are chosen after it."""
+    """The calibration file of a protocol's task and codec on this machine; thresholds are chosen after it."""
     home = Path(os.environ.get("BAKEOFF_HOME", Path.home() / ".cache" / "bakeoff"))
     document = protocol.document()
     key = seal.digest(
@@ -77,7 +77,7 @@ def stored(protocol: Protocol) -> Path:
 
 
 def load_calibration(protocol: Protocol) -> Calibration | None:
-    """The calibration that lies on this machine; None if there is none.
+    """The calibration that is stored on this machine; None if there is none.
 
     Raises:
         BakeoffError: its file cannot be read.

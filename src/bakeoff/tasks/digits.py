@@ -1,4 +1,4 @@
-"""MNIST digits, generated class by class, judged by the shipped judge.
+"""The task of MNIST digits, generated class by class and judged by the shipped judge.
 
 Shapes: B images, L tokens, C values a token, N training images.
 """
@@ -39,7 +39,7 @@ class Digits(Task):
     def __init__(self, protocol: Protocol) -> None:
         super().__init__(protocol)
         task, codec = protocol.task, protocol.codec
-        assert isinstance(task, Mnist) and codec is not None  # the law holds it
+        assert isinstance(task, Mnist) and codec is not None  # the protocol's sections guarantee it
         options = codec.model_dump(exclude={"kind"}) | ({"side": mnist.SIDE} if codec.kind == "pixel" else {})
         self.train_images = task.train_images
         self.codec = CODECS.get(codec.kind)(**options)
@@ -61,7 +61,7 @@ class Digits(Task):
         digits = load_mnist(split, data_dir)
         count = self.train_images if split == "train" else len(digits.labels_N)
         x_NLC = torch.empty(count, self.space.length, self.space.channels)
-        for start in range(0, count, ENCODED_AT_ONCE):  # so that the peak of a trial's memory is not made here
+        for start in range(0, count, ENCODED_AT_ONCE):  # in parts, so that a trial's memory does not peak here
             end = min(start + ENCODED_AT_ONCE, count)
             x_NLC[start:end] = self.codec.encode(as_images(digits.images_NHW[start:end]))
         labels_N = torch.from_numpy(digits.labels_N[:count]).long().to(device) if self.space.classes else None
@@ -74,7 +74,7 @@ class Digits(Task):
         return Batch(labels_B=labels_B, size=count)
 
     def items(self, x: Tensor, prompts: Batch) -> Items:
-        """uint8 images (B, 28, 28) with the digits that were asked for."""
+        """uint8 images (B, 28, 28), with the requested digits."""
         images_BHW = self.codec.decode(x).squeeze(1).clamp(-1, 1)
         images = ((images_BHW + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
         if prompts.labels_B is None:
@@ -93,7 +93,7 @@ class Digits(Task):
         return read_calibration(judge.measure_calibration())
 
     def calibration(self) -> Calibration:
-        """The one that ships with the package."""
+        """The calibration that ships with the package."""
         return read_calibration(judge.shipped_calibration())
 
 
@@ -101,5 +101,5 @@ def pixel_floor(pixel_range: tuple[float, float], train_images: int, draws: int 
     """The floor of unconditional flow matching, t uniform, on MNIST's first `train_images` images in a pixel range."""
     floor = memoriser_floor(as_images(load_mnist("train").images_NHW[:train_images]), draws=draws)
     low, high = pixel_range
-    scale = (high - low) / 2  # the images are in [-1, 1], and the floor grows in proportion
+    scale = (high - low) / 2  # the images are in [-1, 1], and the floor is proportional to the scale
     return replace(floor, value=scale * floor.value, stderr=scale * floor.stderr)

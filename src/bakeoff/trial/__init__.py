@@ -1,1 +1,1 @@
-"""The engine: plans a bake-off, runs its trials one process each, and keeps the run directory."""
+"""The engine: plans a bake-off, and trains, judges and measures one trial in each process."""

@@ -15,7 +15,7 @@ from bakeoff.tasks import Task, build_task
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is trained, and for what."""
+    """A backbone to train, with its task, objective and blueprint."""
 
     protocol: Protocol
     task: Task
@@ -29,10 +29,10 @@ class Candidate:
 
 
 def candidate_of(task: Task, backbone: Backbone) -> Candidate:
-    """A backbone of the task's protocol.
+    """The candidate of one backbone of the task's protocol.
 
     Raises:
-        BakeoffError: the objective cannot serve the task's tokens, or a plug-in may not be or cannot be loaded.
+        BakeoffError: the objective cannot serve the task's tokens, or a plug-in is not allowed or cannot be loaded.
     """
     protocol = task.protocol
     load_plugins(protocol.plugins)
@@ -51,6 +51,6 @@ def candidate_of(task: Task, backbone: Backbone) -> Candidate:
 
 
 def candidates(protocol: Protocol) -> list[Candidate]:
-    """All of a protocol, with one task between them."""
+    """All candidates of a protocol; they share one task."""
     task = build_task(protocol)
     return [candidate_of(task, backbone) for backbone in protocol.backbones]

@@ -1,4 +1,4 @@
-"""Checkpoints: the trained weights for anyone (safetensors), and the state a stopped trial resumes from."""
+"""Checkpoints: the trained weights as safetensors, and the state from which a stopped trial resumes."""
 
 import hashlib
 import io
@@ -25,7 +25,7 @@ from bakeoff.tasks import Task, build_task
 from bakeoff.trial.candidate import Candidate, candidate_of
 
 WIDEST = 1 << 16
-OUTLINED = 256  # layers whose outline takes no time, so that what does not fit can be named
+OUTLINED = 256  # layers; up to this depth an outline is fast enough to name what does not fit
 SEAL = b"sha256:"
 DIGEST = 64
 SEALED = len(SEAL) + DIGEST
@@ -56,7 +56,7 @@ class Loaded(NamedTuple):
 def save_model(
     path: Path, weights: Mapping[str, Tensor], protocol: Protocol, backbone: str, widths: Mapping[str, int]
 ) -> None:
-    """Weights with all that is needed to build their model again, as one JSON header."""
+    """Saves the weights; one JSON header holds all that is needed to build their model again."""
     header = {
         "format": FORMAT,
         "protocol": protocol.document(),
@@ -68,13 +68,13 @@ def save_model(
 
 
 def load_model(path: Path, protocol: Protocol | None = None, backbone: str | None = None) -> Loaded:
-    """A trained model from its file, in any layout of `bakeoff.run.foreign_checkpoints`, ready to sample.
+    """Loads a trained model from a file in any layout of `bakeoff.run.foreign_checkpoints`, ready to sample.
 
-    What to build is read from the file's own header, else from a JSON file beside it (`NAME.json`), else from the run
-    directory it lies in; `protocol` and `backbone` say it for files that have none of these.
+    The description of the model is read from the file's own header, else from a JSON file beside it (`NAME.json`), else
+    from the run directory around it; `protocol` and `backbone` describe models whose files have none of these.
 
     Raises:
-        BakeoffError: missing, unreadable, of an unknown model, or weights that do not fit it.
+        BakeoffError: the file is missing or unreadable, the model is unknown, or the weights do not fit it.
     """
     content = read_checkpoint(path)
     if protocol is None:
@@ -90,7 +90,7 @@ def load_model(path: Path, protocol: Protocol | None = None, backbone: str | Non
         widths = candidate.blueprint.fit().widths
     elif unknown := set(chosen.layers) - set(widths):
         raise BakeoffError(f"{path}: its bakeoff header is damaged (no width of {', '.join(sorted(unknown))}).")
-    # as an outline first: a header from a stranger may ask for a model that no machine holds
+    # an outline first, because a stranger's header may ask for a model too large for any machine
     check_fit(content.weights, candidate.blueprint.outline(widths), path, content.layout)
     model = candidate.blueprint.build(widths)
     model.load_state_dict(content.weights)
@@ -133,7 +133,7 @@ def _choose(protocol: Protocol, name: str | None, path: Path) -> Backbone:
 
 
 def pack_state(state: Mapping[str, Any]) -> bytes:
-    """A torch file with the SHA-256 of all its bytes behind it: torch itself reads over a flipped bit in a tensor."""
+    """A torch file followed by the SHA-256 of its bytes, because torch does not notice a flipped bit in a tensor."""
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     content = buffer.getvalue()
@@ -141,10 +141,10 @@ def pack_state(state: Mapping[str, Any]) -> bytes:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """State packed by `pack_state`; only tensors and plain values are read, no code is run.
+    """Loads the state that `pack_state` packed; reads only tensors and plain values, runs no code.
 
     Raises:
-        BakeoffError: damaged in any byte, or not such a file.
+        BakeoffError: any byte is damaged, or it is not such a file.
     """
     try:
         content = path.read_bytes()

@@ -1,6 +1,6 @@
-"""What a run says while it goes on: typed events, and their form on a worker's standard output.
+"""Events of a run: typed messages about its progress, and their form on a worker's standard output.
 
-The runner passes a worker's events on to whoever listens, with the name of the trial or pass, among its own.
+The runner passes a worker's events to its listener, with the name of the trial or pass; it adds events of its own.
 """
 
 import json
@@ -16,7 +16,7 @@ from bakeoff.protocol.verdict import Verdict
 
 @dataclass(frozen=True)
 class Started:
-    """A training begins, at a step beyond 0 where it was taken up again."""
+    """A training begins; the step is above 0 if it was resumed."""
 
     step: int
     total: int
@@ -24,7 +24,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Stepped:
-    """The loss of a step; a loss that is no number by its name."""
+    """The loss of a step; a loss that is not finite is given by its name."""
 
     step: int
     loss: float | str
@@ -32,7 +32,7 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Training is over; items are made."""
+    """Training has ended, and sampling begins."""
 
 
 @dataclass(frozen=True)
@@ -44,28 +44,28 @@ class Probing:
 
 @dataclass(frozen=True)
 class Stopped:
-    """A training was stopped on request, with a checkpoint at this step."""
+    """A training stopped on request, with a checkpoint at this step."""
 
     step: int
 
 
 @dataclass(frozen=True)
 class Damaged:
-    """Something was not as it was written, and what is done about it."""
+    """Something is damaged; the event says what is done about it."""
 
     message: str
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The worker refuses its input, or cannot write."""
+    """The worker refused its input, or cannot write."""
 
     message: str
 
 
 @dataclass(frozen=True)
 class AlreadyDone:
-    """A trial was finished by an earlier run."""
+    """An earlier run has finished this trial."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class SoFar:
-    """All candidates have finished a seed, and others are to come."""
+    """All candidates have finished a seed, and more seeds follow."""
 
     verdict: Verdict
 
 
 @dataclass(frozen=True)
 class MachineChanged:
-    """The machine is not the one that the run began on."""
+    """The machine differs from the one on which the run began."""
 
     changed: Mapping[str, Any]
 
@@ -102,7 +102,7 @@ OF_WORKERS = {kind.__name__: kind for kind in (Started, Stepped, Sampling, Probi
 
 
 def say(event: Event) -> None:
-    """Tell the runner, as one JSON line."""
+    """Sends an event to the runner, as one JSON line."""
     try:
         print(json.dumps({"event": type(event).__name__, **asdict(event)}), flush=True)
     except BrokenPipeError:  # the parent is gone; the worker notices by itself
@@ -110,7 +110,7 @@ def say(event: Event) -> None:
 
 
 def heard(line: str) -> Event | None:
-    """What a worker said; None for anything else, such as a plug-in's own prints."""
+    """The event in a worker's line; None for any other line, such as a plug-in's own prints."""
     try:
         values = json.loads(line)
         return OF_WORKERS[values.pop("event")](**values)

@@ -1,4 +1,4 @@
-"""Meters: time, memory, quantiles, the trend of a loss curve, and the machine they were read on."""
+"""Meters: time, memory, quantiles, the trend of a loss curve, and a description of the machine."""
 
 import os
 import platform
@@ -37,7 +37,7 @@ class Stopwatch:
 
 
 class StepClock:
-    """Milliseconds of single steps: CUDA events on a GPU, so that the step never waits; a clock elsewhere."""
+    """Milliseconds of single steps: by CUDA events on a GPU, so that the step never waits; by a clock elsewhere."""
 
     def __init__(self, device: torch.device) -> None:
         self.device, self.cuda = device, device.type == "cuda"
@@ -85,7 +85,7 @@ def peak_memory(device: torch.device) -> Memory:
 
 
 def _process_peak_kib() -> float:
-    try:  # unlike ru_maxrss, VmHWM starts anew at exec and owes nothing to the parent
+    try:  # unlike ru_maxrss, VmHWM starts anew at exec and does not include the parent's peak
         status = Path("/proc/self/status").read_text()
         return float(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")))
     except (OSError, StopIteration):
@@ -106,7 +106,7 @@ def trend(losses: Sequence[float], steps_per_epoch: int) -> tuple[float, float] 
 
 
 def environment(device: torch.device) -> dict:
-    """What a reader needs to know about the machine, once a run."""
+    """What a reader needs to know about the machine; recorded once a run."""
     cuda = device.type == "cuda"
     return {
         "bakeoff": __version__,

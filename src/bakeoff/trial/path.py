@@ -1,4 +1,4 @@
-"""The path of a few items, from where they begin to what they become, so that pages need no model to show it."""
+"""The path of a few items from start to finished item, saved so that pages can show it without the model."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,14 +11,14 @@ from bakeoff.seeding import derived_seed
 from bakeoff.tasks import Task
 
 PATH_ITEMS = 20
-PATH_STATES = 50  # at most, the last one always among them
+PATH_STATES = 50  # at most; the last state is always kept
 
 
 @torch.no_grad()
 def path_of(task: Task, generator: Generator, sampling: Any, seed: int) -> Sequence[Items]:
     """The first 20 prompts after 0, 1, ... steps, decoded.
 
-    The noise is not that of the judged samples: whoever looks at a path can judge those blind all the same.
+    The noise differs from that of the judged samples, so a person who has seen a path can still judge those blind.
     """
     prompts = task.prompts(PATH_ITEMS)
     states = list(generator.states(prompts, sampling, derived_seed("path", seed)))

@@ -19,7 +19,7 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class PlannedBackbone:
-    """One backbone as it will be trained, beside what the literature's widths would give."""
+    """One backbone as it will be trained, with the figures at the literature's widths beside it."""
 
     candidate: Candidate
     fit: Fit
@@ -34,7 +34,7 @@ class PlannedBackbone:
 
     @property
     def knob(self) -> tuple[str, float]:
-        """What was turned: the one elastic width by its name, or the factor common to several."""
+        """What the matcher changed: the one elastic width by its name, or the factor common to several."""
         kinds = elastic(self.backbone.layers)
         if len(kinds) == 1:
             return width_name_of(mixer_class(kinds[0])) or kinds[0], self.fit.widths[kinds[0]]
@@ -42,7 +42,7 @@ class PlannedBackbone:
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """Costs that some mixer does not state, so that they were measured."""
+        """Costs that were measured because some mixer does not state them."""
         return tuple(sorted({cost for kind in self.backbone.layers for cost in unstated(mixer_class(kind))}))
 
 
@@ -54,16 +54,16 @@ class Plan:
 
     @property
     def tokens(self) -> int:
-        """What the mixers read of an item, its context included."""
+        """Tokens of an item that the mixers read, its context included."""
         return self.backbones[0].candidate.blueprint.frame.tokens
 
     def of(self, name: str) -> PlannedBackbone:
-        """Raises KeyError for a backbone that the protocol does not have."""
+        """The planned backbone of this name. Raises KeyError if the protocol does not have it."""
         return {planned.backbone.name: planned for planned in self.backbones}[name]
 
 
 def make_plan(protocol: Protocol) -> Plan:
-    """Match every backbone to the budget.
+    """Matches every backbone to the budget.
 
     Raises:
         BakeoffError: the counts cannot be brought within the tolerance, or an objective cannot serve the task.
@@ -90,7 +90,7 @@ def _planned(candidate: Candidate) -> PlannedBackbone:
 
 
 def lint_plan(plan: Plan) -> list[LintFinding]:
-    """Is the comparison matched, and can the rule decide? See `bakeoff.protocol.lint`."""
+    """Checks whether the comparison is matched and whether the rule can decide; see `bakeoff.protocol.lint`."""
     counts = {one.backbone.name: Counts(one.fit.params, plan.tokens, one.flops_per_sample) for one in plan.backbones}
     figures = {"loss": LOSS, **{one.name: one for one in plan.task.figures}}
     found = lint(plan.protocol, counts, real_draws(plan.task), figures)
@@ -101,14 +101,14 @@ def lint_plan(plan: Plan) -> list[LintFinding]:
 
 
 def real_draws(task: Task) -> list[RealDraws]:
-    """How real items come out at the task's figures, from its calibration."""
+    """The task's figures on real items, from its calibration."""
     calibration = task.calibration()
     of_real = {} if calibration is None else calibration.of("real")
     return [RealDraws(count, real) for count, real in of_real.items()]
 
 
 def refuse_errors(findings: list[LintFinding]) -> None:
-    """Raises BakeoffError for a plan that cannot decide what it is asked."""
+    """Raises BakeoffError for a plan that cannot decide its question."""
     errors = [f"  {one.check}: {one.message}" for one in findings if one.level == "error"]
     if errors:
         raise BakeoffError("this plan cannot decide what it is asked:\n" + "\n".join(errors))
@@ -119,7 +119,7 @@ def memory_bytes() -> int:
 
 
 def plan_json(plan: Plan, estimated: dict | None) -> dict:
-    """The plan as others script against it."""
+    """The plan as plain values, for scripts."""
     return {
         "protocol": plan.protocol.name,
         "digest": plan.protocol.digest(),

@@ -1,4 +1,4 @@
-"""A worker process: what it is told, and how its errors become exit codes.
+"""The frame of a worker process: its options, and how its errors become exit codes.
 
 The runner starts one as `python -m MODULE RUN ...`; it reports its progress as events (`bakeoff.trial.events`).
 """
@@ -39,7 +39,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def serve(options: argparse.Namespace, work: Work) -> int:
-    """Do the work in the run directory; the exit code."""
+    """Does the work in the run directory; returns the exit code."""
     if options.threads:
         torch.set_num_threads(options.threads)
     device = torch.device(options.device)
@@ -49,7 +49,7 @@ def serve(options: argparse.Namespace, work: Work) -> int:
         allow_plugins()
     try:
         run = RunDir.open(options.run)
-        if options.protocol not in (None, run.protocol.digest()):  # as it stands, whatever was sealed
+        if options.protocol not in (None, run.protocol.digest()):  # the protocol as it is now, not as sealed
             raise BakeoffError(f"{run.path / 'protocol.toml'}: was changed while the run was going on; restore it.")
         return work(run, options)
     except BakeoffError as error:

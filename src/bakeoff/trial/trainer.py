@@ -1,4 +1,4 @@
-"""Trains one backbone with one seed; can stop after any step and go on later, bit for bit."""
+"""Trains one backbone with one seed; can stop after any step and resume later with the same bits."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -18,15 +18,15 @@ from bakeoff.trial.meters import StepClock, Stopwatch
 
 TIMED_STEPS = 100
 REPORT_STEPS = 10
-OPTIMISER_ON_DEVICE = "optimiser, on the device"  # while the host is ahead; on the CPU it is "optimiser"
+OPTIMISER_ON_DEVICE = "optimiser, on the device"  # on a GPU, while the host runs ahead; on the CPU it is "optimiser"
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Trainer:
-    """State of one training: weights, optimiser, average, step, losses. Data and noise are functions of the step.
+    """The state of one training: weights, optimiser, average, step, losses. Data and noise are functions of the step.
 
-    Between two readings of the losses the host never waits for a GPU: draws are copied to it asynchronously, losses
-    stay on it, and the optimiser, the clipping and the gradient scaler decide there.
+    Between two readings of the losses the host never waits for a GPU: draws are copied asynchronously, losses stay on
+    the GPU, and the optimiser, the clipping and the gradient scaler decide there.
 
     Attributes:
         step: steps done.
@@ -69,7 +69,7 @@ class Trainer:
         return recipe.lr * warm * 0.5 * (1 + math.cos(math.pi * step / self.total))
 
     def run(self, report: Callable[[int, list[float]], None], stop: Callable[[], bool] = lambda: False) -> bool:
-        """Train to the end, or until a loss is not finite, or until asked to stop.
+        """Trains to the end, or until a loss is not finite, or until asked to stop.
 
         Args:
             report: called every ten steps, and when stopping, with the number of steps done and the losses since
@@ -77,7 +77,7 @@ class Trainer:
             stop: asked after every step.
 
         Returns:
-            whether training is over (True), or was stopped and can go on (False).
+            True if training is over, False if it was stopped and can go on.
         """
         self.model.train()
         while self.step < self.total and self.diverged_at is None:
@@ -102,7 +102,7 @@ class Trainer:
         return self.step >= self.total or self.diverged_at is not None
 
     def one_step(self) -> None:
-        """One step of training, of which the host waits for nothing."""
+        """One step of training; the host does not wait for the device."""
         recipe = self.protocol.training
         with self.watch("data"):
             batch = self.data.batch(self.seed, self.step)
@@ -129,7 +129,7 @@ class Trainer:
         return loss
 
     def time_step(self, clock: StepClock) -> None:
-        """Forward and backward of one batch, timed, without a step of the optimiser."""
+        """Times forward and backward of one batch, without a step of the optimiser."""
         batch = self.data.batch(self.seed, 0)
         with clock():
             self._forward_backward(batch)
@@ -141,7 +141,7 @@ class Trainer:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        """Exponential average whose memory grows to the protocol's, so that the first weights are forgotten."""
+        """Exponential average whose memory grows to the protocol's value, so that the initial weights are forgotten."""
         if self.average is not None:
             decay = min(self.protocol.training.ema, (1 + self.step) / (10 + self.step))
             for mean, parameter in zip(self.average, self.parameters, strict=True):
@@ -149,14 +149,14 @@ class Trainer:
 
     @torch.no_grad()
     def use_average(self) -> None:
-        """Put the averaged weights into the model, for sampling; the end of training."""
+        """Puts the averaged weights into the model, for sampling; this is the end of training."""
         if self.average is not None:
             for mean, parameter in zip(self.average, self.parameters, strict=True):
                 parameter.copy_(mean)
         self.model.eval()
 
     def state(self) -> dict[str, Any]:
-        """All that is needed to go on: tensors and plain values only."""
+        """All that is needed to resume: tensors and plain values only."""
         return {
             "step": self.step,
             "model": self.model.state_dict(),
@@ -170,7 +170,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave; what does not fit raises, and leaves this trainer good for nothing."""
+        """Resumes from what `state` gave; raises if it does not fit, and this trainer is then unusable."""
         step, losses = int(state["step"]), state["losses"]
         if not 0 <= step <= self.total or losses.shape != self.losses.shape:
             raise ValueError(f"step {step} and {len(losses)} losses; this training has {self.total} steps")
@@ -188,24 +188,24 @@ class Trainer:
 
     @property
     def epoch_steps(self) -> int:
-        """Steps of an epoch; where items have no end, a fifth of training."""
+        """Steps of an epoch; a fifth of training if the data set has no end."""
         return self.data.epoch_steps or max(1, self.total // 5)
 
     def final_loss(self) -> float:
-        """Mean over the items of the last epoch's worth of steps, or of all steps if there are fewer."""
+        """Mean loss over the items of the last epoch's worth of steps, or of all steps if there are fewer."""
         first = max(0, self.total - self.epoch_steps)
         items = [self.data.size(step) for step in range(first, self.total)]
         losses = self.losses[first:].tolist()
         return sum(loss * count for loss, count in zip(losses, items, strict=True)) / sum(items)
 
     def recent_losses(self) -> list[float]:
-        """Of the last epochs, for their trend: a fifth of training, at least one epoch, at most half."""
+        """Losses of the last epochs, for their trend: a fifth of training, at least one epoch, at most half."""
         window = min(max(self.total // 5, self.epoch_steps), max(self.total // 2, 10))
         return self.losses[-window:].tolist()
 
 
 def _groups(model: nn.Module, protocol: Protocol) -> list[dict[str, Any]] | list[nn.Parameter]:
-    """What the optimiser is given: all parameters alike, or those apart that weight decay leaves alone."""
+    """The optimiser's parameters: all in one group, or those without weight decay in a group of their own."""
     if protocol.training.decay == "all":
         return list(model.parameters())
     decayed, spared = decay_groups(model)

@@ -1,7 +1,7 @@
 """The process of one trial: trains, samples, judges, and writes the trial's files.
 
-Run by `bakeoff.execute.runner` as `python -m bakeoff.trial.worker`. SIGTERM, or the death of its parent, makes it stop
-after the current steps with a checkpoint.
+`bakeoff.execute.runner` starts it as `python -m bakeoff.trial.worker`. On SIGTERM, or when its parent dies, it stops
+after the current steps and writes a checkpoint.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from bakeoff.trial.process import STOPPED, parser, serve
 from bakeoff.trial.trainer import REPORT_STEPS, Trainer
 
 LOOP = ("forward and backward", "optimiser", "data", "reading losses")
-ACCOUNTED = 0.10  # share of the wall-clock that may stay unexplained
+ACCOUNTED = 0.10  # largest share of the wall-clock that may be unexplained
 
 
 class Stop:
@@ -40,7 +40,7 @@ class Stop:
     def __init__(self, parent: int) -> None:
         self.asked, self.parent = False, parent
         signal.signal(signal.SIGTERM, self._ask)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C reaches the parent, who asks
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets the terminal's Ctrl-C and asks us to stop
 
     def _ask(self, *_: object) -> None:
         self.asked = True
@@ -50,10 +50,10 @@ class Stop:
 
 
 class MetricsLog:
-    """Per-step losses as JSON lines, for whoever watches.
+    """Per-step losses as JSON lines, for those who watch the run.
 
-    The losses themselves are in the checkpoint; where training begins, goes on or ends the log is written anew from
-    them, so that no damage to it matters and an interrupted trial ends with the same file.
+    The checkpoint holds the losses too. When training begins, resumes or ends, the log is written again from them, so
+    damage to the log does no harm and an interrupted trial ends with the same file.
     """
 
     def __init__(self, path: Path, trainer: Trainer) -> None:
@@ -76,18 +76,18 @@ class MetricsLog:
 
 
 def _number(loss: float) -> float | str:
-    """JSON has no NaN; its name says what it was."""
+    """The loss as a JSON value: JSON has no NaN or infinity, so these are given by name."""
     return loss if math.isfinite(loss) else repr(loss)
 
 
 def train(trainer: Trainer, trial: TrialDir, of: str, stop: Stop, clock: "WallClock", every_s: float) -> bool:
-    """Train with a log and checkpoints, which say of which trial they are; False if stopped before the end."""
+    """Trains with a log and checkpoints that carry the trial's identity; returns False if stopped before the end."""
     log = MetricsLog(trial.metrics, trainer)
     saved_at, saved_step = time.monotonic(), None
 
     def save() -> None:
         nonlocal saved_at, saved_step
-        if saved_step == trainer.step:  # twice the same would push the one before it out
+        if saved_step == trainer.step:  # saving the same step twice would drop the checkpoint before it
             return
         with trainer.watch("checkpoints"):
             state = {"trainer": trainer.state(), "wall_s": clock.seconds(), "resumed": clock.resumed, "of": of}
@@ -110,7 +110,7 @@ def train(trainer: Trainer, trial: TrialDir, of: str, stop: Stop, clock: "WallCl
 
 
 def finish(trainer: Trainer, trial: TrialDir, clock: "WallClock", widths: dict[str, int]) -> Measurement:
-    """Sample and judge the trained model, write its files, and measure it all."""
+    """Samples and judges the trained model, writes its files, and measures all of this."""
     completed = trainer.diverged_at is None
     sampled = _sample_and_judge(trainer, trial, widths) if completed else None
     drift = trend(trainer.recent_losses(), trainer.epoch_steps) if completed else None
@@ -148,7 +148,7 @@ class Sampled(NamedTuple):
     quality: Quality
     seconds: float
     nfe: int
-    why_not: str  # the sampler was not captured as a CUDA graph, where it could be
+    why_not: str  # why the sampler was not captured as a CUDA graph; empty if no obstacle is known
 
 
 def _sample_and_judge(trainer: Trainer, trial: TrialDir, widths: dict[str, int]) -> Sampled:
@@ -179,10 +179,10 @@ def _sample_and_judge(trainer: Trainer, trial: TrialDir, widths: dict[str, int])
 def account(
     step_time: Spread | None, steps: int, accounted: dict[str, float], wall_s: float, device: str
 ) -> tuple[str, ...]:
-    """Says so where step time x steps plus the accounted rest is not the wall-clock.
+    """Reports if step time x steps plus the other accounted time differs from the wall-clock.
 
-    A GPU works on while the host goes ahead, and is waited for wherever the host next needs a value: there the time
-    in all of `LOOP` is one, and of the optimiser the device's own time is added.
+    A GPU works while the host runs ahead, and the host waits for it wherever it next needs a value. So on a GPU the
+    times of all of `LOOP` are taken together, and the device's own time of the optimiser is added.
     """
     if step_time is None:
         return ()
@@ -199,7 +199,7 @@ def account(
 
 
 class WallClock:
-    """Wall-clock of a trial over all its processes, without the time it was stopped."""
+    """Wall-clock of a trial over all its processes, without the time during which it was stopped."""
 
     def __init__(self, launched: float) -> None:
         self.launched, self.before, self.resumed = launched, 0.0, 0

@@ -1,4 +1,4 @@
-"""How the judge sees images of known kind: what a bar lets through."""
+"""The judge's figures on images of known kind; they show what a bar lets through."""
 
 import json
 import statistics
@@ -57,7 +57,7 @@ KINDS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
 
 
 def measure_calibration(draws: int = 20, seed: int = 7) -> dict[str, Any]:
-    """How every kind of image comes out, as plain values; some minutes.
+    """Measures the judge's figures for every kind of image, as plain values; takes some minutes.
 
     Every row is one kind of image, made from every second test digit (the judge has never seen them; the tests use the
     others), over `draws` random draws of each sample count.

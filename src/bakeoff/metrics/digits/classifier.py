@@ -1,4 +1,4 @@
-"""The judge's eyes: an eleven-class classifier, ten digits and "not a digit", with 64 features.
+"""The judge's classifier: eleven classes, ten digits and "not a digit", with 64 features.
 
 Ten classes are not enough: a plain digit classifier calls noise and blank images a digit with confidence
 above 0.9. The eleventh class is trained on noise, blanks, blends, shuffles and half-denoised digits
@@ -47,7 +47,7 @@ class Classifier(nn.Module):
 
 @dataclass(frozen=True)
 class Judge:
-    """The frozen classifier and what it saw on the 60 000 real training digits."""
+    """The frozen classifier, and its feature statistics on the 60 000 real training digits."""
 
     classifier: Classifier
     real_mean_F: Tensor  # float64
@@ -64,7 +64,7 @@ class Judge:
 
 @cache
 def load_judge() -> Judge:
-    """The judge that ships with the package, on the CPU, the same for every trial."""
+    """Loads the judge that ships with the package, on the CPU; the same for every trial."""
     tensors = load_file(SHIPPED)
     classifier = Classifier()
     prefix = "classifier."

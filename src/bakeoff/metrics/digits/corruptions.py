@@ -1,4 +1,4 @@
-"""Images that are not digits: what the judge's eleventh class is trained on, and what calibrates its bar.
+"""Images that are not digits: they train the judge's eleventh class and calibrate its bar.
 
 Every corruption maps real digits_B1HW in [-1, 1] and a generator to images of the same shape in [-1, 1].
 """
@@ -88,7 +88,7 @@ def half_denoised(x: Tensor, g: Generator) -> Tensor:
 
 
 def border_ring(x: Tensor, g: Generator) -> Tensor:
-    """Noise inside a ring of ink at the border, as models without positions draw it."""
+    """Noise inside a ring of ink at the border, as models without positions make it."""
     width = int(torch.randint(1, 5, (1,), generator=g))
     ring = torch.ones_like(x)
     ring[..., width:-width, width:-width] = -1
@@ -122,14 +122,14 @@ CORRUPTIONS: dict[str, Corruption] = {
 
 
 def corrupt(x: Tensor, g: Generator) -> Tensor:
-    """Every image by one corruption, all kinds in equal parts."""
+    """Corrupts every image with one corruption; all kinds occur in equal parts."""
     kinds = list(CORRUPTIONS.values())
     parts = x[torch.randperm(len(x), generator=g)].chunk(len(kinds))
     return torch.cat([kind(part, g) for kind, part in zip(kinds, parts, strict=False)])
 
 
 def shuffle(x: Tensor, side: int, g: Generator) -> Tensor:
-    """Permute the side x side patches of every image independently."""
+    """Permutes the side x side patches of every image independently."""
     patches_BPN = F.unfold(x, side, stride=side)
     order_BN = torch.rand(len(x), patches_BPN.shape[-1], generator=g).argsort(-1)
     moved_BPN = patches_BPN.gather(-1, order_BN[:, None, :].expand_as(patches_BPN))
@@ -137,7 +137,7 @@ def shuffle(x: Tensor, side: int, g: Generator) -> Tensor:
 
 
 def _another(x: Tensor, g: Generator) -> Tensor:
-    """A different image for every image: of three random ones, the least similar, seldom the same digit."""
+    """Another image for every image: the least similar of three random ones, so seldom the same digit."""
     if len(x) == 1:
         return -x
     shifts = torch.randint(1, len(x), (3,), generator=g).tolist()

@@ -1,4 +1,4 @@
-"""How good a set of images is: recognised share, class coverage, Frechet distance, sharpness.
+"""The quality of a set of images: recognised share, class coverage, Frechet distance, sharpness.
 
 All four are figures of a *set*; the Frechet distance depends on its size, so compare equal sizes only.
 """
@@ -15,12 +15,12 @@ COVERED_SHARE = 0.01
 
 
 def assess(judge: Judge, images_B1HW: Tensor) -> Quality:
-    """Judge a set of at least two images, (B, 1, 28, 28) in [-1, 1]; values outside are clamped.
+    """Judges a set of at least two images, (B, 1, 28, 28) in [-1, 1]; values outside are clamped.
 
-    recognised: share of images that are more likely a digit than not, and then one digit with probability above 0.9.
-    classes: digits that make up at least 1 % of all images, recognised ones counted.
+    recognised: share of images that are more likely a digit than not, and one digit with probability above 0.9.
+    classes: number of digits that make up at least 1 % of all images; only recognised images count.
     frechet: Frechet distance to the 60 000 real training digits in the classifier's 64 features.
-    sharpness: mean gradient magnitude over that of real digits; reported, decides nothing.
+    sharpness: mean gradient magnitude divided by that of real digits; it is reported and decides nothing.
     class_shares: for each digit, the share of images recognised as it.
     """
     features_BF, probabilities_BK = judge.look(images_B1HW)
@@ -40,7 +40,7 @@ def assess(judge: Judge, images_B1HW: Tensor) -> Quality:
 
 
 def recognise(probabilities_BK: Tensor) -> tuple[Tensor, Tensor]:
-    """Which images are recognised (B, bool), and as which digit (B), from the judge's class probabilities (B, K)."""
+    """From class probabilities (B, K): which images are recognised (B, bool), and as which digit (B)."""
     is_digit_B = 1 - probabilities_BK[:, NOT_A_DIGIT]
     confidence_B, digit_B = probabilities_BK[:, :NOT_A_DIGIT].max(-1)
     return (is_digit_B > 0.5) & (confidence_B > CONFIDENT * is_digit_B), digit_B

@@ -1,4 +1,4 @@
-"""The built-in mixers, one a file."""
+"""The built-in mixers, one in each file."""
 
 from bakeoff.models.mixers.attention import Attention
 from bakeoff.models.mixers.base import Direction, Mixer

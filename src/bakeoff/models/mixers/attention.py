@@ -10,7 +10,7 @@ from bakeoff.models.mixers.base import FLOAT_BYTES, Mixer
 
 
 class Attention(Mixer):
-    """Multi-head self-attention by torch's scaled_dot_product_attention: over all tokens, or the earlier ones alone."""
+    """Multi-head self-attention by torch's scaled_dot_product_attention, over all tokens or only the earlier ones."""
 
     reads = "both ways"
 

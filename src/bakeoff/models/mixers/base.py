@@ -1,8 +1,8 @@
-"""The contract of a mixer: a map (B, L, D) -> (B, L, D) that knows nothing of time, class or residuals.
+"""The contract of a mixer: a map (B, L, D) -> (B, L, D) that does not know time, class or residuals.
 
-A mixer is built from (d_model, width, **options), keeps its own initialisation, and states its costs:
-`flops(L)` of one sample's forward pass, a multiply-add counted as two, and `state_bytes(L)`, what
-generation token by token would have to keep after L tokens, in float32.
+A mixer is built from (d_model, width, **options), initialises itself, and states its costs: `flops(L)` of one
+sample's forward pass, where a multiply-add counts as two, and `state_bytes(L)`, the bytes that generation token by
+token would have to keep after L tokens, in float32.
 """
 
 from abc import ABC, abstractmethod
@@ -16,16 +16,16 @@ Reads = Literal["token", "one way", "both ways"]
 
 
 class Mixer(nn.Module, ABC):
-    """The contract of the built-in mixers; a plug-in keeps it without inheriting.
+    """The contract of the built-in mixers; a plug-in need not inherit from it.
 
     Class attributes tell the trunk and the matcher what they need to know.
 
     Attributes:
-        expand: nominal width over d_model, as the literature has it.
-        width_name: what the width is called, or None if it stays at its nominal value when sizes are matched.
-        reads: "token": each for itself; "one way": in one order, and the constructor takes a `direction`; "both ways":
-            all of them, and the constructor takes `causal` if it can look at earlier ones alone.
-        no_decay: names of its parameters that weight decay should leave alone; norms and biases always are.
+        expand: nominal width divided by d_model, as in the literature.
+        width_name: the name of the width, or None if it stays at its nominal value when sizes are matched.
+        reads: "token": each token by itself; "one way": in one order, and the constructor takes a `direction`;
+            "both ways": all tokens, and the constructor takes `causal` if the mixer can read only earlier ones.
+        no_decay: names of its parameters without weight decay; norms and biases never have it.
     """
 
     expand: ClassVar[int] = 1

@@ -16,7 +16,7 @@ from bakeoff.ops import causal_conv, selective_scan
 class Mamba(Mixer):
     """Mamba-1 block [Gu and Dao 2023, figure 3]; width is d_inner.
 
-    direction "both" runs convolution and scan in each direction with the same weights, adds the two, and
+    Direction "both" runs convolution and scan in each direction with the same weights, adds the two results, and
     gates once after the sum [after Hydra, Hwang et al. 2024].
     """
 
@@ -94,4 +94,4 @@ class Mamba(Mixer):
         state = self.width * (self.d_state + self.d_conv - 1) * FLOAT_BYTES
         if len(self.directions) == 1:
             return state
-        return state + L * self.width * FLOAT_BYTES  # the reverse scan needs all tokens at hand
+        return state + L * self.width * FLOAT_BYTES  # the reverse scan needs all tokens

@@ -7,7 +7,7 @@ from bakeoff.models.mixers.base import Mixer
 
 
 class Mlp(Mixer):
-    """Two linear maps with GELU between, token by token; width is the hidden one."""
+    """Two linear maps with GELU between them, token by token; width is the hidden width."""
 
     expand = 4
     width_name = "mlp_width"
