@@ -8,7 +8,8 @@ from bakeoff.data import as_images, load_mnist
 from bakeoff.metrics.digits import assess, load_judge
 from bakeoff.metrics.digits.corruptions import CORRUPTIONS, shuffle
 from bakeoff.metrics.frechet import frechet_distance, moments
-from bakeoff.protocol.measurement import QualityFigures, check_bar
+from bakeoff.protocol.figures import DIGITS
+from bakeoff.protocol.measurement import Quality, check_bar
 from bakeoff.protocol.presets import load_protocol, preset_names
 
 DRAWS = {64: 20, 256: 12, 1024: 3}
@@ -23,10 +24,11 @@ def held_out() -> Tensor:
 
 def passes(images_B1HW: Tensor) -> bool:
     """Whether the presets' bar for this sample count lets the images through; all of them agree on it."""
-    bars = {load_protocol(name).judge for name in preset_names()}
-    bar = next(bar for bar in bars if bar.samples == len(images_B1HW))
-    quality = QualityFigures(**vars(assess(load_judge(), images_B1HW)))
-    return all(check.passed for check in check_bar(bar, quality))
+    found = assess(load_judge(), images_B1HW)
+    bar, *others = [one for name in preset_names() if (one := load_protocol(name).bar).samples == len(images_B1HW)]
+    assert all(other == bar for other in others)
+    quality = Quality(samples=found.samples, figures={name: getattr(found, name) for name in DIGITS})
+    return all(check.passed for check in check_bar(bar, quality, DIGITS))
 
 
 def draws(held_out: Tensor, count: int):
