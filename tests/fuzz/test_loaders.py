@@ -206,14 +206,12 @@ def damaged_lines(content: bytes) -> st.SearchStrategy[bytes]:
 
 
 def measured(backbone: str, seed: int) -> dict[str, Any]:
+    """Of format 1 for the first seed, of format 2 for the others."""
     spread = {"median": 2.0, "p10": 1.0, "p90": 3.0, "count": 5}
-    quality = {
-        "samples": 2,
-        "figures": {"recognised": 0.9, "classes": 9.0, "frechet": 50.0},
-        "detail": {"class_shares": [0.1]},
-    }
-    return {
-        "format": 2, "backbone": backbone, "seed": seed, "status": "completed", "steps": 24, "loss": 0.5 + seed / 10,
+    figures, detail = {"recognised": 0.9, "classes": 9, "frechet": 50.0, "sharpness": 1.0}, {"class_shares": [0.1]}
+    quality = {"samples": 2, "figures": figures, "detail": detail} if seed else {"samples": 2, **figures, **detail}
+    return ({"format": 2} if seed else {}) | {
+        "backbone": backbone, "seed": seed, "status": "completed", "steps": 24, "loss": 0.5 + seed / 10,
         "quality": quality, "step_time_ms": spread, "memory": {"process_mib": 300.0}, "wall_s": 9.0,
         "accounted_s": {"data": 1.0}, "params": 4000, "flops_per_sample": 10, "state_bytes": 10, "device": "cpu",
         "precision": "fp32", "threads": 1, "notes": ["busy"],

@@ -220,28 +220,28 @@ class _Contest:
         return {name: cost for name, cost in costs.items() if cost is not None}
 
     def _break_ties(
-        self, names: list[str], scale: Scale, criterion: str, compared: Callable[[str, str], Comparison]
+        self, names: list[str], scale: Scale, criterion: str, compared: Callable[[str, str], tuple[Difference, float]]
     ) -> None:
-        """At equal quality and cost: what is better at all, shown over seeds."""
+        """At equal quality and cost: what is better at all, shown over seeds by the p-value against "no difference"."""
         level = shared_level(self.rule)
         for a, b in combinations(names, 2):
             if self.pairs[frozenset((a, b))].outcome != "equivalent":
                 continue
-            one = compared(a, b)
-            if not one.difference.freedom:
+            one, p = compared(a, b)
+            if not one.freedom:
                 flips = f"the {scale.figure.title} of both, measured over two seeds"
                 self.steps.append(
                     Step("tie_break", criterion, f"{a} against {b}", None, None, "not measured", None, flips)
                 )
                 continue
-            shown, p = one.p_nonzero <= level, one.p_nonzero
-            ahead, behind = (one.first, one.second) if one.difference.mean < 0 else (one.second, one.first)
+            shown = p <= level
+            ahead, behind = (a, b) if one.mean < 0 else (b, a)
             self.steps.append(
                 Step(
                     "tie_break",
                     criterion,
-                    f"{one.first} against {one.second}",
-                    observed=f"{scale.words(one.difference.mean)} (p = {p:.2g})",
+                    f"{a} against {b}",
+                    observed=f"{scale.words(one.mean)} (p = {p:.2g})",
                     threshold=f"p at most {level:.2g}",
                     outcome=f"{ahead} leads" if shown else "not shown",
                     distance=None,
@@ -251,11 +251,13 @@ class _Contest:
             if shown:
                 self._lost(behind, f"equal in quality and cost, behind {ahead} in the tie-break: {criterion}")
 
-    def _qualities(self, a: str, b: str) -> Comparison:
-        return self.pairs[frozenset((a, b))]
+    def _qualities(self, a: str, b: str) -> tuple[Difference, float]:
+        one = self.pairs[frozenset((a, b))]
+        return one.difference, one.p_nonzero
 
-    def _tie_breaks(self, a: str, b: str) -> Comparison:
-        return compare(self.rule, self.last, {name: self.results[name].seeds for name in (a, b)})[0]
+    def _tie_breaks(self, a: str, b: str) -> tuple[Difference, float]:
+        one = _difference(self.rule, self.last, self.results[a].seeds, self.results[b].seeds)
+        return one, one.p_nonzero()
 
     def explain_undecided(self) -> None:
         zeros, measured = unscalable(self.scale, {name: self.results[name].seeds for name in self.left}), self._costs()

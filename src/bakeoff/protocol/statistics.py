@@ -237,6 +237,8 @@ def seeds_to_settle(difference: Difference, margin: float, beyond: float, within
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> float | None:
-    if len(x) < 3 or not x.std() or not y.std():
+    if len(x) < 3:
         return None
-    return float(np.corrcoef(x, y)[0, 1])
+    dx, dy = x - x.mean(), y - y.mean()
+    scale = math.sqrt(float(dx @ dx)) * math.sqrt(float(dy @ dy))
+    return min(1.0, max(-1.0, float(dx @ dy) / scale)) if scale else None
