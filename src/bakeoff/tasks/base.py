@@ -4,6 +4,7 @@ Shapes: B items, L tokens, K context tokens, C values a token, N items of a data
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -15,6 +16,7 @@ from bakeoff.artefacts.base import Items
 from bakeoff.models.batch import Batch, to_device
 from bakeoff.protocol import schema
 from bakeoff.protocol.figures import Figure
+from bakeoff.protocol.measurement import Quality
 from bakeoff.protocol.space import Space
 from bakeoff.seeding import generator
 from bakeoff.tasks.calibration import Calibration, load_calibration
@@ -91,7 +93,7 @@ class Endless:
 
     epoch_steps = None
 
-    def __init__(self, make: Any, batch: int, device: torch.device) -> None:
+    def __init__(self, make: Callable[[int, int, int], Batch], batch: int, device: torch.device) -> None:
         self._make, self._batch, self._device = make, batch, device
 
     def batch(self, seed: int, step: int) -> Batch:
@@ -167,7 +169,7 @@ class Task(ABC):
         """The items of finished or unfinished tokens, in the form in which they are saved."""
 
     @abstractmethod
-    def assess(self, items: Items, prompts: Batch) -> Any:
+    def assess(self, items: Items, prompts: Batch) -> Quality:
         """The figures of a set of items."""
 
     def calibrate(self, device: torch.device) -> Calibration | None:

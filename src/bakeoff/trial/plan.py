@@ -91,11 +91,15 @@ def _planned(candidate: Candidate) -> PlannedBackbone:
 
 def lint_plan(plan: Plan) -> list[LintFinding]:
     """Checks whether the comparison is matched and whether the rule can decide; see `bakeoff.protocol.lint`."""
-    counts = {one.backbone.name: Counts(one.fit.params, plan.tokens, one.flops_per_sample) for one in plan.backbones}
+    protocol, objective = plan.protocol, plan.protocol.objective.kind  # all backbones share it
+    counts = {
+        one.backbone.name: Counts(one.fit.params, plan.tokens, one.flops_per_sample, objective)
+        for one in plan.backbones
+    }
     figures = {"loss": LOSS, **{one.name: one for one in plan.task.figures}}
-    found = lint(plan.protocol, counts, real_draws(plan.task), figures)
-    if plan.task.calibrated and plan.protocol.bar.thresholds and plan.task.calibration() is None:
-        message = f"not calibrated on this machine: run `bakeoff calibrate {plan.protocol.name}` first"
+    found = lint(protocol, counts, real_draws(plan.task), figures, items=protocol.bar.samples)
+    if plan.task.calibrated and protocol.bar.thresholds and plan.task.calibration() is None:
+        message = f"not calibrated on this machine: run `bakeoff calibrate {protocol.name}` first"
         found.append(LintFinding("quality bar", "error", message))
     return found
 
