@@ -145,14 +145,12 @@ class Protocol(Section):
                     registry.check(part.kind, self.plugins)
                 except ValueError as error:
                     raise ValueError(f"{name}.kind: {error}") from None
-        if isinstance(self.task, Mnist) and self.codec is None:
+        if self.task.needs_codec and self.codec is None:
             raise ValueError(f"codec: missing; task {self.task.kind} needs one: {', '.join(CODECS.built_in)}")
 
     def _check_guidance(self) -> None:
-        if not isinstance(self.objective, Flow):
-            return
-        dropout, guided = self.objective.condition_dropout, self.sampling.guidance != 1.0
-        if isinstance(self.task, Mnist) and not self.task.conditional and (dropout or guided):
+        guided = self.sampling.guidance != 1.0
+        if self.task.prompted is False and (guided or self.objective.hides_prompts):
             raise ValueError(
                 "objective.condition_dropout and sampling.guidance need labels; "
                 "set task.conditional = true, or condition_dropout = 0 and guidance = 1"
@@ -192,7 +190,7 @@ class Protocol(Section):
     @property
     def guidable(self) -> bool:
         """Whether the models have learned what to do where label and context are hidden."""
-        return not isinstance(self.objective, Flow) or self.objective.condition_dropout > 0
+        return self.objective.hides_prompts is not False
 
     @property
     def steps_per_epoch(self) -> int | None:

@@ -1,6 +1,6 @@
 """The objectives: what the candidates are trained for."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag
 
@@ -16,7 +16,18 @@ class Flow(Section):
         default=0.0, ge=0, lt=1, description="share of items whose label and context are hidden, for guidance"
     )
 
+    @property
+    def hides_prompts(self) -> bool:
+        """Whether the models learn what to do where label and context are hidden."""
+        return self.condition_dropout > 0
+
+
+class PlugInObjective(PlugIn):
+    """An objective of the user's own."""
+
+    hides_prompts: ClassVar[None] = None  # its class alone knows
+
 
 Objective = Annotated[
-    Annotated[Flow, Tag("flow")] | Annotated[PlugIn, Tag(PLUG_IN)], Discriminator(tag_of(["flow"], "flow"))
+    Annotated[Flow, Tag("flow")] | Annotated[PlugInObjective, Tag(PLUG_IN)], Discriminator(tag_of(["flow"], "flow"))
 ]

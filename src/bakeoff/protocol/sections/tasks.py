@@ -1,6 +1,6 @@
 """The tasks: what is generated or predicted."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag
 
@@ -12,6 +12,8 @@ DIGIT_CLASSES = 10
 
 class Mnist(Section):
     """MNIST digits, 28x28 grey."""
+
+    needs_codec: ClassVar[bool] = True
 
     kind: Literal["mnist"] = "mnist"
     conditional: bool = Field(default=True, description="generate a given digit (class-conditional) or any digit")
@@ -27,9 +29,17 @@ class Mnist(Section):
         """Training items."""
         return self.train_images
 
+    @property
+    def prompted(self) -> bool:
+        """Whether its models are given a label or a context."""
+        return self.conditional
+
 
 class PlugInTask(PlugIn):
     """A task of the user's own."""
+
+    needs_codec: ClassVar[bool] = False
+    prompted: ClassVar[None] = None  # its class alone knows
 
     items: int | None = Field(default=None, ge=1, description="training items; left out: there is no end of them")
 
