@@ -1,5 +1,6 @@
 """Write docs/protocol.md and docs/table.md from the schemas: python scripts/write_reference.py (a test compares)."""
 
+import inspect
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -11,7 +12,7 @@ from pydantic_core import PydanticUndefined
 from bakeoff.protocol import schema
 from bakeoff.protocol.audit import published
 from bakeoff.protocol.presets import preset_names
-from bakeoff.protocol.sections import codecs, mixers, objectives, tasks
+from bakeoff.protocol.sections import base, codecs, mixers, objectives, tasks
 
 DOCS = Path(__file__).parents[1] / "docs"
 PROTOCOL = """# The protocol, key by key
@@ -28,6 +29,7 @@ This page is generated from the schema (`python scripts/write_reference.py`).
 PROTOCOL_SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("top level", schema.Protocol),
     ('[task], kind = "mnist"', tasks.Mnist),
+    ('[task], kind = "module:Class"', tasks.PlugInTask),
     ('[codec], kind = "pixel"', codecs.PixelCodec),
     ('[codec], kind = "latent"', codecs.LatentCodec),
     ("[model]", schema.Model),
@@ -36,6 +38,7 @@ PROTOCOL_SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("[[backbones]]", schema.Backbone),
     ("[budget]", schema.Budget),
     ('[objective], kind = "flow"', objectives.Flow),
+    ('[codec] and [objective], kind = "module:Class"', base.PlugIn),
     ("[training]", schema.Training),
     ("[sampling]", schema.Sampling),
     ("[bar]", schema.Bar),
@@ -72,7 +75,7 @@ def _page(introduction: str, sections: list[tuple[str, type[BaseModel]]]) -> str
     for title, section in sections:
         parts.append(f"## {title}\n")
         if section.__doc__ and section.__doc__ != schema.Section.__doc__:
-            parts.append(f"{section.__doc__}\n")
+            parts.append(f"{inspect.cleandoc(section.__doc__)}\n")
         fields = [(name, field) for name, field in section.model_fields.items() if not _is_section(field.annotation)]
         if fields:
             parts.append("| key | value | default | meaning |\n|---|---|---|---|")
@@ -128,8 +131,10 @@ def _toml(value: Any) -> str:
 
 
 def _is_section(annotation: Any) -> bool:
-    kinds = [annotation, *get_args(annotation)]
-    return any(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in kinds)
+    """A section, or a union of sections, tagged or not."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return True
+    return any(_is_section(one) for one in get_args(annotation))
 
 
 if __name__ == "__main__":

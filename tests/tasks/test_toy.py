@@ -26,11 +26,12 @@ task = {kind = "toy:Sums"}
 model = {d_model = 16, order = "bidirectional"}
 mixers = {mamba = {d_state = 4}, attention = {heads = 2}}
 backbones = [{name = "mamba", mixers = ["mamba"]}, {name = "transformer", mixers = ["attention", "mlp"]}]
+# noise instead of an answer: close 0.15, error 1.13; the answer itself: 1 and 0
 budget = {params = 5_000, tolerance = 1.3}
 objective = {kind = "flow", condition_dropout = 0.1}
 training = {lr = 1e-2, batch = 64, steps = 400, ema = 0.9}
 sampling = {steps = 4, count = 16, guidance = 1.5}
-bar = {samples = 32, thresholds = {close = 0.0, error = 100.0}}
+bar = {samples = 32, thresholds = {close = 0.3, error = 0.8}}
 rule = {quality = "close", scale = "difference", quality_margin = 0.5}
 """
 
