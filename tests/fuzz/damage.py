@@ -1,9 +1,13 @@
 """How real files are damaged: bytes flipped, cut, repeated or inserted, and values of documents replaced."""
 
 import copy
+import io
 import json
+import tomllib
+import zipfile
 from typing import Any
 
+import tomli_w
 from hypothesis import strategies as st
 
 NUMBERS = [0, -1, 1, 2**31, 2**63, -(2**64), 10**400, 0.0, -0.0, 0.5, 1e308, 5e-324, -1e308]
@@ -78,3 +82,38 @@ def damaged_json(draw: st.DrawFn, content: bytes) -> bytes:
     if draw(st.integers(0, 3)):
         return json.dumps(draw(damaged_document(json.loads(content)))).encode()
     return draw(damaged_bytes(content))
+
+
+def damaged_toml(content: bytes) -> st.SearchStrategy[bytes]:
+    """Wrong values in TOML."""
+
+    def written(document: Any) -> bytes:
+        try:
+            return tomli_w.dumps(document).encode(errors="surrogatepass")
+        except (TypeError, ValueError, AttributeError):  # has no form in TOML
+            return b""
+
+    return damaged_document(tomllib.loads(content.decode())).map(written)
+
+
+def damaged_archive(content: bytes) -> st.SearchStrategy[bytes]:
+    """One entry damaged, with all checksums right again."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+
+    def packed(name: str, damaged: bytes) -> bytes:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as out:
+            for entry, whole in entries.items():
+                out.writestr(entry, damaged if entry == name else whole)
+        return buffer.getvalue()
+
+    names = st.sampled_from([*entries, *[name for name in entries if name.endswith(".pkl")] * 40])
+    return names.flatmap(lambda name: damaged_bytes(entries[name]).map(lambda damaged: packed(name, damaged)))
+
+
+def damaged_lines(content: bytes) -> st.SearchStrategy[bytes]:
+    """Wrong values in lines that are JSON."""
+    return damaged_document([json.loads(line) for line in content.splitlines()]).map(
+        lambda lines: b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    )

@@ -44,7 +44,6 @@ class Probe(ABC):
     name: ClassVar[str]
     figures: ClassVar[tuple[str, ...]]
     axis: ClassVar[str | None] = None
-    alone: ClassVar[bool] = True
     warm_up: ClassVar[int] = 2
     most: ClassVar[int] = 100
     fewest: ClassVar[int] = 5

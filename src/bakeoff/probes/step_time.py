@@ -26,9 +26,8 @@ class StepTime(Probe):
         for subject in subjects:
             subject.trainer.time_step(self._clocks[subject.name])
         self._rounds += 1
-        if (
-            self._rounds % REPORT_STEPS == 0
-        ):  # as in training: if the host waited after each step, the GPU would idle in the next
+        # as in training: if the host waited after each step, the GPU would idle in the next
+        if self._rounds % REPORT_STEPS == 0:
             self._drain()
 
     def values(self) -> Values:
