@@ -84,7 +84,9 @@ class Protocol(Section):
     description: str = Field(default="", max_length=2000)
     seeds: tuple[int, ...] = Field(min_length=1, max_length=1000)
     plugins: tuple[str, ...] = Field(
-        default=(), max_length=64, description="modules to import that register mixers, tasks, codecs or objectives; needs --allow-plugins"
+        default=(),
+        max_length=64,
+        description="modules to import that register mixers, tasks or other parts; needs --allow-plugins",
     )
     task: Task = Mnist()
     codec: Codec | None = None
