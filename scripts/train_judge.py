@@ -2,7 +2,7 @@
 
 Positives are training digits, lightly shifted, blurred and noised, so that the small blemishes of a good
 generator are forgiven; negatives are the corruptions of `bakeoff.metrics.digits.corruptions`. The test digits are
-never seen; `scripts/calibrate_judge.py` measures on them.
+never seen; `bakeoff calibrate` measures on them.
 """
 
 import argparse

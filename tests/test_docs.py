@@ -1,6 +1,7 @@
 """The pages: every command in them runs, every link leads somewhere, the reference is not stale."""
 
 import os
+import pkgutil
 import re
 import shlex
 import shutil
@@ -37,6 +38,21 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("protocols", "examples"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
+
+
+NAMES = re.compile(r"\bbakeoff(?:\.[A-Za-z_]\w*)+")
+FILES = re.compile(r"(?<![\w/.-])(?:src|tests|scripts|benchmarks|examples|protocols|docs)/[\w./-]*\w")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_names_exists(page: Path) -> None:
+    text = page.read_text()
+    for module, names in re.findall(r"from (bakeoff[\w.]*) import ([\w, ]+)", text):
+        text += " ".join(f" {module}.{name.strip()}" for name in names.split(","))
+    for name in set(NAMES.findall(text)):
+        pkgutil.resolve_name(name)
+    missing = {path for path in FILES.findall(text) if not (ROOT / path).exists()}
+    assert not missing
 
 
 DONE: set[str] = set()

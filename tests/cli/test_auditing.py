@@ -12,7 +12,7 @@ from bakeoff import cli, tasks
 from bakeoff.objectives.base import Floor
 
 Invoke = Callable[..., tuple[int, str]]
-MNIST = Floor(0.078091, 0.000759, 2048)  # tests/flow/test_floor.py computes it
+MNIST = Floor(0.078091, 0.000759, 2048)  # tests/objectives/test_floor.py computes it
 PAGE = Path(__file__).parents[2] / "docs" / "audit.md"
 
 
