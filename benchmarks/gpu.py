@@ -26,7 +26,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.gpu_sections import TOY, Bench, Sizes, blocks, correctness, mamba2, scan, tune
+from benchmarks.gpu_correctness import TOLERANCE, correctness
+from benchmarks.gpu_sections import TOY, Bench, Sizes, blocks, mamba2, scan, tune
 from benchmarks.gpu_timing import card
 from benchmarks.gpu_training import captured_step, compiled_step, sampling, training, waiting
 from benchmarks.row import TITLE, Row, line
@@ -65,6 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("--json", type=Path, help="write rows, notes and the machine to this file too")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, help="sections to run")
+    parser.add_argument("--dtypes", nargs="+", choices=TOLERANCE, help="those that correctness checks")
     parser.add_argument("--seconds", type=float, default=540.0, help="start nothing new after so long")
     parser.add_argument("--tune", action="store_true", help="try other tiles first")
     parser.add_argument("--dry-run", action="store_true", help="say what would run")
@@ -74,6 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ |= {"TRITON_INTERPRET": "1", "BAKEOFF_BACKEND": "triton"}
     names = options.only or [name for name in SECTIONS if name != "tune" or options.tune]
     sizes = TOY if options.toy else Sizes()
+    if options.dtypes:
+        sizes = replace(sizes, dtypes=tuple(options.dtypes))
     if options.dry_run:
         print("sections:", ", ".join(names))
         print("sizes:", json.dumps(asdict(sizes)))

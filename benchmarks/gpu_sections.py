@@ -3,7 +3,7 @@
 Shapes: B batch, L tokens, D channels, N states, H heads.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -11,9 +11,6 @@ from torch import Tensor, nn
 
 from benchmarks.gpu_timing import copy_bandwidth, exponentials_per_s, medians_ms, peak_mib
 from benchmarks.row import Row
-
-TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 1e-2, torch.float16: 1e-2}
-NAMES = ("u", "dt", "A", "B", "C", "D", "z", "dt bias")
 
 
 @dataclass(frozen=True)
@@ -42,6 +39,7 @@ class Sizes:
     preset: str = "mnist-paper"
     overrides: tuple[str, ...] = ()
     steps: int = 20
+    dtypes: tuple[str, ...] = ("float32", "bfloat16", "float16")
 
 
 TOY = Sizes(
@@ -81,60 +79,6 @@ class Bench:
         Bm, Cm = (normal(B, L, N).to(dtype) for _ in range(2))
         inputs = [u, dt, A, Bm, Cm, torch.ones(D, device=self.device), z, normal(D) - 4.0]
         return [x.requires_grad_() for x in inputs]
-
-
-def correctness(bench: Bench) -> Iterator[Row]:
-    """Relative L2 errors of outputs and gradients against the float64 loop on the same rounded inputs."""
-    from bakeoff.ops import causal_conv, selective_scan
-    from bakeoff.ops.causal_conv import reference as conv_reference
-    from bakeoff.ops.selective_scan import reference as scan_reference
-
-    device = bench.device
-
-    def loop(x: Sequence[Tensor], reverse: bool) -> Tensor:
-        u, dt, A, B, C, D, z, bias = x
-        return scan_reference.selective_scan(u, dt, A, B, C, D, z, bias, None, True, reverse)[0]
-
-    def taps(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return conv_reference.causal_conv(x, weight, bias, True, False)
-
-    def errors(call: Callable, exact: Callable, inputs: list[Tensor]) -> dict[str, float]:
-        results = []
-        for function, dtype in ((call, None), (exact, torch.float64)):
-            x = [t.detach().to(dtype or t.dtype).requires_grad_() for t in inputs]
-            y = function(*x)
-            g = torch.Generator(device).manual_seed(1)
-            weight = torch.randn(y.shape, generator=g, device=device)
-            results.append([y.detach().double(), *(t.double() for t in torch.autograd.grad(y, x, weight.to(y.dtype)))])
-        names = ("y", *NAMES)[: len(inputs) + 1]
-        return {
-            name: ((a - b).norm() / b.norm().clamp_min(1e-30)).item()
-            for name, a, b in zip(names, *results, strict=True)
-        }
-
-    for dtype, tolerance in TOLERANCE.items():
-        for shape in bench.sizes.exact:
-            for reverse in (False, True):
-                found = errors(
-                    lambda *x, back=reverse: selective_scan(*x, reverse=back),
-                    lambda *x, back=reverse: loop(x, back),
-                    bench.inputs(*shape, dtype),
-                )
-                worst = max(found.values())
-                yield Row(
-                    f"scan {str(dtype)[6:]} {shape}{' reversed' if reverse else ''}",
-                    worst,
-                    "",
-                    f"<= {tolerance:.0e}",
-                    worst <= tolerance,
-                    ", ".join(f"{name} {error:.0e}" for name, error in found.items()),
-                )
-        B, L, D, _ = bench.sizes.exact[0]
-        x = bench.inputs(B, L, D, 4, dtype)
-        weight = torch.randn(D, 4, generator=torch.Generator(device).manual_seed(2), device=device)
-        found = errors(causal_conv, taps, [x[0], weight, x[7]])
-        worst = max(found.values())
-        yield Row(f"convolution {str(dtype)[6:]}", worst, "", f"<= {tolerance:.0e}", worst <= tolerance)
 
 
 def scan(bench: Bench) -> Iterator[Row]:

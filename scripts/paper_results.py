@@ -61,8 +61,7 @@ def _of_run(run: Run, table: Table, pictures: Mapping[str, bytes]) -> Iterator[s
         yield from (f"**Partial: {parts}; missing are {', '.join(lacking)}.** What follows is of those alone.", "")
     if found.changed:
         yield from (f"**Changed since it was run: {', '.join(found.changed)}.**", "")
-    machine = ", ".join(f"{key} {value}" for key in MACHINE if (value := run.environment.get(key)))
-    yield from (f"Sealed {read_seal(run.run.path).created}; {machine}. Digest of the run: `{found.digest}`.", "")
+    yield from (_identity(run, found.digest), "")
     yield f"**Verdict: {headline(run.verdict)}**"
     if run.verdict.so_far is not None:
         yield f"So far: {headline(run.verdict.so_far)}"
@@ -73,6 +72,11 @@ def _of_run(run: Run, table: Table, pictures: Mapping[str, bytes]) -> Iterator[s
     for name in (f"mnist-paper-{run.name}.png", f"mnist-paper-{run.name}-loss.png"):
         if name in pictures:
             yield from ("", f"![{run.name}]({name})")
+
+
+def _identity(run: Run, digest: str | None) -> str:
+    machine = ", ".join(f"{key} {value}" for key in MACHINE if (value := run.environment.get(key)))
+    return f"Sealed {read_seal(run.run.path).created}; {machine}. Digest of the run: `{digest or UNKNOWN}`."
 
 
 def _figures(run: Run, table: Table) -> Iterator[str]:
@@ -193,6 +197,10 @@ def _noise(runs: list[Run], pictures: Mapping[str, bytes]) -> Iterator[str]:
             cells += [f"{found['recognised']:.2f}", f"{found['classes']:g}", f"{found['frechet']:,.0f}"]
             cells += [_or_unknown(one.loss), "passes" if passed else "fails"]
         yield "| " + " | ".join(cells) + " |"
+    yield ""
+    for run in runs:
+        if len(run.run.protocol.backbones) == 1:
+            yield f"- {run.name}: {_identity(run, verify(run.run.path).digest)}"
     yield "\nReal digits and noise at the same judge: [the README](../../README.md#the-judge)."
     if NOISE in pictures:
         yield f"\n![What the Transformer draws]({NOISE})"

@@ -16,7 +16,7 @@ from bakeoff.run.files import read_json
 from bakeoff.run.sealed import measurements
 from bakeoff.run.verify import verify
 
-MACHINE = ("device", "cuda", "torch", "triton", "python", "processor", "system")
+MACHINE = ("device", "cuda", "torch", "triton", "python", "processor")
 
 
 @dataclass

@@ -65,6 +65,39 @@ def test_the_crossover_is_where_mamba_is_faster_and_stays_so(monkeypatch: pytest
     assert crossover({49: 0.9, 196: 1.0}) is None
 
 
+def test_the_page_says_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks import gpu_page
+
+    results = ROOT / "docs" / "results"
+    found = gpu_page.read(results / "gpu.json")
+    assert gpu_page.page(found) == (results / "gpu.md").read_text()
+    assert gpu_page.merged([found, found]) == found
+
+
+def test_a_page_is_of_one_card(tmp_path: Path) -> None:
+    one = json.loads((ROOT / "docs" / "results" / "gpu.json").read_text())
+    one["machine"]["driver"] = "1.0"
+    file = tmp_path / "other.json"
+    file.write_text(json.dumps(one))
+    command = [sys.executable, "-m", "benchmarks.gpu_page", "docs/results/gpu.json", str(file), "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "differ in driver" in done.stderr
+    assert not (tmp_path / "gpu.md").exists()
+
+
+def test_of_many_cases_the_worst_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks.gpu_page import worst
+    from benchmarks.row import Row
+
+    rows = [Row(f"scan float32 {n}", error, "", "<= 2e-06", error <= 2e-6) for n, error in enumerate((1e-6, 3e-6))]
+    wrong = Row("scan float32 nan", float("nan"), "", "<= 2e-06", False)
+    (shown,) = worst(rows)
+    assert shown.value == 3e-6 and shown.passed is False and shown.name == "scan float32, the worst of 2 cases"
+    assert worst([rows[0], wrong])[0].passed is False
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_on_the_card() -> None:
     done = run("--only", "correctness", "waiting")

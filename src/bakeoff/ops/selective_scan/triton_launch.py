@@ -30,12 +30,12 @@ class Tile(NamedTuple):
     warps: int
 
 
-# Chosen from the compiled code for compute capability 9.0 (`python -m benchmarks.gpu_code`), not yet on a card (there
-# `python -m benchmarks.gpu --tune` tries others). One warp a program: nothing passes between warps, and there are no
-# barriers to wait at. For 32 elements of the state a warp issues 8 instructions in all in forward, which is as many
-# cycles as the special-function unit takes for their exponentials, and 27 in backward.
+# The fastest of twelve on an H200 (docs/results/gpu.md; `python -m benchmarks.gpu --tune` tries them). One warp or two
+# a program: next to nothing passes between warps. For 32 elements of the state a warp issues 8 instructions in all in
+# forward, as many cycles as the special-function unit takes for their exponentials, and 27 in backward; on the card
+# neither is near that limit, for too few warps run at once to hide the latency of what they wait for.
 FORWARD = Tile(1, 64, 14, 1)
-BACKWARD = Tile(1, 128, 7, 1)
+BACKWARD = Tile(2, 128, 7, 2)
 # Tokens between the states that forward keeps: memory is N / SEGMENT float32 per token and channel.
 SEGMENT = 14
 # Splitting a sequence pays as long as fewer warps than this run.
