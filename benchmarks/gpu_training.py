@@ -6,10 +6,10 @@ The package is imported where it is used: what imports Triton reads TRITON_INTER
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks.gpu_sections import Bench
 from benchmarks.gpu_timing import captured, medians_ms
@@ -109,7 +109,8 @@ def sampling(bench: Bench) -> Iterator[Row]:
         ms = medians_ms(works, bench.device)
         for how, taken in ms.items():
             bar = of_the_study(bench, trainer) and how == "as used"
-            name = f"{wanted.steps}-step sampling of {wanted.count}, {_name(trainer)}, {how}"
+            steps = candidate.objective.steps(wanted, prompts)
+            name = f"{steps}-step sampling of {wanted.count}, {_name(trainer)}, {how}"
             yield _against_20_ms(name, taken, bar, used.captured.why_not if how == "as used" else "")
 
 
@@ -140,7 +141,7 @@ def compiled_step(bench: Bench) -> Iterator[Row]:
             yield Row(f"step of {_name(trainer)}, bf16, its batch given, {how}", ms, "ms", detail=detail)
 
 
-def _fixed_step(trainer: "Trainer", model: Callable[..., Tensor] | None = None) -> Callable[[], object]:
+def _fixed_step(trainer: "Trainer", model: Any = None) -> Callable[[], object]:
     """A step on one batch that lies on the device, in operations that a graph can hold.
 
     Args:

@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 from bakeoff.protocol import schema
 from bakeoff.protocol.audit import published
 from bakeoff.protocol.presets import preset_names
-from bakeoff.protocol.sections import base, codecs, mixers, objectives, tasks
+from bakeoff.protocol.sections import base, codecs, mixers, objectives, sampling, tasks
 
 DOCS = Path(__file__).parents[1] / "docs"
 PROTOCOL = """# The protocol, key by key
@@ -29,6 +29,7 @@ This page is generated from the schema (`python scripts/write_reference.py`).
 PROTOCOL_SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("top level", schema.Protocol),
     ('[task], kind = "mnist"', tasks.Mnist),
+    ('[task], kind = "recall"', tasks.Recall),
     ('[task], kind = "module:Class"', tasks.PlugInTask),
     ('[codec], kind = "pixel"', codecs.PixelCodec),
     ('[codec], kind = "latent"', codecs.LatentCodec),
@@ -38,9 +39,11 @@ PROTOCOL_SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("[[backbones]]", schema.Backbone),
     ("[budget]", schema.Budget),
     ('[objective], kind = "flow"', objectives.Flow),
+    ('[objective], kind = "autoregressive"', objectives.Autoregressive),
     ('[codec] and [objective], kind = "module:Class"', base.PlugIn),
     ("[training]", schema.Training),
-    ("[sampling]", schema.Sampling),
+    ('[sampling], kind = "solver"', sampling.Solver),
+    ('[sampling], kind = "decoding"', sampling.Decoding),
     ("[bar]", schema.Bar),
     ("[rule]", schema.Rule),
 ]

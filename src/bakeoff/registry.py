@@ -110,8 +110,16 @@ MIXERS: Registry[Any] = Registry(
 CODECS: Registry[Any] = Registry(
     "codec", {"pixel": "bakeoff.codecs.pixel:PixelCodec", "latent": "bakeoff.codecs.latent:LatentCodec"}
 )
-OBJECTIVES: Registry[Any] = Registry("objective", {"flow": "bakeoff.objectives.flow:Flow"})
-TASKS: Registry[Any] = Registry("task", {"mnist": "bakeoff.tasks.digits:Digits"})
+OBJECTIVES: Registry[Any] = Registry(
+    "objective",
+    {
+        "flow": "bakeoff.objectives.flow:Flow",
+        "autoregressive": "bakeoff.objectives.autoregressive:Autoregressive",
+    },
+)
+TASKS: Registry[Any] = Registry(
+    "task", {"mnist": "bakeoff.tasks.digits:Digits", "recall": "bakeoff.tasks.recall:Recall"}
+)
 PROBES: Registry[Any] = Registry(
     "probe",
     {
@@ -125,6 +133,7 @@ KINDS: Registry[Any] = Registry(
     {
         "images": "bakeoff.artefacts.images:Images",
         "text": "bakeoff.artefacts.text:Text",
+        "answers": "bakeoff.artefacts.answers:Answers",
     },
 )
 

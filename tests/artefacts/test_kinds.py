@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bakeoff.artefacts import answers as sequences
 from bakeoff.artefacts import arrays as archives
 from bakeoff.artefacts import text as texts
+from bakeoff.artefacts.answers import Answers
 from bakeoff.artefacts.base import Items, Kind, build_kind, pack_path, read_items, read_path
 from bakeoff.artefacts.contract import check_kind
 from bakeoff.artefacts.images import MOST_SIDE, Images
@@ -39,6 +41,14 @@ SUMS = Items(
         "right": np.array([True, False, False]),
     }
 )
+ASKED = Items(
+    {
+        "tokens": np.array([[3, 9, 0, 3, 5], [4, 8, 4, 1, -1]], np.int32),
+        "marks": np.array([[1, 2, 0, 3, 0], [1, 2, 3, 0, 3]], np.uint8),
+        "answers": np.array([[-1, -1, -1, 9, -1], [-1, -1, 7, -1, -1]], np.int32),
+        "truth": np.array([[-1, -1, -1, 9, -1], [-1, -1, 8, -1, 2]], np.int32),
+    }
+)
 CASES: dict[str, tuple[Kind, Items]] = {
     "grey": (Images(), GREY),
     "grey, without labels": (Images(), Items({"images": pixels(3, 7, 9)})),
@@ -47,6 +57,8 @@ CASES: dict[str, tuple[Kind, Items]] = {
     "large": (Images(), Items({"images": pixels(2, MOST_SIDE, 300, 3)})),
     "text": (Text(), PLAIN),
     "answers": (Text(), SUMS),
+    "sequences": (Answers(), ASKED),
+    "a long sequence": (Answers(), Items({name: np.repeat(ASKED[name], 200, 1) for name in ASKED.arrays})),
 }
 
 
@@ -162,6 +174,37 @@ def test_a_sheet_of_many_texts_says_how_many_it_leaves_out(monkeypatch: pytest.M
     assert said[-1] == "and 936 more" and said[texts.MOST_LINES - 1] == "..."
 
 
+def test_answers_in_sequences_are_drawn_in_the_colour_of_right_wrong_and_open() -> None:
+    """The first is right; the second has a wrong one, beside which the truth stands, and an open one."""
+
+    def inks(items: Items, bare: bool) -> set[tuple[int, ...]]:
+        picture = Answers().tiles(items, 1) if bare else Answers().sheet(items)
+        return {tuple(map(int, ink)) for ink in np.asarray(picture).reshape(-1, 3)}
+
+    shades = [sequences.RIGHT, sequences.WRONG, sequences.OPEN]
+    for bare in (True, False):
+        right, wrong, open_ = shades if bare else [sequences.TINTS[one] for one in shades]
+        first, second = inks(ASKED.take(0, 1), bare), inks(ASKED.take(1, 1), bare)
+        assert right in first and not {wrong, open_} & first
+        assert {wrong, open_} <= second and right not in second
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "said"),
+    [
+        ("marks", np.full((2, 5), 4, np.uint8), "allowed: 0 to 3"),
+        ("tokens", np.full((2, 5), -2, np.int32), "allowed: -1 to"),
+        ("truth", np.zeros((2, 4), np.int32), "as the tokens"),
+        ("answers", np.zeros((2, 5), np.float32), "whole numbers"),
+        ("labels", np.zeros((2, 5), np.int32), "expected tokens, marks"),
+    ],
+)
+def test_other_arrays_are_no_sequences(name: str, array: np.ndarray, said: str) -> None:
+    content = archives.pack_arrays({**ASKED.arrays, name: array})
+    with pytest.raises(BakeoffError, match=said):
+        Answers().unpack(content, 2)
+
+
 # ---- cells
 
 
@@ -173,6 +216,8 @@ def test_cells_hold_the_pixels_and_the_strings() -> None:
         assert np.array_equal(read.reshape(shown["height"], shown["width"], shown["channels"]), COLOUR[name][2])
     assert Text().cell(SUMS, 1) == {"kind": "text", "input": "1 + 3 =", "text": "5", "truth": "4", "right": False}
     assert Text().cell(PLAIN, 0) == {"kind": "text", "text": "one"}
+    asked = Answers().cell(ASKED, 1)
+    assert asked["kind"] == "answers" and asked["tokens"] == [4, 8, 4, 1, -1] and asked["truth"] == [-1, -1, 8, -1, 2]
 
 
 def test_a_kind_that_says_nothing_of_cells_shows_a_picture() -> None:

@@ -55,6 +55,13 @@ def digits(count: int) -> Items:
     return Items({"images": images, "labels": np.arange(count, dtype=np.uint8)})
 
 
+def sequences(count: int) -> Items:
+    tokens = np.arange(6 * count, dtype=np.int32).reshape(count, 6)
+    marks = np.tile(np.array([1, 2, 0, 3, 0, 3], np.uint8), (count, 1))
+    asked = np.where(marks == 3, tokens, -1)
+    return Items({"tokens": tokens, "marks": marks, "answers": asked, "truth": asked})
+
+
 def answers(count: int) -> Items:
     texts = np.array([f"{i} + {i} = {2 * i}" for i in range(count)])
     return Items({"text": texts, "input": texts, "truth": texts, "right": np.arange(count) % 2 == 0})

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from damage import damaged_archive, damaged_bytes, damaged_json, damaged_lines, damaged_toml
-from files import answers, digits, header, safetensors_file, state_file, torch_file, weights
+from files import answers, digits, header, safetensors_file, sequences, state_file, torch_file, weights
 from fuzzing import IN_BOTH_TIERS, bounded, read_or_refuse
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
 
+from bakeoff.artefacts.answers import Answers
 from bakeoff.artefacts.base import Kind, pack_path, read_items, read_path
 from bakeoff.artefacts.images import Images
 from bakeoff.artefacts.text import Text
@@ -99,6 +100,7 @@ LOADERS = [
     Loader("images, right checksums", lambda: Images().pack(digits(3)), damaged_archive, read_and_show(Images(), 3)),
     Loader("text", lambda: Text().pack(answers(3)), damaged_bytes, read_and_show(Text(), 3), ".jsonl"),
     Loader("text, values", lambda: Text().pack(answers(3)), damaged_lines, read_and_show(Text(), 3), ".jsonl"),
+    Loader("sequences", lambda: Answers().pack(sequences(3)), damaged_archive, read_and_show(Answers(), 3), ".npz"),
     Loader("path", lambda: pack_path(Images(), [digits(2)] * 3), damaged_archive, read_states, ".npz"),
     Loader("table, bytes", lambda: TABLE.read_bytes(), damaged_bytes, read_table, ".toml"),
     Loader("table, values", lambda: TABLE.read_bytes(), damaged_toml, read_table, ".toml"),

@@ -106,7 +106,8 @@ def test_costs_that_are_not_stated_are_measured_and_marked(allowed: Path) -> Non
 @pytest.mark.parametrize("name", ["mamba", "attention", "mlp", "gated_recurrence:GatedRecurrence"])
 def test_ours_and_the_example_keep_the_contract(allowed: Path, name: str) -> None:
     checks = check_mixer(mixer_class(name), {})
-    assert len(checks) == 11 and [check for check in checks if not check.passed] == []
+    timed = {"a step takes no longer where the state does not grow"}  # by the clock, so not here
+    assert len(checks) == 14 and [check for check in checks if not check.passed and check.name not in timed] == []
 
 
 class NotAMixer(nn.Module):

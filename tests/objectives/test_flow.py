@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from bakeoff.models.batch import Batch
 from bakeoff.objectives.flow import Flow, draw_times, interpolate, target_velocity
 from bakeoff.objectives.solver import Field, Solver, states
-from bakeoff.protocol.sections.sampling import Sampling
+from bakeoff.protocol.sections import sampling as sections
 
 RATE = 1.3
 
@@ -54,7 +54,7 @@ def test_guidance_extrapolates_from_no_label() -> None:
         return labels_B.masked_fill(hidden_B, 10)[:, None, None] * torch.ones_like(x)
 
     prompts = Batch(labels_B=torch.full((2,), 3))
-    sampling = Sampling(steps=1, guidance=2.5)
+    sampling = sections.Solver(steps=1, guidance=2.5)
     *_, x = Flow().states(network, prompts, torch.zeros(2, 1, 1), sampling, 0)
     assert torch.equal(x, torch.full((2, 1, 1), 10 + 2.5 * (3 - 10)))
 

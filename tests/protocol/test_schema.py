@@ -13,7 +13,8 @@ from bakeoff.protocol.sections.objectives import Flow
 
 
 def test_presets() -> None:
-    assert preset_names() == ["mnist-paper", "mnist-paper-adaln", "mnist-quick", "smoke"]
+    mnist, recall = ["mnist-paper", "mnist-paper-adaln", "mnist-quick"], ["recall-quick", "recall-smoke"]
+    assert preset_names() == [*mnist, *recall, "smoke"]
 
 
 def test_the_paper_preset_is_the_study_as_it_describes_itself() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.presets import load_protocol
-from bakeoff.protocol.sections.sampling import Sampling
+from bakeoff.protocol.sections.sampling import Solver
 from bakeoff.run.directory import RunDir
 from bakeoff.seeding import derived_seed
 from bakeoff.studio.controls import controls_of
@@ -39,7 +39,7 @@ def samples(strip: dict) -> np.ndarray:
     return np.stack([picture(cell) for cell in strip["cells"]])
 
 
-def expected(run: Path, backbone: str, label: int, noise: int, sampling: Sampling, count: int = 1) -> np.ndarray:
+def expected(run: Path, backbone: str, label: int, noise: int, sampling: Solver, count: int = 1) -> np.ndarray:
     """(S + 1, count, 28, 28), straight from the weights."""
     loaded = load_model(run / f"trials/{backbone}-s0/model.safetensors")
     task, prompts = loaded.task, loaded.task.prompts(count, label)
@@ -55,7 +55,7 @@ def test_every_frame_is_what_the_model_makes_of_the_shared_noise(
     assert found[0] == ("start", {"backbones": BACKBONES, "steps": 3}) and found[-1] == ("end", {})
     for backbone in BACKBONES:
         mine = frames(found, backbone)
-        theirs = expected(run, backbone, 7, 5, Sampling(steps=3, solver=solver, guidance=3))
+        theirs = expected(run, backbone, 7, 5, Solver(steps=3, solver=solver, guidance=3))
         assert np.array_equal(np.stack(mine), theirs[:, 0])
         assert np.array_equal(mine[0], frames(found, BACKBONES[0])[0])
     assert {data["backbone"]: data["nfe"] for name, data in found if name == "done"} == dict.fromkeys(
@@ -72,7 +72,7 @@ def test_a_strip_is_64_finished_samples(run: Path, client: httpx.Client) -> None
     found = events(client, "/api/strip", label=2, noise=1, steps=2)
     assert [name for name, _ in found] == ["strip"] * 3 + ["end"]
     for _, data in found[:-1]:
-        made = expected(run, data["backbone"], 2, 1, Sampling(steps=2, guidance=2), 64)[-1]
+        made = expected(run, data["backbone"], 2, 1, Solver(steps=2, guidance=2), 64)[-1]
         assert samples(data).shape == made.shape == (64, 28, 28)
         assert np.abs(samples(data).astype(int) - made).max() <= 1  # a batch of another size may round otherwise
 

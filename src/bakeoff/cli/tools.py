@@ -31,6 +31,9 @@ def sample(
     label: Annotated[int | None, typer.Option(min=0, max=9, help="Digit to draw; default: 0 to 9 in turn.")] = None,
     count: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = 64,
     steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Solver steps; default: the protocol's.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, max=100, help="Of decoding; 0 takes the likeliest. Default: the protocol's.")
+    ] = None,
     solver: Annotated[
         Literal["euler", "midpoint", "heun"] | None, typer.Option(help="Default: the protocol's.")
     ] = None,
@@ -44,7 +47,8 @@ def sample(
     allow_plugins: PluginsOption = False,
 ) -> None:
     """Draw samples from a trained model."""
-    from bakeoff.artefacts.sheets import grid, png
+    from bakeoff.artefacts.base import build_kind
+    from bakeoff.artefacts.sheets import png
     from bakeoff.protocol.presets import load_protocol
     from bakeoff.run.files import write_atomic
     from bakeoff.trial.checkpoint import load_model
@@ -53,8 +57,12 @@ def sample(
     loaded = load_model(checkpoint, None if protocol is None else load_protocol(protocol), backbone)
     if label is not None and not loaded.task.space.classes:
         raise BakeoffError(f"--label {label}: this model is unconditional; leave --label out.")
-    changes = {"steps": steps, "solver": solver, "guidance": guidance}
-    sampling = loaded.protocol.sampling.model_copy(update={k: v for k, v in changes.items() if v is not None})
+    given = {"steps": steps, "solver": solver, "guidance": guidance, "temperature": temperature}
+    changes, own = {name: value for name, value in given.items() if value is not None}, loaded.protocol.sampling
+    if unknown := [name for name in changes if name not in type(own).model_fields]:
+        allowed = ", ".join(f"--{name}" for name in given if name in type(own).model_fields)
+        raise BakeoffError(f"--{unknown[0]}: this model samples by {own.kind}; allowed: {allowed}.")
+    sampling = own.model_copy(update=changes)
     if sampling.guidance != 1.0 and not loaded.protocol.guidable:
         raise BakeoffError(
             f"--guidance {sampling.guidance:g}: this model was trained without label dropout; only 1 works."
@@ -63,10 +71,11 @@ def sample(
     prompts = loaded.task.prompts(count, label)
     generated = loaded.generator()(prompts, sampling, seed)
     try:
-        write_atomic(out, png(grid(loaded.task.items(generated.x, prompts).arrays["images"])))
+        write_atomic(out, png(build_kind(loaded.task.kind).sheet(loaded.task.items(generated.x, prompts))))
     except OSError as error:
         raise BakeoffError(f"--out {out}: cannot be written ({error.strerror}).") from error
-    typer.echo(f"{out}: {count} samples, {sampling.steps} {sampling.solver} steps, {generated.nfe} evaluations each")
+    how = ", ".join(f"{name} {value}" for name, value in sampling.model_dump(exclude={"kind", "count"}).items())
+    typer.echo(f"{out}: {count} samples, {how}, {generated.nfe} evaluations each")
 
 
 @app.command("check-plugin")

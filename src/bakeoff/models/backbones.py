@@ -45,6 +45,7 @@ def build_mixers(
     *,
     causal: bool = False,
     context: int = 0,
+    rope: bool = False,
 ) -> list[nn.Module]:
     """Builds one mixer a layer.
 
@@ -52,6 +53,7 @@ def build_mixers(
         order: order of the tokens; it becomes a direction for the mixers that read one way.
         causal: every mixer reads only earlier tokens, whatever the order.
         context: number of tokens that are read before the others, whatever the order.
+        rope: mixers that can add positions themselves do.
 
     Raises:
         BakeoffError: a mixer does not take the options, or the objective is causal and a mixer cannot be.
@@ -60,6 +62,8 @@ def build_mixers(
     turns = 0
     for name in layers:
         kind, arguments = mixer_class(name), dict(options.get(name, {}))
+        if rope and getattr(kind, "takes_rope", False):
+            arguments["rope"] = True
         if not reads_one_way(kind):
             if causal and getattr(kind, "reads", "both ways") == "both ways":
                 arguments["causal"] = True

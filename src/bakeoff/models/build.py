@@ -42,6 +42,7 @@ class Blueprint:
             model.order,
             causal=self.causal,
             context=self.frame.space.context,
+            rope=self.frame.positions == "rope",
         )
         return Trunk(self.frame, mixers, self.encoder())
 

@@ -5,6 +5,7 @@ Shapes: B batch, L tokens, D = d_model; c_BD is the condition.
 """
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Conditioning = Literal["adaln", "head"]
+Mix = Callable[[Tensor], Tensor]  # (B, L, D) -> (B, L, D)
 
 
 def sinusoidal(positions_N: Tensor, dim: int, longest: float = 10_000.0) -> Tensor:
@@ -64,8 +66,12 @@ class AdaLNBranch(nn.Module):
         self.modulation = zeroed(nn.Linear(d_model, 3 * d_model))
 
     def forward(self, x_BLD: Tensor, c_BD: Tensor) -> Tensor:
+        return self.around(self.mixer, x_BLD, c_BD)
+
+    def around(self, mixer: Mix, x_BLD: Tensor, c_BD: Tensor) -> Tensor:
+        """The branch around a map in its mixer's place."""
         shift, scale, gate = self.modulation(F.silu(c_BD)).unsqueeze(1).chunk(3, dim=-1)
-        return x_BLD + gate * self.mixer(self.norm(x_BLD) * (1 + scale) + shift)
+        return x_BLD + gate * mixer(self.norm(x_BLD) * (1 + scale) + shift)
 
     def flops(self) -> int:
         """Of the branch alone, without its mixer."""
@@ -81,7 +87,11 @@ class PlainBranch(nn.Module):
         self.norm = nn.LayerNorm(d_model)
 
     def forward(self, x_BLD: Tensor, c_BD: Tensor) -> Tensor:
-        return x_BLD + self.mixer(self.norm(x_BLD))
+        return self.around(self.mixer, x_BLD, c_BD)
+
+    def around(self, mixer: Mix, x_BLD: Tensor, c_BD: Tensor) -> Tensor:
+        """The branch around a map in its mixer's place."""
+        return x_BLD + mixer(self.norm(x_BLD))
 
     def flops(self) -> int:
         """Of the branch alone, without its mixer."""

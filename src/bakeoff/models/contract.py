@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from bakeoff.models import costs
 from bakeoff.models.conditioning import AdaLNBranch
+from bakeoff.models.contract_steps import D_MODEL, steps_clauses
 from bakeoff.models.matching import STEP
 
-D_MODEL = 32
 LENGTHS = (1, 2, 49)
 
 
@@ -42,6 +42,7 @@ def check_mixer(kind: type[nn.Module], options: Mapping[str, Any]) -> list[Contr
         ("runs under bf16 autocast", bench.autocast),
         ("states flops(L)", bench.flops),
         ("states state_bytes(L)", bench.state_bytes),
+        *steps_clauses(bench.build_causal, costs.state_bytes),
     ]
     return [first, *(_run(name, clause) for name, clause in clauses)]
 
@@ -63,6 +64,12 @@ class _Bench:
     def build(self, width: int | None = None, seed: int = 0) -> nn.Module:
         torch.manual_seed(seed)
         return self.kind(D_MODEL, width or self.width, **self.options)
+
+    def build_causal(self) -> nn.Module:
+        """As a causal objective builds it: reading forward, or only what came before."""
+        torch.manual_seed(0)
+        causal = {"causal": True} if getattr(self.kind, "reads", None) == "both ways" else {}
+        return self.kind(D_MODEL, self.width, **(causal | self.options)).eval()
 
     def input(self, B: int, L: int) -> Tensor:
         return torch.randn(B, L, D_MODEL, generator=torch.Generator().manual_seed(7))

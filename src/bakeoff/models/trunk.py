@@ -21,9 +21,11 @@ from bakeoff.models.conditioning import (
     TimeHead,
     sinusoidal,
 )
+from bakeoff.models.reader import Reader, unable
 from bakeoff.protocol.space import Space
 
-Positions = Literal["none", "sinusoidal", "learned"]
+Positions = Literal["none", "sinusoidal", "learned", "rope"]
+SYMBOL_SPREAD = 0.02  # of the initial embeddings of symbols, and of learned positions [Radford et al. 2019]
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,12 @@ class Trunk(nn.Module):
         self.embed: nn.Module
         if space.vocabulary:
             self.embed = nn.Embedding(space.vocabulary + frame.symbols, D)
+            nn.init.normal_(self.embed.weight, std=SYMBOL_SPREAD)
         else:
             self.embed = nn.Linear(space.channels, D)
         self.positions: Tensor | None
         if frame.positions == "learned":
-            self.positions = nn.Parameter(0.02 * torch.randn(frame.tokens, D))
+            self.positions = nn.Parameter(SYMBOL_SPREAD * torch.randn(frame.tokens, D))
         elif frame.positions == "sinusoidal":
             self.register_buffer("positions", sinusoidal(torch.arange(frame.tokens), D), persistent=False)
         else:
@@ -99,32 +102,57 @@ class Trunk(nn.Module):
         """The model's values, (B, L, O).
 
         Args:
-            x: (B, L, C) float32, or (B, L) int64 symbols.
+            x: (B, L, C) float32, or (B, L) int64 symbols; -1, -2, ... are symbols beyond the vocabulary.
             t_B: times in [0, 1], if the objective has times.
             labels_B: int64; None hides all labels.
             context: (B, K, C') float32 or (B, K) int64; None hides every context.
             hidden_B: bool, items whose label and context are hidden.
         """
-        h_BLD = self.embed(x)
+        h_BLD = self.embedded(x)
         if self.frame.space.context:
-            h_BLD = torch.cat([self._prefix(len(x), context, hidden_B), h_BLD], 1)
-        if self.positions is not None:
-            h_BLD = h_BLD + self.positions[: h_BLD.shape[1]]
-        if labels_B is not None and hidden_B is not None:
-            labels_B = labels_B.masked_fill(hidden_B, self.frame.space.classes)
-        c_BD = self.condition(x, t_B, labels_B)
+            h_BLD = torch.cat([self.prefix(len(x), context, hidden_B), h_BLD], 1)
+        h_BLD = self.placed(h_BLD)
+        c_BD = self.condition(x, t_B, self.hidden_labels(labels_B, hidden_B))
         for branch in self.branches:
             h_BLD = branch(h_BLD, c_BD)
         return self.head(h_BLD[:, self.frame.space.context :], c_BD)
 
-    def _prefix(self, B: int, context: Tensor | None, hidden_B: Tensor | None) -> Tensor:
+    def embedded(self, x: Tensor) -> Tensor:
+        """Tokens without their positions, (B, L, D)."""
+        return self.embed(x.remainder(self.embed.num_embeddings) if isinstance(self.embed, nn.Embedding) else x)
+
+    def placed(self, h_BLD: Tensor, first: int = 0) -> Tensor:
+        """Embedded tokens with their positions, which begin at `first`, added."""
+        return h_BLD if self.positions is None else h_BLD + self.positions[first : first + h_BLD.shape[1]]
+
+    def hidden_labels(self, labels_B: Tensor | None, hidden_B: Tensor | None) -> Tensor | None:
+        """The labels, with the label that means "hidden" where one is hidden."""
+        if labels_B is None or hidden_B is None:
+            return labels_B
+        return labels_B.masked_fill(hidden_B, self.frame.space.classes)
+
+    def prefix(self, B: int, context: Tensor | None, hidden_B: Tensor | None) -> Tensor:
         """The embedded context, (B, K, D)."""
         assert self.no_context is not None
         none_BKD = self.no_context.expand(B, self.frame.space.context, -1)
         if context is None:
             return none_BKD
-        given_BKD = (self.encoder or self.context or self.embed)(context)
+        given_BKD = (self.encoder or self.context or self.embedded)(context)
         return given_BKD if hidden_B is None else torch.where(hidden_B[:, None, None], none_BKD, given_BKD)
+
+    def reader(
+        self,
+        B: int,
+        labels_B: Tensor | None = None,
+        context: Tensor | None = None,
+        hidden_B: Tensor | None = None,
+    ) -> Reader | None:
+        """A reader of B items, token by token, of a causal trunk; None if `why_no_reader`."""
+        return None if self.why_no_reader() else Reader(self, B, labels_B, context, hidden_B)
+
+    def why_no_reader(self) -> str:
+        """Which mixers cannot go on token by token, and why; empty if all can."""
+        return unable([branch.mixer for branch in self.residual_branches()])
 
     def parameter_count(self) -> int:
         """Parameters of the trunk and its mixers; an encoder of the context is counted separately."""
@@ -135,7 +163,7 @@ class Trunk(nn.Module):
         """FLOPs of one item's forward pass: matrix products, convolutions and scans."""
         L, D = self.frame.tokens, self.frame.d_model
         trunk = self._embedding_flops() + self.condition.flops() + self.head.flops(self.frame.space.length)
-        branches = sum(branch.flops() + costs.flops(branch.mixer, L, D) for branch in self._branches())
+        branches = sum(branch.flops() + costs.flops(branch.mixer, L, D) for branch in self.residual_branches())
         return trunk + branches
 
     def _embedding_flops(self) -> int:
@@ -147,7 +175,7 @@ class Trunk(nn.Module):
     def state_bytes(self) -> int:
         """Bytes that generation token by token would keep, for all mixers together, in float32."""
         L, D = self.frame.tokens, self.frame.d_model
-        return sum(costs.state_bytes(branch.mixer, L, D) for branch in self._branches())
+        return sum(costs.state_bytes(branch.mixer, L, D) for branch in self.residual_branches())
 
-    def _branches(self) -> list[AdaLNBranch | PlainBranch]:
+    def residual_branches(self) -> list[AdaLNBranch | PlainBranch]:
         return list(self.branches)  # type: ignore[arg-type]

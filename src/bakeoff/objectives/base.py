@@ -28,6 +28,22 @@ class Model(Protocol):
         hidden_B: Tensor | None = None,
     ) -> Tensor: ...
 
+    def reader(
+        self,
+        B: int,
+        labels_B: Tensor | None = None,
+        context: Tensor | None = None,
+        hidden_B: Tensor | None = None,
+    ) -> "Reads | None":
+        """The model at the beginning of B items, to read on token by token; None if it cannot."""
+        ...
+
+
+class Reads(Protocol):
+    """A model that goes on token by token; `bakeoff.models.reader.Reader` is one."""
+
+    def read(self, x: Tensor) -> Tensor: ...
+
 
 class Data(Protocol):
     """What an objective needs from a data set; `bakeoff.tasks.base.Dataset` has it."""
@@ -86,13 +102,20 @@ class Objective(ABC):
         """The start state of items, on the CPU; item i does not depend on the others."""
 
     @abstractmethod
-    def states(self, model: Model, prompts: Batch, x: Tensor, sampling: Any, seed: int) -> Iterator[Tensor]:
+    def states(
+        self, model: Model, prompts: Batch, x: Tensor, sampling: Any, seed: int, first: int = 0
+    ) -> Iterator[Tensor]:
         """The states from x to the sample: x is the first, the sample the last. All tensors are on one device.
 
         Args:
             sampling: the protocol's section of that name.
             seed: seed of any noise that is drawn on the way, separately for each item.
+            first: number of the first of these items, where a set is made in parts.
         """
+
+    @abstractmethod
+    def steps(self, sampling: Any, prompts: Batch) -> int:
+        """How many states `states` gives after the first."""
 
     @abstractmethod
     def nfe(self, sampling: Any, prompts: Batch) -> int:

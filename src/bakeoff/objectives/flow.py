@@ -17,7 +17,7 @@ from bakeoff.models.batch import Batch
 from bakeoff.objectives.base import Data, Draws, Floor, Model, Objective
 from bakeoff.objectives.floor import memoriser_floor
 from bakeoff.objectives.solver import EVALUATIONS, states
-from bakeoff.protocol.sections.sampling import Sampling
+from bakeoff.protocol.sections.sampling import Solver
 from bakeoff.protocol.space import Space
 from bakeoff.seeding import generator
 
@@ -102,7 +102,9 @@ class Flow(Objective):
         whole = -(-count // NOISE_ROWS) * NOISE_ROWS
         return torch.randn(whole, space.length, space.channels, generator=generator("sampling", seed))[:count]
 
-    def states(self, model: Model, prompts: Batch, x: Tensor, sampling: Sampling, seed: int) -> Iterator[Tensor]:
+    def states(
+        self, model: Model, prompts: Batch, x: Tensor, sampling: Solver, seed: int, first: int = 0
+    ) -> Iterator[Tensor]:
         """x after 0, 1, ..., S solver steps; `seed` is not used, because nothing is drawn on the way."""
         guide = _guided(prompts, sampling)
 
@@ -117,7 +119,10 @@ class Flow(Objective):
 
         return states(velocity, x, sampling.steps, sampling.solver)
 
-    def nfe(self, sampling: Sampling, prompts: Batch) -> int:
+    def steps(self, sampling: Solver, prompts: Batch) -> int:
+        return sampling.steps
+
+    def nfe(self, sampling: Solver, prompts: Batch) -> int:
         return sampling.steps * EVALUATIONS[sampling.solver] * (2 if _guided(prompts, sampling) else 1)
 
     def floor(self, data: Data) -> Floor | None:
@@ -147,5 +152,5 @@ def _conditional(batch: Batch) -> bool:
     return batch.labels_B is not None or batch.context is not None
 
 
-def _guided(prompts: Batch, sampling: Sampling) -> bool:
+def _guided(prompts: Batch, sampling: Solver) -> bool:
     return sampling.guidance != 1.0 and _conditional(prompts)

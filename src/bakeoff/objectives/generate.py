@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bakeoff.models.batch import Batch, to_device
 from bakeoff.objectives._cuda_graph import Captured
-from bakeoff.objectives.base import Objective
+from bakeoff.objectives.base import Objective, Reads
 from bakeoff.protocol.space import Space
 
 AT_ONCE = 256  # items
@@ -45,10 +45,10 @@ class Generator:
         yield from self._from(x, prompts, sampling, seed, counted)
 
     def _from(
-        self, x: Tensor, prompts: Batch, sampling: Any, seed: int, counted: Callable[[int], None]
+        self, x: Tensor, prompts: Batch, sampling: Any, seed: int, counted: Callable[[int], None], first: int = 0
     ) -> Iterator[Tensor]:
         model = _Counted(self.captured, counted)
-        yield from self.objective.states(model, prompts.to(self.device), x, sampling, seed)
+        yield from self.objective.states(model, prompts.to(self.device), x, sampling, seed, first)
 
     @torch.no_grad()
     def __call__(self, prompts: Batch, sampling: Any, seed: int, at_once: int = AT_ONCE) -> Generated:
@@ -62,7 +62,7 @@ class Generator:
         parts = []
         for first in range(0, count, at_once):
             begin = to_device(self.device, start[first : first + at_once])
-            states = self._from(begin, prompts.take(first, first + at_once), sampling, seed, counted)
+            states = self._from(begin, prompts.take(first, first + at_once), sampling, seed, counted, first)
             (end,) = deque(states, maxlen=1)
             parts.append(end)
         return Generated(torch.cat(parts), rows[0] // max(1, count))
@@ -84,3 +84,24 @@ class _Counted:
     ) -> Tensor:
         self._counted(len(x))
         return self._captured(x, t_B, labels_B, context, hidden_B)
+
+    def reader(
+        self,
+        B: int,
+        labels_B: Tensor | None = None,
+        context: Tensor | None = None,
+        hidden_B: Tensor | None = None,
+    ) -> "_CountedReader | None":
+        reader = self._captured.model.reader(B, labels_B, context, hidden_B)  # pyright: ignore[reportCallIssue]
+        return None if reader is None else _CountedReader(reader, lambda: self._counted(B))
+
+
+class _CountedReader:
+    """A reader that reports each of its evaluations."""
+
+    def __init__(self, reader: Reads, counted: Callable[[], None]) -> None:
+        self._reader, self._counted = reader, counted
+
+    def read(self, x: Tensor) -> Tensor:
+        self._counted()
+        return self._reader.read(x)

@@ -15,9 +15,10 @@ LARGEST_FILE = 1 << 20
 PROBLEMS_TOLD = 20
 LONGEST_VALUE = 80  # characters of a wrong value that are repeated to the user
 UNIONS = {  # sections that are one of several, and the tags of these
-    "task": ("mnist", "plug-in"),
+    "task": ("mnist", "recall", "plug-in"),
     "codec": ("pixel", "latent", "plug-in"),
-    "objective": ("flow", "plug-in"),
+    "objective": ("flow", "autoregressive", "plug-in"),
+    "sampling": ("solver", "decoding"),
 }
 KEY_PART = r"""(?:[A-Za-z0-9_-]++|"(?:\\.|[^"\\\n])*+"|'[^'\n]*+')"""
 DEEP_KEY = re.compile(rf"(?<![A-Za-z0-9_\\-]){KEY_PART}(?:[ \t]*+\.[ \t]*+{KEY_PART}){{32}}")  # a.b.c..., 33 parts
@@ -120,15 +121,16 @@ def _keys_beside(location: Sequence[Any], root: type[BaseModel]) -> list[str]:
         if isinstance(part, int):
             continue
         annotations = [model.model_fields[part].annotation for model in models if part in model.model_fields]
-        if annotations:
+        if tagged := [model for model in models if part in _tags(model)]:  # what chose a member of a union
+            models = tagged
+        elif annotations:
             models = _models_in(annotations[0])
-        else:  # the tag that chose a member of a union
-            models = [model for model in models if part in _tags(model)]
     return list(models[0].model_fields)
 
 
 def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
-    return getattr(model.model_fields["kind"].annotation, "__args__", ())
+    kind = model.model_fields.get("kind")
+    return () if kind is None else getattr(kind.annotation, "__args__", ())
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -107,7 +107,12 @@ DIGITS = _named(
     Figure("sharpness", "sharpness", None, low=0),
 )
 
-FIGURES = {"mnist": DIGITS}  # by the kind of the task
+RECALL = _named(
+    Figure("accuracy", "share of answers that are right", "higher", low=0, high=1, of="items"),
+    Figure("solved", "sequences answered without a mistake", "higher", low=0, high=1, of="items"),
+)
+
+FIGURES = {"mnist": DIGITS, "recall": RECALL}  # by the kind of the task
 
 
 def figures_of(task_kind: str) -> dict[str, Figure] | None:

@@ -29,7 +29,10 @@ class Model(Section):
     order: Literal["raster", "reverse", "alternating", "bidirectional"] = Field(
         default="raster", description="order in which directional mixers read the tokens; alternating: layer by layer"
     )
-    positions: Literal["none", "sinusoidal", "learned"] = "sinusoidal"
+    positions: Literal["none", "sinusoidal", "learned", "rope"] = Field(
+        default="sinusoidal",
+        description="rope: inside the mixers that compare places, such as attention; others get none",
+    )
     conditioning: Literal["adaln", "head"] = Field(
         default="adaln", description="adaLN-zero in every residual branch, or time (and class) only in the head"
     )
@@ -96,9 +99,16 @@ class Protocol(Section):
     backbones: tuple[Backbone, ...] = Field(min_length=1, max_length=64)
     budget: Budget
     training: Training
-    sampling: Sampling = Sampling()
+    sampling: Sampling = Field(default={}, validate_default=True)
     bar: Bar
     rule: Rule = Field(default=Rule(), validate_default=True)
+
+    @field_validator("sampling", mode="before")
+    @classmethod
+    def _sampling_follows_objective(cls, given: Any, others: ValidationInfo) -> Any:
+        """A section without a kind is of the kind by which the objective's items are made."""
+        made = getattr(others.data.get("objective"), "sampling", None)
+        return {"kind": made, **given} if made and isinstance(given, dict) and "kind" not in given else given
 
     @field_validator("rule")
     @classmethod
@@ -151,6 +161,11 @@ class Protocol(Section):
             raise ValueError(f"codec: missing; task {self.task.kind} needs one: {', '.join(CODECS.built_in)}")
 
     def _check_guidance(self) -> None:
+        made = self.objective.sampling
+        if made is not None and self.sampling.kind != made:
+            raise ValueError(
+                f"sampling.kind = {self.sampling.kind}; allowed with objective {self.objective.kind}: {made}"
+            )
         guided = self.sampling.guidance != 1.0
         if self.task.prompted is False and (guided or self.objective.hides_prompts):
             raise ValueError(

@@ -109,6 +109,16 @@ def _tail(distance: float, stderr: float, freedom: float) -> float:
     return float(special.ndtr(z) if math.isinf(freedom) else special.stdtr(freedom, z))
 
 
+def wilson(hits: int, of: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The interval of a share, from `hits` among `of` [Wilson 1927]; (0, 1) where there are none."""
+    if not of:
+        return 0.0, 1.0
+    z, share = float(special.ndtri(0.5 + confidence / 2)), hits / of
+    middle, room = share + z * z / (2 * of), z * math.sqrt(share * (1 - share) / of + (z / (2 * of)) ** 2)
+    scale = 1 + z * z / of
+    return max(0.0, (middle - room) / scale), min(1.0, (middle + room) / scale)
+
+
 def paired_difference(a: Sequence[float], b: Sequence[float]) -> Difference:
     """a[i] and b[i] come from the same seed: the same data order, noise and times."""
     x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)

@@ -1,17 +1,18 @@
 """The controls of the flow page: one table that describes them to the page and checks what it asks for."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.schema import Protocol
-from bakeoff.protocol.sections.sampling import Sampling
+from bakeoff.protocol.sections.sampling import Decoding, Solver
 from bakeoff.run.directory import RunDir
 from bakeoff.tasks import build_task
 
 STEPS, SEEDS, GUIDANCE = 50, 2**31 - 1, 20
+PROMPTS = 1000  # to choose from, where each item has a prompt of its own
 USUAL_GUIDANCE = 8  # the slider's end; the field takes more
 SHOWN = 80  # characters of what was given, in messages
 
@@ -116,6 +117,31 @@ class Number(Control):
         return {"type": self.type, **bounds, "keys": list(self.keys)}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Typed(Control):
+    """A text that a person types; the empty one asks for nothing.
+
+    Attributes:
+        check: raises BakeoffError for a text that is not allowed.
+        hint: what may be typed, with an example.
+    """
+
+    default: Value = ""
+    check: Callable[[str], object]
+    hint: str
+
+    def _read(self, text: str) -> Value | None:
+        if text:
+            self.check(text)
+        return text
+
+    def _allowed(self) -> str:
+        return self.hint
+
+    def _description(self) -> dict[str, Any]:
+        return {"type": "text", "hint": self.hint}
+
+
 class Offer(NamedTuple):
     """What a task and its sampler offer the studio.
 
@@ -123,22 +149,35 @@ class Offer(NamedTuple):
         item: what one sample is called.
         start: what a sample is made from.
         question: what people are asked of a set of samples.
+        starts: how many starts there are to choose from.
         labels: 0 to labels - 1 can be asked for; 0: no label can.
+        typed: control of a prompt that a person types; none where the task takes none.
         sampling: controls whose keys are fields of the protocol's sampling section.
     """
 
     item: str
     start: str
     question: str
+    starts: int
     labels: int
+    typed: list[Control]
     sampling: list[Control]
 
 
 def offer_of(protocol: Protocol) -> Offer:
     """What the protocol's task and its sampling section offer."""
     own, task = protocol.sampling, build_task(protocol)
-    unguided = "" if protocol.guidable else "Trained with every label told: there is nothing to guide."
-    sampling: list[Control] = [
+    sampling = _solver(own, protocol.guidable) if isinstance(own, Solver) else _decoding(own)
+    typed: list[Control] = []
+    if task.example:
+        typed.append(Typed(key="prompt", title=f"Your own {task.item}", check=task.typed, hint=task.example))
+    start, starts = (task.item, PROMPTS) if task.varied else ("noise", SEEDS + 1)
+    return Offer(task.item, start, task.question, starts, task.space.classes, typed, sampling)
+
+
+def _solver(own: Solver, guidable: bool) -> list[Control]:
+    unguided = "" if guidable else "Trained with every label told: there is nothing to guide."
+    return [
         Number(key="steps", title="Steps", low=1, high=STEPS, default=min(own.steps, STEPS)),
         Number(
             key="guidance",
@@ -154,19 +193,23 @@ def offer_of(protocol: Protocol) -> Offer:
             key="solver",
             title="Solver",
             type="select",
-            values=get_args(Sampling.model_fields["solver"].annotation),
+            values=get_args(Solver.model_fields["solver"].annotation),
             default=own.solver,
         ),
     ]
-    return Offer(task.item, "noise", task.question, task.space.classes, sampling)
+
+
+def _decoding(own: Decoding) -> list[Control]:
+    return [Number(key="temperature", title="Temperature", low=0, high=2, step=0.05, default=min(own.temperature, 2.0))]
 
 
 def controls_of(run: RunDir) -> list[Control]:
     """All controls of a run's flow page, in the page's order."""
     offer, seeds = offer_of(run.protocol), run.protocol.seeds
-    noise = Number(key="noise", title=f"Shared {offer.start}", type="noise", low=0, high=SEEDS, default=0, keys=["r"])
+    last = offer.starts - 1
+    noise = Number(key="noise", title=f"Shared {offer.start}", type="noise", low=0, high=last, default=0, keys=["r"])
     trained = OneOf(key="trained", title="Training seed", type="select", values=seeds, default=_most_trained(run))
-    return [noise, *_label(offer), *offer.sampling, trained]
+    return [noise, *_label(offer), *offer.typed, *offer.sampling, trained]
 
 
 def _label(offer: Offer) -> list[Control]:

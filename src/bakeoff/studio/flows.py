@@ -18,10 +18,12 @@ import torch
 from torch import Tensor
 
 from bakeoff.errors import BakeoffError
+from bakeoff.models.batch import Batch
 from bakeoff.run.directory import RunDir
 from bakeoff.seeding import derived_seed
 from bakeoff.studio.query import Query, query_of
 from bakeoff.studio.replay import Replay
+from bakeoff.tasks import Task
 from bakeoff.trial.checkpoint import Loaded, load_model
 
 STRIP = 64  # samples of every backbone
@@ -61,10 +63,11 @@ class Flows:
         self._under_way += 1
         try:
             replays, missing = await self._compute(lambda: self._begin(run, query, 1))
-            yield "start", {"backbones": list(replays), "steps": query.sampling.steps}
+            steps = max((replay.steps for replay in replays.values()), default=0)
+            yield "start", {"backbones": list(replays), "steps": steps}
             for event in missing:
                 yield "missing", event
-            for step in range(query.sampling.steps + 1):
+            for step in range(steps + 1):
                 for name, replay in replays.items():
                     (cell,) = await self._compute(lambda replay=replay: replay.cells(next(replay)))
                     yield "frame", {"backbone": name, "step": step, "cell": cell}
@@ -109,8 +112,8 @@ class Flows:
                 task = loaded.task
                 _check(run, loaded, backbone.name)
                 # noise of its own: the trials' samples, which are judged blind, are not shown here by name
-                prompts, noise = task.prompts(count, query.label), derived_seed("studio", query.noise)
-                replays[backbone.name] = Replay(loaded, prompts, query.sampling, noise)
+                noise = derived_seed("studio", query.noise)
+                replays[backbone.name] = Replay(loaded, _prompts(task, query, count), query.sampling, noise)
             except BakeoffError as error:
                 why = str(error).replace(f"{run.path}/", "")  # other people's pages do not show this machine's paths
                 missing.append({"backbone": backbone.name, "why": why})
@@ -128,6 +131,14 @@ class Flows:
                 self._models.popitem(last=False)
         self._models.move_to_end(key)
         return self._models[key]
+
+
+def _prompts(task: Task, query: Query, count: int) -> Batch:
+    """What was typed, or the task's own prompts: those from the chosen one on, where they are all different."""
+    if query.prompt:
+        return task.typed(query.prompt)
+    first = query.noise if task.varied else 0
+    return task.prompts(first + count, query.label).take(first, first + count)
 
 
 def _check(run: RunDir, loaded: Loaded, name: str) -> None:

@@ -18,12 +18,14 @@ class Query:
         label: None where the task has none.
         noise: seed of the starting noise.
         trained: training seed of the backbones.
+        prompt: typed by a person; empty where the task's own are wanted.
         sampling: the protocol's own, with what was asked for.
     """
 
     label: int | None
     noise: int
     trained: int
+    prompt: str
     sampling: Sampling
 
 
@@ -42,5 +44,5 @@ def query_of(run: RunDir, asked: Mapping[str, str] | None = None) -> Query:
         one.key: one.parse(asked[one.key]) if one.key in asked else one.default for one in controls
     }
     label, noise, trained = values.pop("label", None), values.pop("noise"), values.pop("trained")
-    own = run.protocol.sampling
-    return Query(label, noise, trained, type(own).model_validate({**own.model_dump(), **values}))
+    prompt, own = values.pop("prompt", ""), run.protocol.sampling
+    return Query(label, noise, trained, prompt, type(own).model_validate({**own.model_dump(), **values}))

@@ -15,12 +15,14 @@ class Replay:
     """An iterator over the tokens after 0, 1, ..., S steps; `cells` shows them.
 
     Attributes:
+        steps: S.
         seconds: that the network took so far.
     """
 
     def __init__(self, loaded: Loaded, prompts: Batch, sampling: Any, seed: int) -> None:
         self._task, self._prompts, self.seconds = loaded.task, prompts, 0.0
         self._rows, self._kind = 0, build_kind(loaded.task.kind)
+        self.steps = loaded.candidate.objective.steps(sampling, prompts)
         self._states = loaded.generator().states(prompts, sampling, seed, self._count)
 
     @property

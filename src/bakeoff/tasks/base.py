@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bakeoff.artefacts.base import Items
+from bakeoff.errors import BakeoffError
 from bakeoff.models.batch import Batch, to_device
 from bakeoff.protocol import schema
 from bakeoff.protocol.figures import Figure
@@ -120,6 +121,8 @@ class Task(ABC):
         question: what people who judge blind are asked to say of a set of items, as "whether ...".
         space: space of its tokens: the codec's, with labels and context added.
         figures: what `assess` measures; a task that the protocol package does not know states them here.
+        varied: whether every prompt is another one, so that people choose among them.
+        example: a prompt that a person might type, for `typed`; empty if the task takes none.
         calibrated: whether a bar of this task needs a calibration before it is sealed.
     """
 
@@ -128,6 +131,8 @@ class Task(ABC):
     question: ClassVar[str] = "whether it is clean, whether it is noise"
     figures: ClassVar[tuple[Figure, ...]] = ()
     calibrated: ClassVar[bool] = False
+    varied: ClassVar[bool] = False
+    example: str = ""
     space: Space
 
     def __init__(self, protocol: "schema.Protocol") -> None:
@@ -163,6 +168,14 @@ class Task(ABC):
         Args:
             label: label of all items, if there are labels; None takes the classes in turn.
         """
+
+    def typed(self, text: str) -> Batch:
+        """The prompt that a person typed, one item.
+
+        Raises:
+            BakeoffError: it is none; the message says what is allowed.
+        """
+        raise BakeoffError(f"prompt: the task {self.protocol.task.kind} takes none.")
 
     @abstractmethod
     def items(self, x: Tensor, prompts: Batch) -> Items:

@@ -4,13 +4,22 @@ Shapes: B batch, L tokens, D = d_model, E = width (d_inner), N = d_state, R = ra
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bakeoff.errors import BakeoffError
 from bakeoff.models.mixers.base import FLOAT_BYTES, Direction, Mixer
 from bakeoff.ops import causal_conv, selective_scan
+
+
+class Memory(NamedTuple):
+    """What a forward Mamba keeps of the tokens it has read: the convolution's last inputs, and the state, float32."""
+
+    inputs_BKE: Tensor  # K - 1 of them
+    state_BEN: Tensor
 
 
 class Mamba(Mixer):
@@ -71,12 +80,11 @@ class Mamba(Mixer):
 
     def _scan(self, x_BLE: Tensor, z_BLE: Tensor | None, reverse: bool) -> Tensor:
         u_BLE = causal_conv(x_BLE, self.conv_weight, self.conv_bias, reverse=reverse)
-        low_BLR, B_BLN, C_BLN = self.x_proj(u_BLE).split([self.dt_rank, self.d_state, self.d_state], dim=-1)
-        A_EN = -torch.exp(self.A_log.float())
+        dt_BLE, B_BLN, C_BLN = self._selected(u_BLE)
         return selective_scan(
             u_BLE,
-            self.dt_proj(low_BLR),
-            A_EN,
+            dt_BLE,
+            -torch.exp(self.A_log.float()),
             B_BLN,
             C_BLN,
             self.D,
@@ -84,6 +92,47 @@ class Mamba(Mixer):
             dt_bias_D=self.dt_bias,
             reverse=reverse,
         )
+
+    def start(self, B: int) -> Memory:
+        if self.directions != (False,):
+            raise BakeoffError("mamba: only one that reads forward can go on token by token.")
+        new = self.conv_weight.new_zeros
+        return Memory(new(B, self.d_conv - 1, self.width), new(B, self.width, self.d_state, dtype=torch.float32))
+
+    def prefill(self, x_BLD: Tensor, state: Memory) -> tuple[Tensor, Memory]:
+        x_BLE, z_BLE = self.in_proj(x_BLD).chunk(2, dim=-1)
+        read_BLE = torch.cat([state.inputs_BKE.to(x_BLE.dtype), x_BLE], 1)
+        u_BLE = causal_conv(read_BLE, self.conv_weight, self.conv_bias)[:, self.d_conv - 1 :]
+        dt_BLE, B_BLN, C_BLN = self._selected(u_BLE)
+        y_BLE, state_BEN = selective_scan(
+            u_BLE,
+            dt_BLE,
+            -torch.exp(self.A_log.float()),
+            B_BLN,
+            C_BLN,
+            self.D,
+            z_BLD=z_BLE,
+            dt_bias_D=self.dt_bias,
+            initial_state_BDN=state.state_BEN,
+            return_final_state=True,
+        )
+        return self.out_proj(y_BLE), Memory(read_BLE[:, x_BLE.shape[1] :], state_BEN)
+
+    def step(self, x_BD: Tensor, state: Memory) -> tuple[Tensor, Memory]:
+        x_BE, z_BE = self.in_proj(x_BD).chunk(2, dim=-1)
+        read_BKE = torch.cat([state.inputs_BKE.to(x_BE.dtype), x_BE.unsqueeze(1)], 1)
+        u_BE = F.silu((read_BKE * self.conv_weight.t()).sum(1) + self.conv_bias)
+        dt_BE, B_BN, C_BN = (part.float() for part in self._selected(u_BE))
+        dt_BE1 = F.softplus(dt_BE + self.dt_bias).unsqueeze(-1)
+        decay_BEN = torch.exp(dt_BE1 * -torch.exp(self.A_log.float()))
+        state_BEN = decay_BEN * state.state_BEN + dt_BE1 * u_BE.unsqueeze(-1) * B_BN.unsqueeze(1)
+        y_BE = (state_BEN @ C_BN.unsqueeze(-1)).squeeze(-1) + self.D * u_BE
+        return self.out_proj((y_BE * F.silu(z_BE)).to(x_BE.dtype)), Memory(read_BKE[:, 1:], state_BEN)
+
+    def _selected(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """dt before its bias and softplus, B and C, of each token."""
+        low, B, C = self.x_proj(u).split([self.dt_rank, self.d_state, self.d_state], dim=-1)
+        return self.dt_proj(low), B, C
 
     def flops(self, L: int) -> int:
         D, E, N, R, K = self.d_model, self.width, self.d_state, self.dt_rank, self.d_conv

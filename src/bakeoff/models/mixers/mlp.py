@@ -22,6 +22,15 @@ class Mlp(Mixer):
     def forward(self, x_BLD: Tensor) -> Tensor:
         return self.down(F.gelu(self.up(x_BLD)))
 
+    def start(self, B: int) -> None:
+        return None
+
+    def prefill(self, x_BLD: Tensor, state: None) -> tuple[Tensor, None]:
+        return self(x_BLD), None
+
+    def step(self, x_BD: Tensor, state: None) -> tuple[Tensor, None]:
+        return self(x_BD), None
+
     def flops(self, L: int) -> int:
         return L * 4 * self.d_model * self.width
 

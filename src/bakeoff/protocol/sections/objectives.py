@@ -10,6 +10,8 @@ from bakeoff.protocol.sections.base import PLUG_IN, PlugIn, Section, tag_of
 class Flow(Section):
     """Flow matching: the velocity of a linear path from noise to data."""
 
+    sampling: ClassVar[str] = "solver"  # how its items are made: a kind of that section
+
     kind: Literal["flow"] = "flow"
     times: Literal["uniform", "logit-normal"] = Field(default="uniform", description="how t is drawn")
     condition_dropout: float = Field(
@@ -22,12 +24,25 @@ class Flow(Section):
         return self.condition_dropout > 0
 
 
+class Autoregressive(Section):
+    """Each symbol, or each place's target, from the symbols up to there; every mixer reads only what came before."""
+
+    sampling: ClassVar[str] = "decoding"
+    hides_prompts: ClassVar[bool] = False
+
+    kind: Literal["autoregressive"]
+
+
 class PlugInObjective(PlugIn):
     """An objective of the user's own."""
 
+    sampling: ClassVar[None] = None
     hides_prompts: ClassVar[None] = None  # its class alone knows
 
 
 Objective = Annotated[
-    Annotated[Flow, Tag("flow")] | Annotated[PlugInObjective, Tag(PLUG_IN)], Discriminator(tag_of(["flow"], "flow"))
+    Annotated[Flow, Tag("flow")]
+    | Annotated[Autoregressive, Tag("autoregressive")]
+    | Annotated[PlugInObjective, Tag(PLUG_IN)],
+    Discriminator(tag_of(["flow", "autoregressive"], "flow")),
 ]

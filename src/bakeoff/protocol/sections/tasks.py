@@ -1,8 +1,8 @@
 """The tasks: what is generated or predicted."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from bakeoff.protocol.sections.base import PLUG_IN, PlugIn, Section, tag_of
 
@@ -35,6 +35,53 @@ class Mnist(Section):
         return self.conditional
 
 
+class Recall(Section):
+    """Sequences that ask for what stood earlier in them; new ones at every step."""
+
+    needs_codec: ClassVar[bool] = False
+    prompted: ClassVar[bool] = False
+    items: ClassVar[None] = None  # there is no end of them
+
+    kind: Literal["recall"]
+    variant: Literal["mqar", "needle", "induction", "copying"] = Field(
+        default="mqar",
+        description="mqar: pairs of key and value, then each key again, its value is asked; needle: the same with the "
+        "pairs anywhere, all asked at the end; induction: what followed a special symbol; copying: symbols among "
+        "blanks, in their order",
+    )
+    length: int = Field(default=64, ge=8, le=65_536, description="tokens of a sequence, the answers included")
+    pairs: tuple[int, ...] = Field(
+        default=(8,),
+        min_length=1,
+        max_length=16,
+        description="pairs of a sequence (copying: symbols to copy); of several numbers each sequence has one, in turn",
+    )
+    vocabulary: int = Field(default=128, ge=8, le=65_536, description="symbols; half of them keys, half values")
+    filler: Literal["random", "blank"] = Field(
+        default="random", description="what stands elsewhere: any symbols, or symbol 0"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        most, largest = self._most(), max(self.pairs)
+        if min(self.pairs) < 1 or len(set(self.pairs)) < len(self.pairs):
+            raise ValueError(f"pairs = {list(self.pairs)}; allowed: different whole numbers from 1 on")
+        if largest > most:
+            raise ValueError(
+                f"pairs = {list(self.pairs)}; allowed for {self.variant} with length = {self.length} and vocabulary = "
+                f"{self.vocabulary}: at most {most}"
+            )
+        return self
+
+    def _most(self) -> int:
+        """The most pairs that fit: two tokens each, and two more where each is asked; every key once."""
+        if self.variant == "induction":
+            return 1
+        if self.variant == "copying":
+            return (self.length - 1) // 2
+        return min(self.length // 4, self.vocabulary // 2 - 1)
+
+
 class PlugInTask(PlugIn):
     """A task of the user's own."""
 
@@ -45,5 +92,6 @@ class PlugInTask(PlugIn):
 
 
 Task = Annotated[
-    Annotated[Mnist, Tag("mnist")] | Annotated[PlugInTask, Tag(PLUG_IN)], Discriminator(tag_of(["mnist"], "mnist"))
+    Annotated[Mnist, Tag("mnist")] | Annotated[Recall, Tag("recall")] | Annotated[PlugInTask, Tag(PLUG_IN)],
+    Discriminator(tag_of(["mnist", "recall"], "mnist")),
 ]

@@ -6,7 +6,7 @@ import { make } from "./page.js";
 /** @typedef {string|number} Value */
 /** @typedef {Record<string, Value>} Choice a value of every control */
 /** @typedef {{key: string, title: string, type: string, default: Value, disabled: boolean, why: string, keys?: string[],
- *   values?: Value[], min: number, max: number, step: number, usual: number}} Control */
+ *   values?: Value[], min: number, max: number, step: number, usual: number, hint: string}} Control */
 /** @typedef {{element: HTMLElement, show: (value: any) => void, actions?: (() => void)[], does?: string}} Widget actions: of
  * the control's keys, in their order; does: what they do, in words */
 
@@ -14,7 +14,7 @@ const DELAY = 120; // ms without a change before a new flow begins
 const SHORT = 100000; // noises that are drawn are below, so that they can be said
 
 /** @type {Record<string, (control: Control, set: (value: Value) => void, present: () => any) => Widget>} */
-const BUILD = { noise, choice, number, select };
+const BUILD = { noise, choice, number, select, text };
 
 export class Controls {
   /** @param {HTMLFormElement} form @param {Control[]} controls @param {string} note @param {(choice: Choice) => void} onChange */
@@ -55,7 +55,7 @@ export class Controls {
   #lay(form, note) {
     form.addEventListener("submit", (event) => event.preventDefault());
     const shown = this.controls.filter(({ type, values = [] }) => type !== "select" || values.length > 1);
-    const folded = shown.filter(({ type }) => type === "number" || type === "select");
+    const folded = shown.filter(({ type }) => type === "number" || type === "select" || type === "text");
     const summary = folded.map(({ title }, i) => (i ? title.toLowerCase() : title)).join(", ");
     /** @param {Control} control */
     const element = ({ key }) => /** @type {Widget} */ (this.widgets.get(key)).element;
@@ -84,6 +84,7 @@ function chosen(controls, asked) {
   return Object.fromEntries(controls.map((control) => {
     const text = control.disabled ? null : asked.get(control.key);
     if (!text) return [control.key, control.default];
+    if (control.type === "text") return [control.key, text];
     if (control.values) return [control.key, control.values.find((value) => String(value) === text) ?? control.default];
     return [control.key, Number.isFinite(Number(text)) ? bounded(control, Number(text)) : control.default];
   }));
@@ -168,5 +169,17 @@ function select({ key, title, values = [], disabled }, set) {
   return {
     element: make("div", { className: "field row" }, make("label", { htmlFor: key }, title), list),
     show: (value) => (list.value = String(value)),
+  };
+}
+
+/** A text of one's own, with an example to begin from. @type {(typeof BUILD)[string]} */
+function text({ key, title, hint, disabled }, set) {
+  const field = make("textarea", { id: key, rows: 3, spellcheck: false, placeholder: hint, disabled });
+  field.addEventListener("change", () => set(field.value.trim()));
+  const begin = make("button", { type: "button", disabled }, "Begin from an example");
+  begin.addEventListener("click", () => set(field.value.trim() || hint));
+  return {
+    element: make("div", { className: "field typed" }, make("label", { htmlFor: key }, title), field, begin),
+    show: (value) => (field.value = String(value)),
   };
 }

@@ -5,13 +5,18 @@ import { make } from "./page.js";
 
 /** @typedef {{kind: "images", width: number, height: number, channels: number, data: Uint8Array}} ImageCell 1 or 3 bytes a pixel */
 /** @typedef {{kind: "text", input: string, text: string, truth: string|null, right: boolean|null}} TextCell */
-/** @typedef {ImageCell|TextCell} Cell */
+/** @typedef {{kind: "answers", tokens: number[], marks: number[], answers: number[], truth: number[]}} AnswersCell */
+/** @typedef {ImageCell|TextCell|AnswersCell} Cell */
 /** @typedef {{label?: string, columns?: number, gap?: number, underway?: boolean}} How label: for those who cannot see it; none
  * where the place is hidden from them. gap: pixels of the cells. underway: more is to come. */
 
 /** Kinds: how cells are drawn into a place; the CSS pixels that a cell of many should have, and the columns there always are.
  * @type {Record<string, {draw: (place: HTMLElement, cells: any[], how: How) => void, least: number, fewest: number}>} */
-const KINDS = { images: { draw: images, least: 30, fewest: 8 }, text: { draw: texts, least: 220, fewest: 1 } };
+const KINDS = {
+  images: { draw: images, least: 30, fewest: 8 },
+  text: { draw: texts, least: 220, fewest: 1 },
+  answers: { draw: sequences, least: 480, fewest: 1 },
+};
 
 /** @param {any} sent a cell as the server sends it @returns {Cell} */
 export function unpack(sent) {
@@ -105,4 +110,29 @@ function text({ input, text: made, truth, right }, underway) {
   if (judged) element.append(make("span", { className: "judged" }, judged === "right" ? " ✓ right" : ` ✗ wrong${truth === null ? "" : `: ${truth}`}`));
   element.classList.toggle("typing", underway);
   return element;
+}
+
+/** Tokens in rows: keys and facts shaded; under what is asked the answer, and beside a wrong one what is right.
+ * @param {HTMLElement} place @param {(AnswersCell|undefined)[]} cells @param {How} how */
+function sequences(place, cells, { columns = 1, label, underway = false }) {
+  place.classList.add("sequences");
+  place.style.setProperty("--columns", String(columns));
+  place.replaceChildren(...cells.map((cell) => (cell ? sequence(cell, underway) : make("div"))));
+  if (label) place.setAttribute("aria-label", label);
+}
+
+const MARKS = ["other", "key", "fact", "asked"];
+
+/** @param {AnswersCell} cell @param {boolean} underway */
+function sequence({ tokens, marks, answers, truth }, underway) {
+  const right = tokens.filter((_, t) => MARKS[marks[t]] === "asked" && answers[t] === truth[t]).length;
+  const asked = marks.filter((mark) => MARKS[mark] === "asked").length;
+  const said = underway ? "" : `${right} of ${asked} answers right`;
+  return make("div", { className: "sequence" }, ...tokens.map((token, t) => {
+    const mark = MARKS[marks[t]];
+    if (mark !== "asked") return make("span", { className: mark }, String(token));
+    const open = answers[t] < 0, good = answers[t] === truth[t];
+    const judged = open ? "?" : good ? `${answers[t]} ✓` : `${answers[t]} ✗ ${truth[t]}`;
+    return make("span", { className: `asked ${open ? "open" : good ? "right" : "wrong"}` }, token < 0 ? "" : `${token} → `, judged);
+  }), make("p", { className: "hint" }, said));
 }

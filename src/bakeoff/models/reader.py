@@ -1,0 +1,64 @@
+"""A causal trunk that reads on: a few tokens at a time, or one, each time from where it stopped.
+
+Shapes: B items, L tokens, K context tokens, D = d_model, O values out a token.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from bakeoff.models.mixers.base import step, steps
+
+if TYPE_CHECKING:
+    from bakeoff.models.trunk import Trunk
+
+
+def unable(mixers: list[nn.Module]) -> str:
+    """Why these mixers cannot go on token by token; empty if they can."""
+    names = sorted({type(mixer).__name__ for mixer in mixers if not steps(mixer)})
+    return f"{', '.join(names)}: no start and prefill, so it cannot go on token by token" if names else ""
+
+
+class Reader:
+    """What a trunk gives for tokens that come one after the other: the same as if it read them all at once.
+
+    Args:
+        trunk: a causal one, all of whose mixers can go on token by token.
+        B: number of items.
+        labels_B, context, hidden_B: as in `Trunk.forward`; the context is read at once.
+    """
+
+    def __init__(
+        self,
+        trunk: "Trunk",
+        B: int,
+        labels_B: Tensor | None = None,
+        context: Tensor | None = None,
+        hidden_B: Tensor | None = None,
+    ) -> None:
+        self.trunk, self.read_tokens = trunk, 0
+        self._states: list[Any] = [branch.mixer.start(B) for branch in trunk.residual_branches()]  # type: ignore[operator]
+        placed = torch.empty(B, 0, device=next(trunk.parameters()).device)
+        self._c_BD = trunk.condition(placed, None, trunk.hidden_labels(labels_B, hidden_B))
+        if trunk.frame.space.context:
+            self._through(trunk.prefix(B, context, hidden_B))
+
+    def read(self, x: Tensor) -> Tensor:
+        """The next L tokens, (B, L) symbols or (B, L, C) numbers, to (B, L, O)."""
+        return self.trunk.head(self._through(self.trunk.embedded(x)), self._c_BD)
+
+    def _through(self, h_BLD: Tensor) -> Tensor:
+        first, self.read_tokens = self.read_tokens, self.read_tokens + h_BLD.shape[1]
+        h_BLD = self.trunk.placed(h_BLD, first)
+        for i, branch in enumerate(self.trunk.residual_branches()):
+
+            def mix(normed_BLD: Tensor, i: int = i, mixer: nn.Module = branch.mixer) -> Tensor:
+                if normed_BLD.shape[1] == 1:
+                    y_BD, self._states[i] = step(mixer, normed_BLD.squeeze(1), self._states[i])
+                    return y_BD.unsqueeze(1)
+                y_BLD, self._states[i] = mixer.prefill(normed_BLD, self._states[i])  # type: ignore[operator]
+                return y_BLD
+
+            h_BLD = branch.around(mix, h_BLD, self._c_BD)
+        return h_BLD
