@@ -43,4 +43,5 @@ def test_a_document_of_format_1_is_the_same_experiment_today(name: str) -> None:
 
 
 if __name__ == "__main__":
-    TABLE.write_text(json.dumps({name: load_protocol(source(name)).digest() for name in FROZEN}, indent=1) + "\n")
+    names = dict.fromkeys([*FROZEN, *preset_names()])
+    TABLE.write_text(json.dumps({name: load_protocol(source(name)).digest() for name in names}, indent=1) + "\n")

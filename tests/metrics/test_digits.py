@@ -24,7 +24,7 @@ def held_out() -> Tensor:
 
 
 def passes(images_B1HW: Tensor) -> bool:
-    """Whether the bar of the presets of digits for this sample count lets the images through; all of them agree on it."""
+    """Whether the bar of digits for this sample count lets the images through; all presets agree on it."""
     protocols = [load_protocol(name) for name in preset_names()]
     bars = [protocol.bar for protocol in protocols if protocol.task.kind == "mnist"]
     bar, *others = [bar for bar in bars if bar.samples == len(images_B1HW)]

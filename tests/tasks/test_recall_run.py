@@ -91,7 +91,7 @@ def test_it_has_a_report(run: Path) -> None:
     done = bakeoff("report", "run", "--allow-plugins", cwd=run.parent)
     assert done.returncode == 0, done.stderr
     page = (run / "report" / "report.html").read_text()
-    assert "share of answers that are right" in page and "data:image/png" in page
+    assert "sequences all right" in page and "data:image/png" in page
 
 
 def test_people_judge_it_blind(run: Path, allowed: None, tmp_path: Path) -> None:

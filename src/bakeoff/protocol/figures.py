@@ -107,9 +107,11 @@ DIGITS = _named(
     Figure("sharpness", "sharpness", None, low=0),
 )
 
+HELD_OUT = Figure("held_out_loss", "held-out loss", "lower", low=0, of="items")
 RECALL = _named(
-    Figure("accuracy", "share of answers that are right", "higher", low=0, high=1, of="items"),
-    Figure("solved", "sequences answered without a mistake", "higher", low=0, high=1, of="items"),
+    Figure("accuracy", "accuracy", "higher", low=0, high=1, of="items"),
+    Figure("solved", "sequences all right", "higher", low=0, high=1, of="items"),
+    HELD_OUT,
 )
 
 FIGURES = {"mnist": DIGITS, "recall": RECALL}  # by the kind of the task

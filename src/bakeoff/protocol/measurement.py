@@ -39,6 +39,11 @@ class Quality(Record):
     detail: dict[Name, list[Number]] = {}  # what stands behind a figure, such as the share of each class
 
 
+def with_figures(quality: Quality, figures: Mapping[str, float]) -> Quality:
+    """The same with more figures."""
+    return quality.model_copy(update={"figures": {**quality.figures, **figures}})
+
+
 class Memory(Record):
     """Highest use over the life of the trial's own process, in MiB."""
 

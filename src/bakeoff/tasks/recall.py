@@ -28,6 +28,7 @@ from bakeoff.tasks.sequences import Sequences, drawn, fixed, possible_answers, w
 
 VALID = 1024  # sequences
 DRAWS, SEED = 20, 11  # of a calibration
+ASSESSED = ("accuracy", "solved")
 BY_QUESTIONS = ("questions", "answers", "share_right", "share_low", "share_high")  # low and high: Wilson's, 95 %
 
 
@@ -175,7 +176,7 @@ def _measure(options: str, count: int) -> Calibration:
             made = drawn(section, count, g)
             right = (answer(made, g, section) == made.answers_BL) & made.asked_BL
             found.append(figures(right.numpy(), made.asked_BL.numpy()))
-        values = {figure: [one[figure] for one in found] for figure in RECALL}
+        values = {figure: [one[figure] for one in found] for figure in ASSESSED}
         spreads[name] = {figure: (min(v), float(np.median(v)), max(v)) for figure, v in values.items()}
     medians = {name: {figure: spread[1] for figure, spread in spreads[name].items()} for name in BASELINES}
     return Calibration({count: spreads}, DRAWS, SEED, medians)

@@ -18,12 +18,13 @@ import torch
 
 from bakeoff.artefacts.base import pack_path
 from bakeoff.artefacts.sheets import png
-from bakeoff.protocol.measurement import Measurement, Quality, Spread
+from bakeoff.protocol.measurement import Measurement, Quality, Spread, with_figures
 from bakeoff.run.directory import RunDir, TrialDir
 from bakeoff.run.disk import require_room
 from bakeoff.run.files import make_folder, write_atomic, write_json
 from bakeoff.trial import checkpoint, resume
 from bakeoff.trial.events import Damaged, Sampling, Started, Stepped, Stopped, say
+from bakeoff.trial.held_out import held_out
 from bakeoff.trial.meters import peak_memory, spread, trend
 from bakeoff.trial.path import path_of
 from bakeoff.trial.plan import make_plan
@@ -109,10 +110,12 @@ def train(trainer: Trainer, trial: TrialDir, of: str, stop: Stop, clock: "WallCl
     return over
 
 
-def finish(trainer: Trainer, trial: TrialDir, clock: "WallClock", widths: dict[str, int]) -> Measurement:
+def finish(
+    trainer: Trainer, trial: TrialDir, clock: "WallClock", widths: dict[str, int], data_dir: Path | None = None
+) -> Measurement:
     """Samples and judges the trained model, writes its files, and measures all of this."""
     completed = trainer.diverged_at is None
-    sampled = _sample_and_judge(trainer, trial, widths) if completed else None
+    sampled = _sample_and_judge(trainer, trial, widths, data_dir) if completed else None
     drift = trend(trainer.recent_losses(), trainer.epoch_steps) if completed else None
     step_time, accounted, wall_s = spread(trainer.times_ms), trainer.watch.seconds, clock.seconds()
     not_captured = (sampled.why_not,) if sampled and sampled.why_not else ()
@@ -151,7 +154,7 @@ class Sampled(NamedTuple):
     why_not: str  # why the sampler was not captured as a CUDA graph; empty if no obstacle is known
 
 
-def _sample_and_judge(trainer: Trainer, trial: TrialDir, widths: dict[str, int]) -> Sampled:
+def _sample_and_judge(trainer: Trainer, trial: TrialDir, widths: dict[str, int], data_dir: Path | None) -> Sampled:
     candidate, protocol, model, watch = trainer.candidate, trainer.protocol, trainer.model, trainer.watch
     task = candidate.task
     trainer.use_average()
@@ -165,6 +168,11 @@ def _sample_and_judge(trainer: Trainer, trial: TrialDir, widths: dict[str, int])
     with watch("judging"):
         judged = protocol.bar.samples
         quality = task.assess(items.take(0, judged), prompts.take(0, judged))
+    with watch("held-out loss"):
+        valid = task.data(trainer.device, data_dir, split="valid")
+        losses = {} if valid is None else held_out(candidate.objective, model, valid)
+        told = {one.name for one in task.figures}
+        quality = with_figures(quality, {name: value for name, value in losses.items() if name in told})
     with watch("path"):
         path = path_of(task, generator, protocol.sampling, trial.seed)
     with watch("writing files"):
@@ -230,7 +238,7 @@ def run_trial(run: RunDir, trial: TrialDir, options: argparse.Namespace) -> int:
     if not train(trainer, trial, of, stop, clock, options.checkpoint_every):
         say(Stopped(trainer.step))
         return STOPPED
-    write_json(trial.measurement_file, finish(trainer, trial, clock, widths))
+    write_json(trial.measurement_file, finish(trainer, trial, clock, widths, options.data_dir))
     for checkpointed in (trial.resume, trial.previous):
         checkpointed.unlink(missing_ok=True)
     return 0
