@@ -17,7 +17,7 @@ from bakeoff.protocol.presets import load_protocol
 from bakeoff.protocol.sections.sampling import Solver
 from bakeoff.run.directory import RunDir
 from bakeoff.seeding import derived_seed
-from bakeoff.studio.controls import controls_of
+from bakeoff.studio.controls import controls_of, offer_of, sampling_controls
 from bakeoff.studio.query import query_of
 from bakeoff.trial.checkpoint import load_model
 from serving import events, studio
@@ -117,7 +117,7 @@ def test_many_at_once_share_the_models_and_get_their_own_answers(address: str) -
         ("guidance=21", "0 to 20"),
         ("solver=rk45", "allowed: euler, midpoint, heun"),
         ("trained=1", "trained = '1'; allowed: 0"),
-        ("trial=../../etc", "'trial': unknown; allowed: noise, label, steps, guidance, solver, trained"),
+        ("trial=../../etc", "'trial': unknown; allowed: noise, label, steps, solver, guidance, trained"),
         ("steps=" + "9" * 400, "1 to 50"),
         ("label=" + "9" * 5000, "label"),
     ],
@@ -170,7 +170,7 @@ def test_what_a_run_is_is_told(client: httpx.Client) -> None:
     assert [(one["name"], one["trained"]) for one in told["backbones"]] == [(name, [0]) for name in BACKBONES]
     assert (told["item"], told["start"]) == ("digit", "noise") and not told["deviations"]
     controls = {one["key"]: one for one in told["controls"]}
-    assert list(controls) == ["noise", "label", "steps", "guidance", "solver", "trained"]
+    assert list(controls) == ["noise", "label", "steps", "solver", "guidance", "trained"]
     assert controls["label"]["values"] == list(range(10)) and controls["label"]["keys"] == list("0123456789")
     assert (controls["steps"]["min"], controls["steps"]["max"]) == (1, 50)
     assert not any(one["disabled"] for one in told["controls"])
@@ -244,3 +244,27 @@ def test_new_weights_are_seen(smoke: Path, tmp_path: Path) -> None:
         assert events(client, "/api/flow", steps=1)[0][1]["backbones"] == ["transformer", "hybrid"]
         weights.write_bytes(content)
         assert events(client, "/api/flow", steps=1)[0][1]["backbones"] == BACKBONES
+
+
+def test_controls_follow_the_sampling_section_whatever_its_kind() -> None:
+    def described(preset: str) -> dict[str, dict]:
+        return {one.key: one.describe() for one in sampling_controls(load_protocol(preset))}
+
+    solver, decoding = described("mnist-quick"), described("recall-quick")
+    assert list(solver) == ["steps", "solver", "guidance"] and list(decoding) == ["temperature"]
+    assert (solver["steps"]["max"], solver["steps"]["step"]) == (50, 1)
+    assert solver["solver"]["values"] == ["euler", "midpoint", "heun"]
+    assert (solver["guidance"]["usual"], solver["guidance"]["max"], solver["guidance"]["step"]) == (8, 20, 0.25)
+    assert (decoding["temperature"]["default"], decoding["temperature"]["min"]) == (0, 0)
+    assert described("mnist-paper")["guidance"]["disabled"]
+
+
+def test_a_task_whose_prompts_differ_offers_them_by_number_and_to_type() -> None:
+    offer = offer_of(load_protocol("recall-quick"))
+    assert (offer.start, offer.starts, offer.labels) == ("sequence", 1000, 0)
+    (typed,) = offer.typed
+    assert typed.parse("") == "" and typed.parse(typed.describe()["hint"]) == typed.describe()["hint"]
+    with pytest.raises(BakeoffError, match="3 symbols"):
+        typed.parse("1 2 3")
+    assert not offer_of(load_protocol("mnist-quick")).typed
+    assert not offer_of(load_protocol("recall-quick", ["task.variant=copying"])).typed

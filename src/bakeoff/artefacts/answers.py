@@ -36,6 +36,7 @@ class Answers(Kind):
 
     name = "answers"
     suffix = ".npz"
+    many = 12
 
     def pack(self, items: Items) -> bytes:
         arrays = _checked(items).arrays

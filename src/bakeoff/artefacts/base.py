@@ -67,10 +67,12 @@ class Kind(ABC):
     Attributes:
         name: as a task names it.
         suffix: of its files, with the dot.
+        many: how many items of each backbone a page shows at once.
     """
 
     name: str
     suffix: str
+    many: int = 64
 
     @abstractmethod
     def pack(self, items: Items) -> bytes:

@@ -5,15 +5,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
+from pydantic.fields import FieldInfo
+
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.schema import Protocol
-from bakeoff.protocol.sections.sampling import Decoding, Solver
 from bakeoff.run.directory import RunDir
 from bakeoff.tasks import build_task
 
-STEPS, SEEDS, GUIDANCE = 50, 2**31 - 1, 20
+SEEDS = 2**31 - 1
 PROMPTS = 1000  # to choose from, where each item has a prompt of its own
-USUAL_GUIDANCE = 8  # the slider's end; the field takes more
+MOST = {"steps": 50}  # what a page's flow may take, below what a protocol may
+USUAL = {"guidance": 8.0, "temperature": 2.0}  # the slider's end; the field takes more
+UNGUIDED = "Trained with every label told: there is nothing to guide."
 SHOWN = 80  # characters of what was given, in messages
 
 Value = int | float | str
@@ -166,41 +169,37 @@ class Offer(NamedTuple):
 
 def offer_of(protocol: Protocol) -> Offer:
     """What the protocol's task and its sampling section offer."""
-    own, task = protocol.sampling, build_task(protocol)
-    sampling = _solver(own, protocol.guidable) if isinstance(own, Solver) else _decoding(own)
+    task = build_task(protocol)
     typed: list[Control] = []
     if task.example:
         typed.append(Typed(key="prompt", title=f"Your own {task.item}", check=task.typed, hint=task.example))
     start, starts = (task.item, PROMPTS) if task.varied else ("noise", SEEDS + 1)
-    return Offer(task.item, start, task.question, starts, task.space.classes, typed, sampling)
+    return Offer(task.item, start, task.question, starts, task.space.classes, typed, sampling_controls(protocol))
 
 
-def _solver(own: Solver, guidable: bool) -> list[Control]:
-    unguided = "" if guidable else "Trained with every label told: there is nothing to guide."
+def sampling_controls(protocol: Protocol) -> list[Control]:
+    """One for every field of the sampling section that can be changed after training, whatever its kind."""
+    own = protocol.sampling
     return [
-        Number(key="steps", title="Steps", low=1, high=STEPS, default=min(own.steps, STEPS)),
-        Number(
-            key="guidance",
-            title="Guidance",
-            low=0,
-            high=GUIDANCE,
-            step=0.25,
-            usual=USUAL_GUIDANCE,
-            default=1 if unguided else own.guidance,
-            why=unguided,
-        ),
-        OneOf(
-            key="solver",
-            title="Solver",
-            type="select",
-            values=get_args(Solver.model_fields["solver"].annotation),
-            default=own.solver,
-        ),
+        _control(name, field, getattr(own, name), protocol.guidable)
+        for name, field in type(own).model_fields.items()
+        if name not in ("kind", "count")
     ]
 
 
-def _decoding(own: Decoding) -> list[Control]:
-    return [Number(key="temperature", title="Temperature", low=0, high=2, step=0.05, default=min(own.temperature, 2.0))]
+def _control(name: str, field: FieldInfo, own: Any, guidable: bool) -> Control:
+    title = name.capitalize()
+    if values := get_args(field.annotation):
+        return OneOf(key=name, title=title, type="select", values=values, default=own)
+    bounds: dict[str, Any] = {
+        key: getattr(one, key) for one in field.metadata for key in ("ge", "le") if hasattr(one, key)
+    }
+    low, high = bounds["ge"], min(bounds["le"], MOST.get(name, bounds["le"]))
+    step: float = 1 if field.annotation is int else 0.25
+    usual = USUAL.get(name)
+    why = UNGUIDED if name == "guidance" and not guidable else ""
+    default = 1 if why else min(own, high)
+    return Number(key=name, title=title, low=low, high=high, step=step, usual=usual, default=default, why=why)
 
 
 def controls_of(run: RunDir) -> list[Control]:

@@ -11,7 +11,7 @@ from typing import Any
 from bakeoff.artefacts.base import Items, read_path
 from bakeoff.errors import BakeoffError
 from bakeoff.run.directory import RunDir
-from bakeoff.studio.flows import STRIP, Event
+from bakeoff.studio.flows import Event
 from bakeoff.studio.query import query_of
 from bakeoff.studio.run_info import run_info
 from bakeoff.studio.server import STATIC
@@ -100,11 +100,11 @@ def recorded(run: RunDir, label: int | None, noise: int) -> list[Event]:
 
 
 def _strip(run: RunDir, samples: Items, label: int | None) -> list[dict[str, Any]]:
-    """The first 64 samples; of one label where it is asked for and the samples say theirs."""
+    """The first samples; of one label where it is asked for and the samples say theirs."""
     chosen = range(len(samples))
     if label is not None and "labels" in samples:
         chosen = [i for i in chosen if samples["labels"][i] == label]
-    return [run.kind.cell(samples, i) for i in chosen[:STRIP]]
+    return [run.kind.cell(samples, i) for i in chosen[: run.kind.many]]
 
 
 def _recorded_controls(controls: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

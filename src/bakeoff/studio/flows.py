@@ -26,7 +26,6 @@ from bakeoff.studio.replay import Replay
 from bakeoff.tasks import Task
 from bakeoff.trial.checkpoint import Loaded, load_model
 
-STRIP = 64  # samples of every backbone
 KEPT = 16  # models in memory
 PATIENCE_S = 0.3  # of a strip, at each step, while flows are under way
 
@@ -78,8 +77,8 @@ class Flows:
             self._under_way -= 1
 
     async def strips(self, run: RunDir, query: Query) -> AsyncGenerator[Event | None, None]:
-        """64 finished samples of every backbone: strip ..., end."""
-        replays, _ = await self._compute(lambda: self._begin(run, query, STRIP))
+        """Many finished samples of every backbone: strip ..., end."""
+        replays, _ = await self._compute(lambda: self._begin(run, query, run.kind.many))
         for name, replay in replays.items():
             x_BLC: Tensor | None = None
             while (x := await self._patiently(lambda replay=replay: next(replay, None))) is not None:

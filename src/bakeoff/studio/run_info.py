@@ -10,7 +10,6 @@ from bakeoff.judging.verdicts import sealed_verdict
 from bakeoff.protocol.verdict import headline
 from bakeoff.run.directory import RunDir
 from bakeoff.studio.controls import controls_of, offer_of
-from bakeoff.studio.flows import STRIP
 
 
 class RunInfo:
@@ -54,7 +53,7 @@ def run_info(path: Path) -> dict[str, Any]:
         "item": offer.item,
         "start": offer.start,
         "controls": [control.describe() for control in controls_of(run)],
-        "strip": STRIP,
+        "strip": run.kind.many,
     }
 
 

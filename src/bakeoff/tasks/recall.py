@@ -85,7 +85,7 @@ class Recall(Task):
         return batch._replace(y=torch.full_like(batch.y, UNKNOWN), truth=truth)
 
     def typed(self, text: str) -> Batch:
-        """Symbols with blanks between them; every key that stood there before, or the special symbol, is asked."""
+        """Symbols with blanks between them; every key that comes again behind its value is asked."""
         return self.asked(written(self.section, text))
 
     def items(self, x: Tensor, prompts: Batch) -> Items:

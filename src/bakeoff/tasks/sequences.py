@@ -8,7 +8,7 @@ blanks, in their order [selective copying, Gu and Dao 2023].
 Shapes: B sequences, L tokens, P pairs, G places for a question.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -152,7 +152,7 @@ def _written(tokens_BL: Tensor, keys_BP: Tensor, values_BP: Tensor, facts_BP: Te
 
 
 def written(section: Recall, text: str) -> Sequences:
-    """One sequence from a text of symbols; a token is asked if it stood there before, and what followed it is right.
+    """One sequence from a text of symbols; a key that comes again behind its value is asked.
 
     Raises:
         BakeoffError: it is none of this protocol's, or asks nothing.
@@ -165,13 +165,24 @@ def written(section: Recall, text: str) -> Sequences:
             f"{high}, with blanks between them."
         )
     tokens_L = list(map(int, parts))
-    asks = {section.vocabulary - 1} if section.variant == "induction" else set(range(1, section.vocabulary // 2))
+    facts: dict[int, int] = {}  # key -> its place
+    for t in range(section.length - 1):
+        if tokens_L[t] not in facts and _is_fact(section, tokens_L, t):
+            facts[tokens_L[t]] = t
     answers_L, marks_L = [0] * section.length, [OTHER] * section.length
     for t, token in enumerate(tokens_L):
-        before = tokens_L.index(token)
-        if token in asks and before + 1 < t:
-            answers_L[t], marks_L[t] = tokens_L[before + 1], ASKED
-            marks_L[before], marks_L[before + 1] = KEY, FACT
+        if (given := facts.get(token, t)) + 1 < t:
+            answers_L[t], marks_L[t] = tokens_L[given + 1], ASKED
+            marks_L[given], marks_L[given + 1] = KEY, FACT
     if ASKED not in marks_L:
-        raise BakeoffError("prompt: asks nothing; repeat a key (a symbol that can be asked) that stands before.")
+        raise BakeoffError("prompt: asks nothing; give a key with its value as the example does, and repeat the key.")
     return Sequences(*(torch.tensor([one]) for one in (tokens_L, answers_L, marks_L)))
+
+
+def _is_fact(section: Recall, tokens_L: Sequence[int], t: int) -> bool:
+    """Whether a key and its value stand at t and behind it, as this protocol's sequences have them."""
+    if section.variant == "induction":
+        return tokens_L[t] == section.vocabulary - 1
+    half = section.vocabulary // 2
+    in_place = t % 2 == 0 and (section.variant == "needle" or t < 2 * max(section.pairs))
+    return in_place and BLANK < tokens_L[t] < half <= tokens_L[t + 1]
