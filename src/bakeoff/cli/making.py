@@ -163,7 +163,7 @@ def run(
     resolved = load_protocol(protocol, set_)
     from bakeoff.cli.progress import Show
     from bakeoff.cli.terminal import show_headline, show_verdict, show_warnings
-    from bakeoff.execute import runner
+    from bakeoff.execute import runner, spent
     from bakeoff.execute.deadline import OutOfTime
     from bakeoff.execute.local import Interrupted, Options, TrialFailed
     from bakeoff.run.directory import read_seal
@@ -196,6 +196,7 @@ def run(
     else:
         show_verdict(console, verdict)
         console.print(f"samples, same noise in the same place: {directory.overview}", markup=False)
+        console.print(spent.said(), markup=False, highlight=False, soft_wrap=True)
         console.print(
             f"digest of the run: {read_ledger(directory.path).digest} (keep it elsewhere; see bakeoff verify)"
         )
