@@ -18,6 +18,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TOO_LONG = (
     "bakeoff run protocols/",
     "bakeoff run mnist-",
+    "bakeoff run recall-",
     "bakeoff calibrate ",
 )  # minutes each; their plans are tried instead
 

@@ -1,0 +1,161 @@
+"""Write docs/results/recall.md from runs of recall, and the pilots that chose their size, steps and learning rate.
+
+    python scripts/recall_results.py runs/recall-quick [runs/recall-... ...] --pilots docs/results/recall-pilots.json
+
+Beside the page: recall.json with every measurement, and a picture of answers. A run that is not finished is marked.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bakeoff.artefacts.sheets import png
+from bakeoff.errors import BakeoffError
+from bakeoff.protocol.verdict import headline
+from bakeoff.run.directory import read_seal
+from bakeoff.run.files import read_json, write_atomic
+from bakeoff.run.verify import verify
+from bakeoff.tasks import build_task
+from paper_runs import MACHINE, Run
+
+ROOT = Path(__file__).parents[1]
+SHOWN = 3  # sequences of a picture
+
+
+def page(runs: list[Run], pilots: list[dict[str, Any]], pictures: Mapping[str, bytes]) -> str:
+    parts = [
+        "# Recall: who remembers what stood earlier?",
+        "",
+        "Written by `python scripts/recall_results.py` from the runs named here; every figure, of every seed, is in "
+        "[recall.json](recall.json). What is asked, and how: [recall](../recall.md).",
+    ]
+    for run in runs:
+        parts += ["", *_of_run(run, pictures)]
+    parts += ["", "## Pilots", "", *_pilots(pilots)]
+    return "\n".join(parts) + "\n"
+
+
+def _of_run(run: Run, pictures: Mapping[str, bytes]) -> Iterator[str]:
+    protocol, found = run.run.protocol, verify(run.run.path)
+    yield from (f"## {run.name}", "", protocol.description, "", "```sh", f"bakeoff run {run.name}", "```", "")
+    if run.verdict.outcome == "incomplete":
+        yield from (f"**Partial: {len(run.measured)} of {len(run.trials)} trials are done.**", "")
+    if found.changed:
+        yield from (f"**Changed since it was run: {', '.join(found.changed)}.**", "")
+    machine = ", ".join(f"{key} {value}" for key in MACHINE if (value := run.environment.get(key)))
+    yield from (f"Sealed {read_seal(run.run.path).created}; {machine}. Digest of the run: `{found.digest}`.", "")
+    yield from (f"**Verdict: {headline(run.verdict)}**", "")
+    yield "| backbone | parameters | state, bytes | seeds that pass the bar | accuracy, 95 % interval over seeds |"
+    yield "|---|---|---|---|---|"
+    for name, result in run.shown.backbones.items():
+        seeds = [one for one in run.measured.values() if one.backbone == name]
+        interval = result.intervals.get("accuracy")
+        accuracy = f"{result.figures['accuracy']:.4f}" + (
+            f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
+        )
+        params, state = seeds[0].params, seeds[0].state_bytes
+        yield f"| {name} | {params:,} | {state:,} | {result.seeds_passed} of {len(seeds)} | {accuracy} |"
+    yield from ("", "Every trial, with Wilson's interval of its answers at 95 %:", "")
+    yield "| trial | questions a sequence | right | of | share | interval | held-out loss |"
+    yield "|---|---|---|---|---|---|---|"
+    for name, one in run.measured.items():
+        if one.quality is None:
+            yield f"| {name} | diverged at step {one.diverged_at_step} | | | | | |"
+            continue
+        held = one.quality.figures.get("held_out_loss")
+        for number, of, share, low, high in zip(*one.quality.detail.values(), strict=True):
+            loss = "-" if held is None else f"{held:.4f}"
+            cells = (
+                name,
+                f"{number:g}",
+                f"{share * of:,.0f}",
+                f"{of:,.0f}",
+                f"{share:.4f}",
+                f"{low:.4f} to {high:.4f}",
+                loss,
+            )
+            yield "| " + " | ".join(cells) + " |"
+    calibration = build_task(protocol).calibration()
+    if calibration is not None:
+        beaten = "; ".join(f"{name}, {figures['accuracy']:.4f}" for name, figures in calibration.baselines.items())
+        yield from ("", f"To beat (medians of {calibration.draws} draws): {beaten}. The bar: {_bar(run)}.")
+    if (picture := f"recall-{run.name}.png") in pictures:
+        yield from ("", f"![Sequences with their answers, the same under every backbone]({picture})")
+
+
+def _bar(run: Run) -> str:
+    bar = run.run.protocol.bar
+    return ", ".join(f"{name} {value:g}" for name, value in bar.thresholds.items()) + f" on {bar.samples:,} sequences"
+
+
+def _pilots(pilots: list[dict[str, Any]]) -> Iterator[str]:
+    yield (
+        "They chose layers, steps, schedule and learning rate, on a seed that no verdict reads; the bar was fixed "
+        "before and did not move. Loss is the mean of ten steps at each tenth of training."
+    )
+    yield from (
+        "",
+        "| protocol | backbone | seed | changed | accuracy | loss along training |",
+        "|---|---|---|---|---|---|",
+    )
+    for one in pilots:
+        curve = " ".join(f"{loss:.2f}" for loss in one["losses"])
+        changed = ", ".join(f"`{key} = {json.dumps(value)}`" for key, value in one["changes"].items())
+        yield f"| {one['protocol']} | {one['backbone']} | {one['seed']} | {changed} | {one['accuracy']:.3f} | {curve} |"
+
+
+def pictures_of(runs: list[Run]) -> dict[str, bytes]:
+    """The first sequences of the first seed of every backbone, one below the other."""
+    from PIL import Image
+
+    found = {}
+    for run in runs:
+        seed, kind = run.run.protocol.seeds[0], run.run.kind
+        names = [f"{backbone.name}-s{seed}" for backbone in run.run.protocol.backbones]
+        sheets = [
+            kind.sheet(run.run.trial(*_split(name)).items().take(0, SHOWN)) for name in names if name in run.measured
+        ]
+        if not sheets:
+            continue
+        whole = Image.new("RGB", (max(one.width for one in sheets), sum(one.height for one in sheets)), (255, 255, 255))
+        top = 0
+        for sheet in sheets:
+            whole.paste(sheet, (0, top))
+            top += sheet.height
+        found[f"recall-{run.name}.png"] = png(whole)
+    return found
+
+
+def _split(name: str) -> tuple[str, int]:
+    backbone, _, seed = name.rpartition("-s")
+    return backbone, int(seed)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, help="run directories")
+    parser.add_argument("--pilots", type=Path, default=ROOT / "docs/results/recall-pilots.json", help="their JSON")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs/results", help="folder to write to")
+    options = parser.parse_args()
+    try:
+        runs = [Run.open(path) for path in options.runs]
+        pilots = read_json(options.pilots)["pilots"]
+        drawn = pictures_of(runs)
+        text = page(runs, pilots, drawn)
+        document = {"runs": [run.document() for run in runs]}
+        for name, content in drawn.items():
+            write_atomic(options.out / name, content)
+        write_atomic(options.out / "recall.json", (json.dumps(document, indent=1) + "\n").encode())
+        write_atomic(options.out / "recall.md", text.encode())
+    except (BakeoffError, OSError) as error:
+        print(f"recall_results: {error}", file=sys.stderr)
+        return 2
+    print(options.out / "recall.md")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
