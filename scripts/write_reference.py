@@ -79,7 +79,11 @@ def _page(introduction: str, sections: list[tuple[str, type[BaseModel]]]) -> str
         parts.append(f"## {title}\n")
         if section.__doc__ and section.__doc__ != schema.Section.__doc__:
             parts.append(f"{inspect.cleandoc(section.__doc__)}\n")
-        fields = [(name, field) for name, field in section.model_fields.items() if not _is_section(field.annotation)]
+        fields = [
+            (name, field)
+            for name, field in section.model_fields.items()
+            if field.description or not _is_section(field.annotation)  # the others have a heading of their own
+        ]
         if fields:
             parts.append("| key | value | default | meaning |\n|---|---|---|---|")
             parts.extend(_row(name, field) for name, field in fields)
@@ -109,6 +113,8 @@ def _words(annotation: Any) -> str:
     names = {int: "whole number", float: "number", str: "text", bool: "true or false"}
     if annotation in names:
         return names[annotation]
+    if _is_section(annotation):
+        return "section"
     if get_origin(annotation) is Annotated:
         return _words(get_args(annotation)[0])
     if get_origin(annotation) is Literal:

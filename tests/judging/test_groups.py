@@ -1,10 +1,16 @@
-"""Verdicts of a run whose rule decides within groups: today all backbones share one objective, and so one group."""
+"""Verdicts of runs whose rule decides within groups of backbones that share an objective."""
 
+import json
 from pathlib import Path
+
+import pytest
 
 from bakeoff.judging.verdicts import verdict_of
 from bakeoff.protocol.verdict import headline
 from bakeoff.run.directory import RunDir
+from bakeoff.studio.flows import Flows
+from bakeoff.studio.query import query_of
+from command import bakeoff
 
 SEALED = Path(__file__).parents[1] / "golden" / "format1"
 
@@ -17,3 +23,35 @@ def test_the_group_is_named_after_the_objective_and_decided_like_the_whole() -> 
     assert grouped.outcome == "grouped" and list(grouped.groups) == ["flow"]
     assert (grouped.groups["flow"].outcome, grouped.groups["flow"].winner) == (whole.outcome, whole.winner)
     assert headline(grouped).startswith("by groups: flow: ")
+
+
+SMALL = ("task.train_images=128", "training.steps=3", "bar.samples=16", "sampling.count=16", "rule.groups=objective")
+OWN = (
+    'backbones.0.objective={kind = "flow", times = "logit-normal", condition_dropout = 0.2}',
+    "backbones.0.sampling={steps = 2, guidance = 1.5}",
+)
+
+
+@pytest.mark.slow
+def test_a_backbone_with_its_own_objective_is_trained_sampled_and_decided_by_itself(tmp_path: Path) -> None:
+    sets = [part for change in (*SMALL, *OWN) for part in ("--set", change)]
+    done = bakeoff("run", "smoke", *sets, "--threads", 1, "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = RunDir.open(tmp_path / "run")
+    verdict = json.loads(bakeoff("verdict", "run", "--json", cwd=tmp_path).stdout)
+    assert verdict["outcome"] == "grouped" and len(verdict["groups"]) == 2
+    evaluations = {one.name: run.trial(one.name, 0).measurement().nfe for one in run.protocol.backbones}
+    assert evaluations == {"mamba": 4, "transformer": 10, "hybrid": 10}  # two a step, for guidance
+    assert run.medians("nfe")["mamba"] == 4
+    assert bakeoff("verify", "run", cwd=tmp_path).returncode == 0
+    assert bakeoff("report", "run", cwd=tmp_path).returncode == 0
+    flows = Flows()
+    replays, missing = flows._begin(run, query_of(run), 1)
+    assert not missing and {name: one.steps for name, one in replays.items()} == {
+        "mamba": 2,
+        "transformer": 5,
+        "hybrid": 5,
+    }
+    asked, _ = flows._begin(run, query_of(run, {"steps": "7"}), 1)
+    assert {one.steps for one in asked.values()} == {7}
+    flows.close()

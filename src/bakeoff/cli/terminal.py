@@ -44,10 +44,12 @@ def show_plan(console: Console, plan: "Plan", estimated: Mapping[str, Any] | Non
         ("state, KiB", "right"),
     ):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    groups = protocol.groups()
     for one in plan.backbones:
+        own = f"; {groups[one.backbone.name]}" if len(set(groups.values())) > 1 else ""
         table.add_row(
             one.backbone.name,
-            escape(f"{one.backbone.repeats} x [{', '.join(map(_short, one.backbone.mixers))}]"),
+            escape(f"{one.backbone.repeats} x [{', '.join(map(_short, one.backbone.mixers))}]{own}"),
             _widths(one.nominal_widths),
             f"{one.nominal_params:,}",
             _widths(one.fit.widths),

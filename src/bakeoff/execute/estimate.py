@@ -31,7 +31,7 @@ def estimate(plan: Plan) -> dict:
     prompts = task.prompts(protocol.samples_drawn)
     batch = stand_in(task.space, protocol.training.batch, generator("estimate"))
     for planned in plan.backbones:
-        evaluated = prompts.items() * planned.candidate.objective.nfe(protocol.sampling, prompts)
+        evaluated = prompts.items() * planned.candidate.objective.nfe(planned.candidate.protocol.sampling, prompts)
         step_s, forward_s, kept_bytes = _probe(planned, batch)
         trial_s = TRIAL_OVERHEAD_S + protocol.total_steps * protocol.training.batch * step_s + evaluated * forward_s
         weights = 4 * (4 + (protocol.training.ema > 0)) * planned.fit.params

@@ -39,13 +39,15 @@ def sealed_verdict(path: Path) -> tuple[RunDir, Verdict]:
 def verdict_of(run: RunDir) -> Verdict:
     """The rule applied to what the run directory holds; "incomplete" until all of it is there."""
     probed, bar, figures = probed_costs(run), run.protocol.bar, run.figures
-    group = run.protocol.objective.kind  # all backbones share it
+    groups = run.protocol.groups()
     bar.check_thresholds(figures)
     people = judgements(run) if bar.measure == "human" else None
 
     def evidence(measurement: Measurement) -> Evidence:
         votes = people and people.of_trial(measurement.backbone, measurement.seed)
-        return evidence_of(measurement, bar, figures, probed.get(measurement.backbone), votes, group)
+        return evidence_of(
+            measurement, bar, figures, probed.get(measurement.backbone), votes, groups.get(measurement.backbone, "")
+        )
 
     planned = {backbone.name: run.protocol.seeds for backbone in run.protocol.backbones}
     verdict = decide(run.protocol.rule, [evidence(one) for one in measurements(run)], planned, figures)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from bakeoff.protocol.figures import Figure, known_figures
+from bakeoff.protocol.figures import HELD_OUT, Figure, known_figures
 from bakeoff.protocol.scaling import Scale, quality_scale
 from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.sections.bar import Bar
@@ -88,7 +88,7 @@ def _objectives(rule: Rule, counts: Mapping[str, Counts]) -> list[LintFinding]:
     if len(objectives) < 2:
         return []
     listed = ", ".join(objectives)
-    if rule.groups is None and rule.quality == "loss":
+    if rule.groups is None and rule.quality in ("loss", HELD_OUT.name):
         message = (
             f"losses of different objectives ({listed}) cannot be compared; set rule.quality to a figure of the "
             'samples, or rule.groups = "objective" to decide within each'

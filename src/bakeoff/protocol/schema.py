@@ -17,7 +17,7 @@ from bakeoff.protocol.sections.codecs import Codec
 from bakeoff.protocol.sections.mixers import Backbone, Mixers
 from bakeoff.protocol.sections.objectives import Flow, Objective
 from bakeoff.protocol.sections.rule import Rule
-from bakeoff.protocol.sections.sampling import Sampling
+from bakeoff.protocol.sections.sampling import Sampling, of_objective
 from bakeoff.protocol.sections.tasks import Mnist, Task
 from bakeoff.registry import CODECS, MIXERS, OBJECTIVES, TASKS
 
@@ -79,6 +79,11 @@ class Training(Section):
         return self
 
 
+def _options(section: Section) -> str:
+    options = section.model_dump(exclude={"kind"})
+    return ", ".join(f"{name} {value}" for name, value in options.items())
+
+
 class Protocol(Section):
     """A whole bake-off, before the first step."""
 
@@ -107,8 +112,7 @@ class Protocol(Section):
     @classmethod
     def _sampling_follows_objective(cls, given: Any, others: ValidationInfo) -> Any:
         """A section without a kind is of the kind by which the objective's items are made."""
-        made = getattr(others.data.get("objective"), "sampling", None)
-        return {"kind": made, **given} if made and isinstance(given, dict) and "kind" not in given else given
+        return of_objective(given, others.data.get("objective"))
 
     @field_validator("rule")
     @classmethod
@@ -142,15 +146,19 @@ class Protocol(Section):
                 f"mixers.attention.heads = {self.mixers.attention.heads} does not divide "
                 f"model.d_model = {self.model.d_model}"
             )
-        self._check_guidance()
+        self._check_sampling()
+        for backbone in self.backbones:
+            self.of(backbone)._check_sampling()
         return self
 
     def _check_parts(self) -> None:
         """Names of tasks, codecs and objectives that may be a plug-in's; and a codec where the task needs one."""
+        own = [(f"backbones.{i}.objective", one.objective, OBJECTIVES) for i, one in enumerate(self.backbones)]
         for name, part, registry in (
             ("task", self.task, TASKS),
             ("codec", self.codec, CODECS),
             ("objective", self.objective, OBJECTIVES),
+            *own,
         ):
             if isinstance(part, PlugIn):
                 try:
@@ -160,7 +168,7 @@ class Protocol(Section):
         if self.task.needs_codec and self.codec is None:
             raise ValueError(f"codec: missing; task {self.task.kind} needs one: {', '.join(CODECS.built_in)}")
 
-    def _check_guidance(self) -> None:
+    def _check_sampling(self) -> None:
         made = self.objective.sampling
         if made is not None and self.sampling.kind != made:
             raise ValueError(
@@ -203,6 +211,21 @@ class Protocol(Section):
                     f"mixers.{name}: options of a mixer that is not used{did_you_mean(name, known)}; "
                     f"allowed here: {', '.join(known)}"
                 )
+
+    def of(self, backbone: Backbone) -> "Protocol":
+        """The protocol as this backbone is trained and sampled: with its own objective and sampling, if it has any."""
+        if backbone.objective is None and backbone.sampling is None:
+            return self
+        sampling = (backbone.sampling or self.sampling).model_copy(update={"count": self.sampling.count})
+        return self.model_copy(update={"objective": backbone.objective or self.objective, "sampling": sampling})
+
+    def groups(self) -> dict[str, str]:
+        """Backbone -> the name of its objective, with its options if others have the same objective with other ones."""
+        own = {one.name: self.of(one).objective for one in self.backbones}
+        kinds = [one.kind for one in dict.fromkeys(own.values())]
+        return {
+            name: one.kind if kinds.count(one.kind) == 1 else f"{one.kind} {_options(one)}" for name, one in own.items()
+        }
 
     @property
     def guidable(self) -> bool:

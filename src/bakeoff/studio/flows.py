@@ -19,6 +19,7 @@ from torch import Tensor
 
 from bakeoff.errors import BakeoffError
 from bakeoff.models.batch import Batch
+from bakeoff.protocol.sections.base import Section
 from bakeoff.run.directory import RunDir
 from bakeoff.seeding import derived_seed
 from bakeoff.studio.query import Query, query_of
@@ -112,7 +113,8 @@ class Flows:
                 _check(run, loaded, backbone.name)
                 # noise of its own: the trials' samples, which are judged blind, are not shown here by name
                 noise = derived_seed("studio", query.noise)
-                replays[backbone.name] = Replay(loaded, _prompts(task, query, count), query.sampling, noise)
+                sampling = _sampling(loaded.protocol.sampling, run.protocol.sampling, query.sampling)
+                replays[backbone.name] = Replay(loaded, _prompts(task, query, count), sampling, noise)
             except BakeoffError as error:
                 why = str(error).replace(f"{run.path}/", "")  # other people's pages do not show this machine's paths
                 missing.append({"backbone": backbone.name, "why": why})
@@ -138,6 +140,13 @@ def _prompts(task: Task, query: Query, count: int) -> Batch:
         return task.typed(query.prompt)
     first = query.noise if task.varied else 0
     return task.prompts(first + count, query.label).take(first, first + count)
+
+
+def _sampling(own: Section, run: Section, asked: Section) -> Section:
+    """A backbone's own sampling, with what was asked for that is not the run's, where it has such a key."""
+    before = run.model_dump()
+    changed = {name: value for name, value in asked.model_dump().items() if value != before[name]}
+    return own.model_copy(update={name: value for name, value in changed.items() if name in type(own).model_fields})
 
 
 def _check(run: RunDir, loaded: Loaded, name: str) -> None:

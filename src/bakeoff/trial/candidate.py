@@ -15,7 +15,11 @@ from bakeoff.tasks import Task, build_task
 
 @dataclass(frozen=True)
 class Candidate:
-    """A backbone to train, with its task, objective and blueprint."""
+    """A backbone to train, with its task, objective and blueprint.
+
+    Attributes:
+        protocol: with this backbone's own objective and sampling; `task.protocol` is the whole run's.
+    """
 
     protocol: Protocol
     task: Task
@@ -34,7 +38,7 @@ def candidate_of(task: Task, backbone: Backbone) -> Candidate:
     Raises:
         BakeoffError: the objective cannot serve the task's tokens, or a plug-in is not allowed or cannot be loaded.
     """
-    protocol = task.protocol
+    protocol = task.protocol.of(backbone)
     load_plugins(protocol.plugins)
     objective, model = build_objective(protocol), protocol.model
     frame = Frame(

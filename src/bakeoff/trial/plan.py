@@ -91,9 +91,9 @@ def _planned(candidate: Candidate) -> PlannedBackbone:
 
 def lint_plan(plan: Plan) -> list[LintFinding]:
     """Checks whether the comparison is matched and whether the rule can decide; see `bakeoff.protocol.lint`."""
-    protocol, objective = plan.protocol, plan.protocol.objective.kind  # all backbones share it
+    protocol, groups = plan.protocol, plan.protocol.groups()
     counts = {
-        one.backbone.name: Counts(one.fit.params, plan.tokens, one.flops_per_sample, objective)
+        one.backbone.name: Counts(one.fit.params, plan.tokens, one.flops_per_sample, groups[one.backbone.name])
         for one in plan.backbones
     }
     figures = {"loss": LOSS, **{one.name: one for one in plan.task.figures}}

@@ -180,7 +180,7 @@ def _sample_and_judge(trainer: Trainer, trial: TrialDir, widths: dict[str, int],
         write_atomic(trial.samples, kind.pack(items))
         write_atomic(trial.states, pack_path(kind, path))
         write_atomic(trial.grid, png(kind.sheet(items.take(0, protocol.sampling.count))))
-        checkpoint.save_model(trial.model, model.state_dict(), protocol, trial.backbone, widths)
+        checkpoint.save_model(trial.model, model.state_dict(), task.protocol, trial.backbone, widths)
     return Sampled(quality, seconds, generated.nfe, generator.captured.why_not)
 
 

@@ -1,8 +1,12 @@
 """The mixers, their options, and the backbones that they are arranged in."""
 
-from pydantic import ConfigDict, Field
+from typing import Any
+
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from bakeoff.protocol.sections.base import Section
+from bakeoff.protocol.sections.objectives import Objective
+from bakeoff.protocol.sections.sampling import Sampling, of_objective
 
 OptionValue = bool | int | float | str
 
@@ -37,6 +41,15 @@ class Backbone(Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$", description="lower case, digits, - and _")
     mixers: tuple[str, ...] = Field(min_length=1, max_length=64)
     repeats: int = Field(default=1, ge=1, le=256)
+    objective: Objective | None = Field(default=None, description="its own, in place of the protocol's")
+    sampling: Sampling | None = Field(
+        default=None, description="its own, in place of the protocol's; the count is the protocol's"
+    )
+
+    @field_validator("sampling", mode="before")
+    @classmethod
+    def _sampling_follows_objective(cls, given: Any, others: ValidationInfo) -> Any:
+        return of_objective(given, others.data.get("objective"))
 
     @property
     def layers(self) -> tuple[str, ...]:

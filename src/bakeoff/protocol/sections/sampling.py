@@ -1,6 +1,6 @@
 """How every candidate makes its items: by a solver from noise, or by decoding one symbol after the other."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag
 
@@ -27,6 +27,12 @@ class Decoding(Section):
         default=0.0, ge=0, le=100, description="0 takes the likeliest symbol; else symbols are drawn, 1 as predicted"
     )
     count: int = Field(default=64, ge=1, le=1024, description="samples shown in the grid")
+
+
+def of_objective(given: Any, objective: Any) -> Any:
+    """A section as it was given, with the kind by which this objective's items are made if it says none."""
+    made = getattr(objective, "sampling", None)
+    return {"kind": made, **given} if made and isinstance(given, dict) and "kind" not in given else given
 
 
 def _kind(value: object) -> str:
