@@ -34,6 +34,7 @@ PROTOCOL_SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ('[codec], kind = "pixel"', codecs.PixelCodec),
     ('[codec], kind = "latent"', codecs.LatentCodec),
     ("[model]", schema.Model),
+    ("[mixers]", mixers.Mixers),
     ("[mixers.mamba]", mixers.MambaOptions),
     ("[mixers.attention]", mixers.AttentionOptions),
     ("[[backbones]]", schema.Backbone),

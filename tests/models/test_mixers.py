@@ -18,6 +18,7 @@ def build() -> list[Mixer]:
         Mamba(32, 40, d_state=8),
         Mamba(32, 40, d_state=8, direction="reverse"),
         Mamba(32, 40, d_state=8, direction="both"),
+        Mamba(32, 40, d_state=8, selective=False),
         Attention(32, 32, heads=4),
         Mlp(32, 72),
     ]
@@ -64,7 +65,7 @@ def influence(mixer: Mixer, source: int) -> Tensor:
 
 
 def test_directions() -> None:
-    forward, reverse, both, attention, mlp = build()
+    forward, reverse, both, _, attention, mlp = build()
     at = torch.arange(12)
     assert torch.equal(influence(forward, 5), at >= 5)
     assert torch.equal(influence(reverse, 5), at <= 5)
@@ -105,3 +106,25 @@ def test_registry_names_its_widths() -> None:
         "attention": (1, None),
         "mlp": (4, "mlp_width"),
     }
+
+
+def test_without_selection_mamba_is_a_convolution() -> None:
+    """y = D u + K * u with K_t = sum_n C_n dt B_n exp(t dt A_n), gated, behind the short convolution, in float64."""
+    torch.manual_seed(4)
+    mixer, L = Mamba(16, 24, d_state=6, selective=False), 30
+    x_BLD = torch.randn(2, L, 16)
+    with torch.no_grad():
+        x_BLE, z_BLE = mixer.in_proj(x_BLD).double().chunk(2, -1)
+        padded = torch.nn.functional.pad(x_BLE.transpose(1, 2), (3, 0))
+        weight = mixer.conv_weight.double().unsqueeze(1)
+        u_BEL = torch.nn.functional.conv1d(padded, weight, mixer.conv_bias.double(), groups=24)
+        u_BEL = torch.nn.functional.silu(u_BEL)
+        dt_E1 = torch.nn.functional.softplus(mixer.dt_bias.double()).unsqueeze(1)
+        A_EN, t_L = -mixer.A_log.double().exp(), torch.arange(L).double()
+        decay_ELN = torch.exp(t_L[None, :, None] * (dt_E1 * A_EN).unsqueeze(1))
+        kernel_EL = (decay_ELN * (mixer.C * mixer.B).double()).sum(-1) * dt_E1
+        later = torch.nn.functional.pad(u_BEL, (L - 1, 0))
+        y_BEL = torch.nn.functional.conv1d(later, kernel_EL.flip(1).unsqueeze(1), groups=24)
+        y_BLE = (y_BEL + mixer.D.double().unsqueeze(1) * u_BEL).transpose(1, 2)
+        y_BLE = y_BLE * torch.nn.functional.silu(z_BLE)
+        torch.testing.assert_close(mixer(x_BLD), mixer.out_proj(y_BLE.float()), rtol=2e-5, atol=2e-5)

@@ -24,6 +24,7 @@ def causal() -> list[Mixer]:
         Mamba(D, 40, d_state=8),
         Mamba(D, 64, d_state=5, d_conv=1),
         Mamba(D, 64, d_state=5, d_conv=8),
+        Mamba(D, 40, d_state=8, selective=False),
         Attention(D, D, heads=4, causal=True),
         Attention(D, D, heads=2, causal=True, rope=True),
         Mlp(D, 72),

@@ -11,6 +11,8 @@ from bakeoff.models.mixers import Direction
 from bakeoff.models.order import ContextFirst
 from bakeoff.registry import MIXERS
 
+Kinds = Mapping[str, str]  # a version's name -> the mixer that it is a version of
+NO_VERSIONS: Kinds = {}
 Order = Literal["raster", "reverse", "alternating", "bidirectional"]
 
 
@@ -26,14 +28,14 @@ def mixer_class(name: str) -> type[nn.Module]:
     return kind
 
 
-def nominal_widths(layers: Sequence[str], d_model: int) -> dict[str, int]:
-    """The literature's width of every kind of mixer in the arrangement."""
-    return {name: expand_of(mixer_class(name)) * d_model for name in layers}
+def nominal_widths(layers: Sequence[str], d_model: int, kinds: Kinds = NO_VERSIONS) -> dict[str, int]:
+    """The literature's width of every mixer in the arrangement, by its name."""
+    return {name: expand_of(mixer_class(kinds.get(name, name))) * d_model for name in layers}
 
 
-def elastic(layers: Sequence[str]) -> list[str]:
-    """The kinds of mixer whose width the matcher may change."""
-    return [name for name in dict.fromkeys(layers) if width_name_of(mixer_class(name))]
+def elastic(layers: Sequence[str], kinds: Kinds = NO_VERSIONS) -> list[str]:
+    """The names of the mixers whose width the matcher may change."""
+    return [name for name in dict.fromkeys(layers) if width_name_of(mixer_class(kinds.get(name, name)))]
 
 
 def build_mixers(
@@ -46,6 +48,7 @@ def build_mixers(
     causal: bool = False,
     context: int = 0,
     rope: bool = False,
+    kinds: Kinds = NO_VERSIONS,
 ) -> list[nn.Module]:
     """Builds one mixer a layer.
 
@@ -54,6 +57,7 @@ def build_mixers(
         causal: every mixer reads only earlier tokens, whatever the order.
         context: number of tokens that are read before the others, whatever the order.
         rope: mixers that can add positions themselves do.
+        kinds: the mixer behind every name that is a version of another.
 
     Raises:
         BakeoffError: a mixer does not take the options, or the objective is causal and a mixer cannot be.
@@ -61,7 +65,7 @@ def build_mixers(
     built: list[nn.Module] = []
     turns = 0
     for name in layers:
-        kind, arguments = mixer_class(name), dict(options.get(name, {}))
+        kind, arguments = mixer_class(kinds.get(name, name)), dict(options.get(name, {}))
         if rope and getattr(kind, "takes_rope", False):
             arguments["rope"] = True
         if not reads_one_way(kind):

@@ -38,11 +38,12 @@ class Blueprint:
             self.backbone.layers,
             model.d_model,
             widths,
-            self.protocol.mixers.model_dump(),
+            self.protocol.mixers.options(),
             model.order,
             causal=self.causal,
             context=self.frame.space.context,
             rope=self.frame.positions == "rope",
+            kinds=self.protocol.mixers.kinds,
         )
         return Trunk(self.frame, mixers, self.encoder())
 
@@ -63,14 +64,14 @@ class Blueprint:
 
     def nominal(self) -> dict[str, int]:
         """The literature's width of every kind of mixer."""
-        return nominal_widths(self.backbone.layers, self.protocol.model.d_model)
+        return nominal_widths(self.backbone.layers, self.protocol.model.d_model, self.protocol.mixers.kinds)
 
     def fit(self) -> Fit:
         """The backbone at the width that meets the protocol's parameter budget best."""
         return fit_width(
             self.backbone.name,
             self.nominal(),
-            elastic(self.backbone.layers),
+            elastic(self.backbone.layers, self.protocol.mixers.kinds),
             self.count,
             self.protocol.budget.params,
         )

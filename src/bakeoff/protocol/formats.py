@@ -14,7 +14,7 @@ FORMAT = 2
 
 # Keys of the protocol that were added after format 2, with the value that they had before they were keys. While a key
 # holds this value it is left out of the document, so that older digests stay what they are. Add here, never remove.
-ADDED: dict[str, Any] = {"training.decay": "all", "sampling.kind": "solver"}
+ADDED: dict[str, Any] = {"training.decay": "all", "sampling.kind": "solver", "mixers.mamba.selective": True}
 
 
 class Moved(NamedTuple):

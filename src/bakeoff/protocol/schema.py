@@ -140,12 +140,7 @@ class Protocol(Section):
             raise ValueError(
                 f"training.warmup = {self.training.warmup}; allowed: less than the {self.total_steps} steps of training"
             )
-        uses_attention = any("attention" in backbone.mixers for backbone in self.backbones)
-        if uses_attention and self.model.d_model % self.mixers.attention.heads:
-            raise ValueError(
-                f"mixers.attention.heads = {self.mixers.attention.heads} does not divide "
-                f"model.d_model = {self.model.d_model}"
-            )
+        self._check_heads()
         self._check_sampling()
         for backbone in self.backbones:
             self.of(backbone)._check_sampling()
@@ -196,11 +191,19 @@ class Protocol(Section):
             near = did_you_mean(self.rule.against, names)
             raise ValueError(f"rule.against = {self.rule.against}: no such backbone{near}; allowed: {', '.join(names)}")
 
+    def _check_heads(self) -> None:
+        kinds, options = self.mixers.kinds, self.mixers.options()
+        for name in {name for backbone in self.backbones for name in backbone.mixers}:
+            heads = options.get(name, {}).get("heads")
+            if kinds.get(name, name) == "attention" and isinstance(heads, int) and self.model.d_model % heads:
+                raise ValueError(f"mixers.{name}.heads = {heads} does not divide model.d_model = {self.model.d_model}")
+
     def _check_mixers(self) -> None:
+        versions = self.mixers.kinds
         for i, backbone in enumerate(self.backbones):
             for name in backbone.mixers:
                 try:
-                    MIXERS.check(name, self.plugins)
+                    MIXERS.check(versions.get(name, name), self.plugins)
                 except ValueError as error:
                     raise ValueError(f"backbones.{i}.mixers: {error}") from None
         used = {name for backbone in self.backbones for name in backbone.mixers}

@@ -3,6 +3,8 @@
 import os
 from dataclasses import dataclass
 
+from torch import nn
+
 from bakeoff.errors import BakeoffError
 from bakeoff.models.backbones import elastic, mixer_class
 from bakeoff.models.costs import unstated, width_name_of
@@ -35,15 +37,22 @@ class PlannedBackbone:
     @property
     def knob(self) -> tuple[str, float]:
         """What the matcher changed: the one elastic width by its name, or the factor common to several."""
-        kinds = elastic(self.backbone.layers)
-        if len(kinds) == 1:
-            return width_name_of(mixer_class(kinds[0])) or kinds[0], self.fit.widths[kinds[0]]
-        return ("factor" if kinds else "none"), round(self.fit.factor, 4)
+        names = elastic(self.backbone.layers, self._kinds)
+        if len(names) == 1:
+            return width_name_of(self._mixer(names[0])) or names[0], self.fit.widths[names[0]]
+        return ("factor" if names else "none"), round(self.fit.factor, 4)
 
     @property
     def measured(self) -> tuple[str, ...]:
         """Costs that were measured because some mixer does not state them."""
-        return tuple(sorted({cost for kind in self.backbone.layers for cost in unstated(mixer_class(kind))}))
+        return tuple(sorted({cost for name in self.backbone.layers for cost in unstated(self._mixer(name))}))
+
+    @property
+    def _kinds(self) -> dict[str, str]:
+        return self.candidate.protocol.mixers.kinds
+
+    def _mixer(self, name: str) -> type[nn.Module]:
+        return mixer_class(self._kinds.get(name, name))
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,16 @@ class Mamba(Mixer):
 
     Direction "both" runs convolution and scan in each direction with the same weights, adds the two results, and
     gates once after the sum [after Hydra, Hwang et al. 2024].
+
+    Args:
+        selective: whether dt, B and C depend on the token. Where they do not, the scan is linear and the same at every
+            token, with real A as in S4D-Real [Gu et al. 2022]: dt = softplus(dt_bias), B and C are parameters.
     """
 
     expand = 2
     width_name = "d_inner"
     reads = "one way"
-    no_decay = ("A_log", "dt_bias", "D", "conv_bias")
+    no_decay = ("A_log", "dt_bias", "D", "conv_bias", "B", "C")
 
     def __init__(
         self,
@@ -42,16 +46,22 @@ class Mamba(Mixer):
         d_state: int = 16,
         d_conv: int = 4,
         direction: Direction = "forward",
+        selective: bool = True,
     ) -> None:
         super().__init__()
+        self.selective = selective
         self.d_model, self.width, self.d_state, self.d_conv = d_model, width, d_state, d_conv
         self.directions = (False, True) if direction == "both" else (direction == "reverse",)
         self.dt_rank = math.ceil(d_model / 16)
         self.in_proj = nn.Linear(d_model, 2 * width, bias=False)
         self.conv_weight = nn.Parameter(torch.empty(width, d_conv))
         self.conv_bias = nn.Parameter(torch.empty(width))
-        self.x_proj = nn.Linear(width, self.dt_rank + 2 * d_state, bias=False)
-        self.dt_proj = nn.Linear(self.dt_rank, width, bias=False)
+        if selective:
+            self.x_proj = nn.Linear(width, self.dt_rank + 2 * d_state, bias=False)
+            self.dt_proj = nn.Linear(self.dt_rank, width, bias=False)
+        else:
+            self.B = nn.Parameter(torch.empty(d_state))
+            self.C = nn.Parameter(torch.empty(d_state))
         self.dt_bias = nn.Parameter(torch.empty(width))
         self.A_log = nn.Parameter(torch.empty(width, d_state))
         self.D = nn.Parameter(torch.empty(width))
@@ -64,7 +74,11 @@ class Mamba(Mixer):
         bound = self.d_conv**-0.5
         self.conv_weight.uniform_(-bound, bound)
         self.conv_bias.uniform_(-bound, bound)
-        nn.init.uniform_(self.dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
+        if self.selective:
+            nn.init.uniform_(self.dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
+        else:  # S4D's choices
+            self.B.fill_(1.0)
+            self.C.normal_()
         low, high = math.log(1e-3), math.log(1e-1)
         dt = self.dt_bias.uniform_(low, high).exp().clamp(min=1e-4)
         self.dt_bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # inverse of softplus
@@ -131,12 +145,17 @@ class Mamba(Mixer):
 
     def _selected(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """dt before its bias and softplus, B and C, of each token."""
+        if not self.selective:
+            of_all = (*u.shape[:-1], self.d_state)
+            B, C = (one.to(u.dtype).expand(of_all) for one in (self.B, self.C))
+            return torch.zeros_like(u), B, C
         low, B, C = self.x_proj(u).split([self.dt_rank, self.d_state, self.d_state], dim=-1)
         return self.dt_proj(low), B, C
 
     def flops(self, L: int) -> int:
         D, E, N, R, K = self.d_model, self.width, self.d_state, self.dt_rank, self.d_conv
-        one_direction = 2 * E * K + 2 * E * (R + 2 * N) + 2 * R * E + 9 * E * N
+        projections = 2 * E * (R + 2 * N) + 2 * R * E if self.selective else 0
+        one_direction = 2 * E * K + projections + 9 * E * N
         return L * (2 * D * 2 * E + len(self.directions) * one_direction + 2 * E * D)
 
     def state_bytes(self, L: int) -> int:

@@ -1,8 +1,8 @@
 """The mixers, their options, and the backbones that they are arranged in."""
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from bakeoff.protocol.sections.base import Section
 from bakeoff.protocol.sections.objectives import Objective
@@ -14,6 +14,9 @@ OptionValue = bool | int | float | str
 class MambaOptions(Section):
     d_state: int = Field(default=16, ge=1, le=256, description="states per channel")
     d_conv: int = Field(default=4, ge=1, le=8, description="taps of the causal convolution")
+    selective: bool = Field(
+        default=True, description="dt, B and C depend on the token; false: they are the same for all tokens, as in S4"
+    )
 
 
 class AttentionOptions(Section):
@@ -24,8 +27,14 @@ class MlpOptions(Section):
     pass
 
 
+BUILT_IN = {"mamba": MambaOptions, "attention": AttentionOptions, "mlp": MlpOptions}
+
+
 class Mixers(Section):
-    """Options of the mixers, the same wherever they stand; a plug-in's are handed to its constructor as they are."""
+    """Options of the mixers, the same wherever they stand; a plug-in's are handed to its constructor as they are.
+
+    Another name with a `kind` is a second version of that mixer: `[mixers.plain] kind = "mamba", selective = false`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
     __pydantic_extra__: dict[str, dict[str, OptionValue]]  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -33,6 +42,29 @@ class Mixers(Section):
     mamba: MambaOptions = MambaOptions()
     attention: AttentionOptions = AttentionOptions()
     mlp: MlpOptions = MlpOptions()
+
+    @model_validator(mode="after")
+    def _versions(self) -> Self:
+        """Options of a version of a built-in mixer are checked, and its defaults written out."""
+        for name, options in (self.__pydantic_extra__ or {}).items():
+            if (section := BUILT_IN.get(str(options.get("kind")))) is not None and ":" not in name:
+                given = {key: value for key, value in options.items() if key != "kind"}
+                options |= section.model_validate(given).model_dump()
+        return self
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The mixer behind every name that is a version of another."""
+        extra = self.__pydantic_extra__ or {}
+        return {name: str(one["kind"]) for name, one in extra.items() if "kind" in one and ":" not in name}
+
+    def options(self) -> dict[str, dict[str, OptionValue]]:
+        """By name, what a mixer's constructor is given."""
+        versions = self.kinds
+        return {
+            name: {key: value for key, value in one.items() if key != "kind" or name not in versions}
+            for name, one in self.model_dump().items()
+        }
 
 
 class Backbone(Section):
