@@ -136,6 +136,9 @@ def test_a_mixer_without_steps_is_assessed_by_forward_passes(run: Path, allowed:
     mine, theirs = opened.trial("mamba", 0).measurement(), opened.trial("transformer", 0).measurement()
     assert mine.nfe == theirs.nfe and mine.quality is not None
     assert np.isfinite(mine.quality.figures["accuracy"])
+    copying = opened.protocol.task.model_dump()["variant"] == "copying"
+    assert any("Silent: no start and prefill" in note for note in mine.notes) == copying
+    assert not any("no start and prefill" in note for note in theirs.notes)
     done = bakeoff("check-plugin", "silent:Silent", "--json", cwd=run.parent)
     assert done.returncode == 0 and "cannot decode token by token" in done.stdout
 

@@ -33,6 +33,13 @@ class Generator:
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
+    def why_anew(self, prompts: Batch) -> str:
+        """Why the model reads all tokens anew for each that it decodes; empty if it does not, or decodes none."""
+        if not self.objective.causal or prompts.y is not None:
+            return ""
+        why = self.model.why_no_reader()  # pyright: ignore[reportCallIssue]
+        return f"every answer is decoded by a forward pass over all that is known: {why}" if why else ""
+
     def states(
         self, prompts: Batch, sampling: Any, seed: int, counted: Callable[[int], None] = lambda rows: None
     ) -> Iterator[Tensor]:

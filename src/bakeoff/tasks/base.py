@@ -123,7 +123,6 @@ class Task(ABC):
         figures: what `assess` measures, and `HELD_OUT` if there are items of the split "valid"; a task that the
             protocol package does not know states them here.
         varied: whether every prompt is another one, so that people choose among them.
-        example: a prompt that a person might type, for `typed`; empty if the task takes none.
         calibrated: whether a bar of this task needs a calibration before it is sealed.
     """
 
@@ -133,7 +132,7 @@ class Task(ABC):
     figures: ClassVar[tuple[Figure, ...]] = ()
     calibrated: ClassVar[bool] = False
     varied: ClassVar[bool] = False
-    example: str = ""
+
     space: Space
 
     def __init__(self, protocol: "schema.Protocol") -> None:
@@ -169,6 +168,11 @@ class Task(ABC):
         Args:
             label: label of all items, if there are labels; None takes the classes in turn.
         """
+
+    @property
+    def example(self) -> str:
+        """A prompt that a person might type, for `typed`; empty if the task takes none."""
+        return ""
 
     def typed(self, text: str) -> Batch:
         """The prompt that a person typed, one item.

@@ -48,8 +48,12 @@ class Recall(Task):
         self.section = protocol.task
         self.read = self.section.variant == "copying"  # what is copied is read on; other answers stand at their keys
         symbols = self.section.vocabulary
-        self.example = "" if self.read else " ".join(map(str, self._fixed("test", 1).tokens_BL[0].tolist()))
         self.space = Space(self.section.length, vocabulary=symbols, targets=0 if self.read else symbols)
+
+    @property
+    def example(self) -> str:
+        """A sequence of the test set; none where answers are read on, for then they would have to be typed, too."""
+        return "" if self.read else " ".join(map(str, self._fixed("test", 1).tokens_BL[0].tolist()))
 
     def inputs(self) -> dict[str, str]:
         """The digest of a few sequences: it changes if they are made in another way."""

@@ -22,7 +22,7 @@ from bakeoff.seeding import generator
 
 BLANK = 0  # a symbol; the special one is the vocabulary's last
 EARLY = 0.01  # how early keys are asked again: the g-th place has a chance like (g + 1)^(EARLY - 1) [Zoology]
-BLOCK = 256  # sequences of a fixed set are made so many at a time, so that the first k do not depend on the count
+BLOCK = 64  # sequences of a fixed set are made so many at a time, so that the first k do not depend on the count
 
 
 class Sequences(NamedTuple):

@@ -118,7 +118,6 @@ def finish(
     sampled = _sample_and_judge(trainer, trial, widths, data_dir) if completed else None
     drift = trend(trainer.recent_losses(), trainer.epoch_steps) if completed else None
     step_time, accounted, wall_s = spread(trainer.times_ms), trainer.watch.seconds, clock.seconds()
-    not_captured = (sampled.why_not,) if sampled and sampled.why_not else ()
     return Measurement(
         backbone=trial.backbone,
         seed=trial.seed,
@@ -143,7 +142,8 @@ def finish(
         precision=trainer.protocol.training.precision,
         threads=torch.get_num_threads(),
         resumed=clock.resumed,
-        notes=account(step_time, trainer.step, accounted, wall_s, trainer.device.type) + not_captured,
+        notes=account(step_time, trainer.step, accounted, wall_s, trainer.device.type)
+        + (sampled.notes if sampled else ()),
     )
 
 
@@ -151,7 +151,7 @@ class Sampled(NamedTuple):
     quality: Quality
     seconds: float
     nfe: int
-    why_not: str  # why the sampler was not captured as a CUDA graph; empty if no obstacle is known
+    notes: tuple[str, ...]  # why the sampler was not captured as a CUDA graph, or does not go on token by token
 
 
 def _sample_and_judge(trainer: Trainer, trial: TrialDir, widths: dict[str, int], data_dir: Path | None) -> Sampled:
@@ -181,7 +181,8 @@ def _sample_and_judge(trainer: Trainer, trial: TrialDir, widths: dict[str, int],
         write_atomic(trial.states, pack_path(kind, path))
         write_atomic(trial.grid, png(kind.sheet(items.take(0, protocol.sampling.count))))
         checkpoint.save_model(trial.model, model.state_dict(), task.protocol, trial.backbone, widths)
-    return Sampled(quality, seconds, generated.nfe, generator.captured.why_not)
+    notes = tuple(filter(None, (generator.captured.why_not, generator.why_anew(prompts))))
+    return Sampled(quality, seconds, generated.nfe, notes)
 
 
 def account(
