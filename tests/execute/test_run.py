@@ -106,7 +106,7 @@ def test_sample_draws_the_same_picture_from_the_same_seed(smoke: Path, tmp_path:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         done = bakeoff("sample", model, *options, "--seed", seed, "--out", tmp_path / f"{name}.png")
         assert done.returncode == 0, done.stderr
-        assert "9 samples, 4 euler steps, 8 evaluations each" in done.stdout
+        assert "9 samples, steps 4, solver euler, guidance 2.0, 8 evaluations each" in done.stdout
     a, b, c = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
     assert a == b != c
 

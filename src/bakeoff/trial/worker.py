@@ -18,6 +18,7 @@ import torch
 
 from bakeoff.artefacts.base import pack_path
 from bakeoff.artefacts.sheets import png
+from bakeoff.protocol.figures import HELD_OUT
 from bakeoff.protocol.measurement import Measurement, Quality, Spread, with_figures
 from bakeoff.run.directory import RunDir, TrialDir
 from bakeoff.run.disk import require_room
@@ -168,11 +169,11 @@ def _sample_and_judge(trainer: Trainer, trial: TrialDir, widths: dict[str, int],
     with watch("judging"):
         judged = protocol.bar.samples
         quality = task.assess(items.take(0, judged), prompts.take(0, judged))
-    with watch("held-out loss"):
-        valid = task.data(trainer.device, data_dir, split="valid")
-        losses = {} if valid is None else held_out(candidate.objective, model, valid)
-        told = {one.name for one in task.figures}
-        quality = with_figures(quality, {name: value for name, value in losses.items() if name in told})
+    if HELD_OUT in task.figures:
+        with watch("held-out loss"):
+            valid = task.data(trainer.device, data_dir, split="valid")
+            assert valid is not None  # the figure says that there is one
+            quality = with_figures(quality, held_out(candidate.objective, model, valid))
     with watch("path"):
         path = path_of(task, generator, protocol.sampling, trial.seed)
     with watch("writing files"):

@@ -28,8 +28,8 @@ def test_tiles_of_the_card(triton: str, monkeypatch: pytest.MonkeyPatch, reverse
 
     monkeypatch.undo()
     monkeypatch.setenv("BAKEOFF_BACKEND", "triton")
-    assert triton_launch.FORWARD.N_BLOCK == triton_launch.BACKWARD.N_BLOCK == 1
-    inputs = scan_inputs(1, 16, 130, 2)
+    assert (triton_launch.FORWARD.N_BLOCK, triton_launch.BACKWARD.N_BLOCK) == (1, 2)
+    inputs = scan_inputs(1, 16, 130, 3)
     assert_close(run_scan(inputs, reverse=reverse), exact_scan(inputs, reverse=reverse))
 
 
