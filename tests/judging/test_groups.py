@@ -27,8 +27,9 @@ def test_the_group_is_named_after_the_objective_and_decided_like_the_whole() -> 
 
 SMALL = ("task.train_images=128", "training.steps=3", "bar.samples=16", "sampling.count=16", "rule.groups=objective")
 OWN = (
-    'backbones.0.objective={kind = "flow", times = "logit-normal", condition_dropout = 0.2}',
-    "backbones.0.sampling={steps = 2, guidance = 1.5}",
+    'backbones=[{name = "mamba", mixers = ["mamba"], repeats = 2, objective = {kind = "flow", times = "logit-normal", '
+    "condition_dropout = 0.2}, sampling = {steps = 2, guidance = 1.5}}, "
+    '{name = "transformer", mixers = ["attention", "mlp"], repeats = 2}]',
 )
 
 
@@ -41,17 +42,13 @@ def test_a_backbone_with_its_own_objective_is_trained_sampled_and_decided_by_its
     verdict = json.loads(bakeoff("verdict", "run", "--json", cwd=tmp_path).stdout)
     assert verdict["outcome"] == "grouped" and len(verdict["groups"]) == 2
     evaluations = {one.name: run.trial(one.name, 0).measurement().nfe for one in run.protocol.backbones}
-    assert evaluations == {"mamba": 4, "transformer": 10, "hybrid": 10}  # two a step, for guidance
+    assert evaluations == {"mamba": 4, "transformer": 10}  # two a step, for guidance
     assert run.medians("nfe")["mamba"] == 4
     assert bakeoff("verify", "run", cwd=tmp_path).returncode == 0
     assert bakeoff("report", "run", cwd=tmp_path).returncode == 0
     flows = Flows()
     replays, missing = flows._begin(run, query_of(run), 1)
-    assert not missing and {name: one.steps for name, one in replays.items()} == {
-        "mamba": 2,
-        "transformer": 5,
-        "hybrid": 5,
-    }
+    assert not missing and {name: one.steps for name, one in replays.items()} == {"mamba": 2, "transformer": 5}
     asked, _ = flows._begin(run, query_of(run, {"steps": "7"}), 1)
     assert {one.steps for one in asked.values()} == {7}
     flows.close()
