@@ -83,7 +83,9 @@ def _of_run(run: Run, pictures: Mapping[str, bytes]) -> Iterator[str]:
         beaten = "; ".join(f"{name}, {figures['accuracy']:.4f}" for name, figures in calibration.baselines.items())
         yield from ("", f"To beat (medians of {calibration.draws} draws): {beaten}. The bar: {_bar(run)}.")
     if (picture := f"recall-{run.name}.png") in pictures:
-        yield from ("", f"![Sequences with their answers, the same under every backbone]({picture})")
+        names = ", ".join(backbone.name for backbone in protocol.backbones)
+        yield from ("", f"The same sequences under every backbone, from top to bottom: {names}.")
+        yield from ("", f"![Sequences with their answers, right and wrong in colour]({picture})")
 
 
 def _bar(run: Run) -> str:
