@@ -31,7 +31,7 @@ test-reference: setup
 kills: setup
 	BAKEOFF_KILLS=200 $(BIN)/python -m pytest tests/execute/test_kills.py
 
-# The loaders of files from strangers, 5 000 damaged files of each kind (about 30 minutes; make test tries 5 of each, make test-slow 60).
+# The loaders of files from strangers, 5 000 damaged files of each kind (about 30 minutes; make test tries 5 of each, make test-slow 100).
 fuzz: setup
 	BAKEOFF_FUZZ=5000 $(BIN)/python -m pytest -s tests/fuzz
 

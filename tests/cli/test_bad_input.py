@@ -167,7 +167,7 @@ CASES: dict[str, Case] = {
         ["sample", "nameless.pt", "--protocol", "smoke", "--backbone", "mamba"],
         "unexpected (1): a",
     ),
-    "sample: label": (["sample", "nameless.pt", "--label", "10"], "Invalid value for '--label'"),
+    "sample: label": (["sample", "nameless.pt", "--label", "-1"], "Invalid value for '--label'"),
     "sample: label no number": (["sample", "nameless.pt", "--label", "three"], "Invalid value for '--label'"),
     "sample: count": (["sample", "nameless.pt", "--count", "0"], "Invalid value for '--count'"),
     "sample: steps": (["sample", "nameless.pt", "--steps", "0"], "Invalid value for '--steps'"),

@@ -109,6 +109,8 @@ def test_sample_draws_the_same_picture_from_the_same_seed(smoke: Path, tmp_path:
         assert "9 samples, steps 4, solver euler, guidance 2.0, 8 evaluations each" in done.stdout
     a, b, c = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
     assert a == b != c
+    refused = bakeoff("sample", model, "--label", 10, "--out", tmp_path / "d.png")
+    assert refused.returncode == 2 and "--label 10; allowed: 0 to 9" in refused.stderr
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from bakeoff.errors import BakeoffError
 from tiers import slow
 
-FEW, EXAMPLES = 5, int(os.environ.get("BAKEOFF_FUZZ", "60"))
+FEW, EXAMPLES = 5, int(os.environ.get("BAKEOFF_FUZZ", "100"))
 COUNT: Counter[str] = Counter()
 IN_BOTH_TIERS = pytest.mark.parametrize("examples", [FEW, slow(EXAMPLES)])
 

@@ -1,5 +1,6 @@
 """Verdicts of runs whose rule decides within groups of backbones that share an objective."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -51,4 +52,16 @@ def test_a_backbone_with_its_own_objective_is_trained_sampled_and_decided_by_its
     assert not missing and {name: one.steps for name, one in replays.items()} == {"mamba": 2, "transformer": 5}
     asked, _ = flows._begin(run, query_of(run, {"steps": "7"}), 1)
     assert {one.steps for one in asked.values()} == {7}
+    frames = [data for name, data in asyncio.run(_events(flows, run)) if name == "frame"]
     flows.close()
+    cells = {name: [one["cell"] for one in frames if one["backbone"] == name] for name in evaluations}
+    assert {name: len(found) for name, found in cells.items()} == {"mamba": 6, "transformer": 6}
+    assert cells["mamba"][2] == cells["mamba"][5] != cells["mamba"][1]  # it stays as it ended
+    assert bakeoff("export", "run", "--static", "site", cwd=tmp_path).returncode == 0
+    recorded = json.loads(next((tmp_path / "site" / "data").glob("*.json")).read_text())
+    last = {data["backbone"]: data["cell"] for name, data in recorded if name == "frame" and data["step"] == 5}
+    assert set(last) == {"mamba", "transformer"}
+
+
+async def _events(flows: Flows, run: RunDir) -> list:
+    return [event async for event in flows.stream(run, query_of(run)) if event]

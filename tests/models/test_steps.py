@@ -8,6 +8,7 @@ from torch import Tensor
 
 from bakeoff.errors import BakeoffError
 from bakeoff.models.backbones import build_mixers, mixer_class
+from bakeoff.models.batch import Batch
 from bakeoff.models.contract import check_mixer
 from bakeoff.models.mixers import Attention, Mamba, Mixer, Mlp
 from bakeoff.models.mixers.attention import rotated
@@ -99,7 +100,7 @@ def test_the_trunk_reads_on(positions: Any, space: Space) -> None:
     trunk, x, labels_B = _trunk(positions, space)
     whole_BLO = trunk(x, labels_B=labels_B)
     for parts in PARTS:
-        reader = trunk.reader(3, labels_B)
+        reader = trunk.reader(Batch(labels_B=labels_B, size=3))
         assert reader is not None
         found_BLO = torch.cat([reader.read(part) for part in x.split(parts, 1)], 1)
         torch.testing.assert_close(found_BLO, whole_BLO, rtol=1e-4, atol=1e-4)
@@ -110,7 +111,7 @@ def test_the_trunk_reads_its_context_first() -> None:
     space = Space(L, vocabulary=11, context=4, context_channels=2)
     trunk, x, _ = _trunk("learned", space)
     context, hidden_B = torch.randn(3, 4, 2), torch.tensor([False, True, False])
-    reader = trunk.reader(3, context=context, hidden_B=hidden_B)
+    reader = trunk.reader(Batch(context=context, hidden_B=hidden_B))
     assert reader is not None
     found_BLO = torch.cat([reader.read(x[:, :6]), reader.read(x[:, 6:])], 1)
     torch.testing.assert_close(found_BLO, trunk(x, context=context, hidden_B=hidden_B), rtol=1e-4, atol=1e-4)

@@ -28,7 +28,7 @@ def sample(
         str | None, typer.Option(help="For weights without a header: the preset or TOML file they were trained by.")
     ] = None,
     backbone: Annotated[str | None, typer.Option(help="For weights without a header: which backbone they are.")] = None,
-    label: Annotated[int | None, typer.Option(min=0, max=9, help="Digit to draw; default: 0 to 9 in turn.")] = None,
+    label: Annotated[int | None, typer.Option(min=0, help="Label to draw; default: all of them in turn.")] = None,
     count: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = 64,
     steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Solver steps; default: the protocol's.")] = None,
     temperature: Annotated[
@@ -55,8 +55,11 @@ def sample(
 
     permit(allow_plugins)
     loaded = load_model(checkpoint, None if protocol is None else load_protocol(protocol), backbone)
-    if label is not None and not loaded.task.space.classes:
+    classes = loaded.task.space.classes
+    if label is not None and not classes:
         raise BakeoffError(f"--label {label}: this model is unconditional; leave --label out.")
+    if label is not None and label >= classes:
+        raise BakeoffError(f"--label {label}; allowed: 0 to {classes - 1}.")
     given = {"steps": steps, "solver": solver, "guidance": guidance, "temperature": temperature}
     changes, own = {name: value for name, value in given.items() if value is not None}, loaded.protocol.sampling
     if unknown := [name for name in changes if name not in type(own).model_fields]:

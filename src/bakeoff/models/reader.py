@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from bakeoff.models.batch import Batch
 from bakeoff.models.mixers.base import step, steps
 
 if TYPE_CHECKING:
@@ -25,24 +26,16 @@ class Reader:
 
     Args:
         trunk: a causal one, all of whose mixers can go on token by token.
-        B: number of items.
-        labels_B, context, hidden_B: as in `Trunk.forward`; the context is read at once.
+        prompts: how many items, and their labels and contexts, if they have any; a context is read at once.
     """
 
-    def __init__(
-        self,
-        trunk: "Trunk",
-        B: int,
-        labels_B: Tensor | None = None,
-        context: Tensor | None = None,
-        hidden_B: Tensor | None = None,
-    ) -> None:
-        self.trunk, self.read_tokens = trunk, 0
+    def __init__(self, trunk: "Trunk", prompts: Batch) -> None:
+        self.trunk, self.read_tokens, B = trunk, 0, prompts.items()
         self._states: list[Any] = [branch.mixer.start(B) for branch in trunk.residual_branches()]  # type: ignore[operator]
         placed = torch.empty(B, 0, device=next(trunk.parameters()).device)
-        self._c_BD = trunk.condition(placed, None, trunk.hidden_labels(labels_B, hidden_B))
+        self._c_BD = trunk.condition(placed, None, trunk.hidden_labels(prompts.labels_B, prompts.hidden_B))
         if trunk.frame.space.context:
-            self._through(trunk.prefix(B, context, hidden_B))
+            self._through(trunk.prefix(B, prompts.context, prompts.hidden_B))
 
     def read(self, x: Tensor) -> Tensor:
         """The next L tokens, (B, L) symbols or (B, L, C) numbers, to (B, L, O)."""

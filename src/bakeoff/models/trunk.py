@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bakeoff.models import costs
+from bakeoff.models.batch import Batch
 from bakeoff.models.conditioning import (
     AdaLNBranch,
     AdaLNHead,
@@ -140,15 +141,9 @@ class Trunk(nn.Module):
         given_BKD = (self.encoder or self.context or self.embedded)(context)
         return given_BKD if hidden_B is None else torch.where(hidden_B[:, None, None], none_BKD, given_BKD)
 
-    def reader(
-        self,
-        B: int,
-        labels_B: Tensor | None = None,
-        context: Tensor | None = None,
-        hidden_B: Tensor | None = None,
-    ) -> Reader | None:
-        """A reader of B items, token by token, of a causal trunk; None if `why_no_reader`."""
-        return None if self.why_no_reader() else Reader(self, B, labels_B, context, hidden_B)
+    def reader(self, prompts: Batch) -> Reader | None:
+        """A reader of so many items, token by token, of a causal trunk; None if `why_no_reader`."""
+        return None if self.why_no_reader() else Reader(self, prompts)
 
     def why_no_reader(self) -> str:
         """Which mixers cannot go on token by token, and why; empty if all can."""

@@ -79,7 +79,7 @@ class Autoregressive(Objective):
             yield x
             return
         places = asked_places(asked_BL)
-        decode = _decoder(model, prompts, x)
+        decode = _decoder(model, prompts)
         for t in range(places[0], x.shape[1]) if places else ():
             logits_BV = decode(x, t)
             if t in places:
@@ -137,20 +137,18 @@ def _with(x_BL: Tensor, t: int, symbols_B: Tensor) -> Tensor:
     return x_BL
 
 
-def _decoder(model: Model, prompts: Batch, x_BL: Tensor) -> Callable[[Tensor, int], Tensor]:
+def _decoder(model: Model, prompts: Batch) -> Callable[[Tensor, int], Tensor]:
     """(what is known, place) -> logits (B, V) of that place; places come one after the other, from any one on.
 
     A model that can go on token by token reads every token once; another one reads all of them anew for each place.
     """
-    given = (prompts.labels_B, prompts.context, prompts.hidden_B)
-    reader = model.reader(len(x_BL), *given)
-    done = 0
+    reader, done = model.reader(prompts), 0
 
     def decode(x_BL: Tensor, t: int) -> Tensor:
         nonlocal done
         tokens_BL = read(x_BL[:, : t + 1], None)
         if reader is None:
-            return model(tokens_BL, None, *given)[:, -1]
+            return model(tokens_BL, None, prompts.labels_B, prompts.context, prompts.hidden_B)[:, -1]
         logits_BLV = reader.read(tokens_BL[:, done:])
         done = t + 1
         return logits_BLV[:, -1]

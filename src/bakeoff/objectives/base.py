@@ -28,14 +28,8 @@ class Model(Protocol):
         hidden_B: Tensor | None = None,
     ) -> Tensor: ...
 
-    def reader(
-        self,
-        B: int,
-        labels_B: Tensor | None = None,
-        context: Tensor | None = None,
-        hidden_B: Tensor | None = None,
-    ) -> "Reads | None":
-        """The model at the beginning of B items, to read on token by token; None if it cannot."""
+    def reader(self, prompts: Batch) -> "Reads | None":
+        """The model before the first token of as many items, to read on token by token; None if it cannot."""
         ...
 
 

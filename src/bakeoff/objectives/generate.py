@@ -92,15 +92,9 @@ class _Counted:
         self._counted(len(x))
         return self._captured(x, t_B, labels_B, context, hidden_B)
 
-    def reader(
-        self,
-        B: int,
-        labels_B: Tensor | None = None,
-        context: Tensor | None = None,
-        hidden_B: Tensor | None = None,
-    ) -> "_CountedReader | None":
-        reader = self._captured.model.reader(B, labels_B, context, hidden_B)  # pyright: ignore[reportCallIssue]
-        return None if reader is None else _CountedReader(reader, lambda: self._counted(B))
+    def reader(self, prompts: Batch) -> "_CountedReader | None":
+        reader = self._captured.model.reader(prompts)  # pyright: ignore[reportCallIssue]
+        return None if reader is None else _CountedReader(reader, lambda: self._counted(prompts.items()))
 
 
 class _CountedReader:

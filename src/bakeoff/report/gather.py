@@ -136,17 +136,20 @@ def _grids(run: RunDir) -> dict[str, str]:
 
 def _scrubber(run: RunDir) -> dict[str, Any]:
     """Every backbone's path from the same noise: one sheet each, with a row per item and a column per step."""
-    sheets, steps = {}, 0
-    for backbone in run.protocol.backbones:
-        path = run.trial(backbone.name, run.protocol.seeds[0]).states
-        if path.is_file():
-            states = [state.take(0, FRAMES_OF) for state in read_path(path, run.kind, PATH_ITEMS)]
-            steps = len(states) - 1
-            by_item = [state.take(i, 1) for i in range(FRAMES_OF) for state in states]
-            sheets[backbone.name] = data_uri(run.kind.tiles(Items.concatenate(by_item), len(states)))
+    paths = {
+        backbone.name: [state.take(0, FRAMES_OF) for state in read_path(path, run.kind, PATH_ITEMS)]
+        for backbone in run.protocol.backbones
+        if (path := run.trial(backbone.name, run.protocol.seeds[0]).states).is_file()
+    }
+    steps = max(map(len, paths.values()), default=1)
+    sheets = {}
+    for name, states in paths.items():
+        states += states[-1:] * (steps - len(states))  # a backbone of fewer steps stays as it ended
+        by_item = [state.take(i, 1) for i in range(FRAMES_OF) for state in states]
+        sheets[name] = data_uri(run.kind.tiles(Items.concatenate(by_item), steps))
     return {
         "sheets": sheets,
-        "steps": steps,
+        "steps": steps - 1,
         "count": FRAMES_OF,
         "labelled": bool(build_task(run.protocol).space.classes),
     }

@@ -88,7 +88,7 @@ def recorded(run: RunDir, label: int | None, noise: int) -> list[Event]:
     events += [("missing", {"backbone": name, "why": why}) for name, why in missing.items()]
     for step in range(steps + 1):
         for name, states in found.items():
-            cell = run.kind.cell(states[step], place)
+            cell = run.kind.cell(states[min(step, len(states) - 1)], place)
             events.append(("frame", {"backbone": name, "step": step, "cell": cell}))
     costs = {name: {"nfe": run.trial(name, query.trained).measurement().nfe, "ms": None} for name in found}
     events += [("done", {"backbone": name, **costs[name]}) for name in found]

@@ -67,10 +67,12 @@ class Flows:
             yield "start", {"backbones": list(replays), "steps": steps}
             for event in missing:
                 yield "missing", event
+            cells: dict[str, dict[str, Any]] = {}
             for step in range(steps + 1):
                 for name, replay in replays.items():
-                    (cell,) = await self._compute(lambda replay=replay: replay.cells(next(replay)))
-                    yield "frame", {"backbone": name, "step": step, "cell": cell}
+                    if step <= replay.steps:  # a backbone of fewer steps stays as it ended
+                        (cells[name],) = await self._compute(lambda replay=replay: replay.cells(next(replay)))
+                    yield "frame", {"backbone": name, "step": step, "cell": cells[name]}
             for name, replay in replays.items():
                 yield "done", {"backbone": name, "nfe": replay.nfe, "ms": _ms(replay)}
             yield "end", {}
@@ -113,7 +115,7 @@ class Flows:
                 _check(run, loaded, backbone.name)
                 # noise of its own: the trials' samples, which are judged blind, are not shown here by name
                 noise = derived_seed("studio", query.noise)
-                sampling = _sampling(loaded.protocol.sampling, run.protocol.sampling, query.sampling)
+                sampling = _sampling(loaded, run.protocol.sampling, query.sampling)
                 replays[backbone.name] = Replay(loaded, _prompts(task, query, count), sampling, noise)
             except BakeoffError as error:
                 why = str(error).replace(f"{run.path}/", "")  # other people's pages do not show this machine's paths
@@ -142,11 +144,12 @@ def _prompts(task: Task, query: Query, count: int) -> Batch:
     return task.prompts(first + count, query.label).take(first, first + count)
 
 
-def _sampling(own: Section, run: Section, asked: Section) -> Section:
+def _sampling(loaded: Loaded, run: Section, asked: Section) -> Section:
     """A backbone's own sampling, with what was asked for that is not the run's, where it has such a key."""
-    before = run.model_dump()
-    changed = {name: value for name, value in asked.model_dump().items() if value != before[name]}
-    return own.model_copy(update={name: value for name, value in changed.items() if name in type(own).model_fields})
+    own, before = loaded.protocol.sampling, run.model_dump()
+    known = type(own).model_fields.keys() - (set() if loaded.protocol.guidable else {"guidance"})
+    changed = {name: value for name, value in asked.model_dump().items() if value != before[name] and name in known}
+    return own.model_copy(update=changed)
 
 
 def _check(run: RunDir, loaded: Loaded, name: str) -> None:

@@ -14,6 +14,8 @@ from bakeoff.errors import BakeoffError
 from bakeoff.models.mixers.base import FLOAT_BYTES, Direction, Mixer
 from bakeoff.ops import causal_conv, selective_scan
 
+ScanInputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor]
+
 
 class Memory(NamedTuple):
     """What a forward Mamba keeps of the tokens it has read: the convolution's last inputs, and the state, float32."""
@@ -94,18 +96,12 @@ class Mamba(Mixer):
 
     def _scan(self, x_BLE: Tensor, z_BLE: Tensor | None, reverse: bool) -> Tensor:
         u_BLE = causal_conv(x_BLE, self.conv_weight, self.conv_bias, reverse=reverse)
+        return selective_scan(*self._inputs(u_BLE, z_BLE), reverse=reverse)
+
+    def _inputs(self, u_BLE: Tensor, z_BLE: Tensor | None) -> ScanInputs:
+        """The scan's: u, dt before its bias and softplus, A, B, C, D, z and dt's bias."""
         dt_BLE, B_BLN, C_BLN = self._selected(u_BLE)
-        return selective_scan(
-            u_BLE,
-            dt_BLE,
-            -torch.exp(self.A_log.float()),
-            B_BLN,
-            C_BLN,
-            self.D,
-            z_BLD=z_BLE,
-            dt_bias_D=self.dt_bias,
-            reverse=reverse,
-        )
+        return u_BLE, dt_BLE, -torch.exp(self.A_log.float()), B_BLN, C_BLN, self.D, z_BLE, self.dt_bias
 
     def start(self, B: int) -> Memory:
         if self.directions != (False,):
@@ -117,19 +113,8 @@ class Mamba(Mixer):
         x_BLE, z_BLE = self.in_proj(x_BLD).chunk(2, dim=-1)
         read_BLE = torch.cat([state.inputs_BKE.to(x_BLE.dtype), x_BLE], 1)
         u_BLE = causal_conv(read_BLE, self.conv_weight, self.conv_bias)[:, self.d_conv - 1 :]
-        dt_BLE, B_BLN, C_BLN = self._selected(u_BLE)
-        y_BLE, state_BEN = selective_scan(
-            u_BLE,
-            dt_BLE,
-            -torch.exp(self.A_log.float()),
-            B_BLN,
-            C_BLN,
-            self.D,
-            z_BLD=z_BLE,
-            dt_bias_D=self.dt_bias,
-            initial_state_BDN=state.state_BEN,
-            return_final_state=True,
-        )
+        inputs = self._inputs(u_BLE, z_BLE)
+        y_BLE, state_BEN = selective_scan(*inputs, initial_state_BDN=state.state_BEN, return_final_state=True)
         return self.out_proj(y_BLE), Memory(read_BLE[:, x_BLE.shape[1] :], state_BEN)
 
     def step(self, x_BD: Tensor, state: Memory) -> tuple[Tensor, Memory]:
