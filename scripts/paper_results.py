@@ -9,7 +9,6 @@ Beside the page: mnist-paper.json with every measurement, and pictures of sample
 
 import argparse
 import io
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,9 +22,8 @@ from bakeoff.protocol.measurement import Measurement, check_bar
 from bakeoff.protocol.verdict import Result, figure, headline
 from bakeoff.report.figures import loss_curves
 from bakeoff.run.directory import read_seal
-from bakeoff.run.files import write_atomic
 from bakeoff.run.verify import verify
-from paper_runs import MACHINE, Run, read_benchmark
+from paper_runs import MACHINE, Run, open_runs, read_benchmark, write_results
 
 ROOT = Path(__file__).parents[1]
 CROSSOVER = "tokens from which Mamba is faster than attention, "
@@ -273,22 +271,15 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "docs/results", help="folder to write to")
     options = parser.parse_args()
     try:
-        runs = [Run.open(path) for path in options.runs]
-        if not any(run.measured for run in runs):
-            raise BakeoffError(f"{', '.join(map(str, options.runs))}: no trial is finished; there is nothing to write.")
+        runs = open_runs(options.runs)
         benchmark = None if options.gpu is None else read_benchmark(options.gpu)
         drawn = pictures(runs)
         text = page(runs, load_table(options.published), benchmark, drawn)
         document = {"runs": [run.document() for run in runs], "benchmark": benchmark}
-        options.out.mkdir(parents=True, exist_ok=True)
-        for name, content in drawn.items():
-            write_atomic(options.out / name, content)
-        write_atomic(options.out / "mnist-paper.json", (json.dumps(document, indent=1) + "\n").encode())
-        write_atomic(options.out / "mnist-paper.md", text.encode())
+        print(write_results(options.out, "mnist-paper", text, document, drawn))
     except (BakeoffError, OSError) as error:
         print(f"paper_results: {error}", file=sys.stderr)
         return 2
-    print(options.out / "mnist-paper.md")
     return 0
 
 

@@ -1,6 +1,7 @@
 """What the page of the study at full size is written from: run directories, and the GPU benchmark's output."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from bakeoff.protocol.measurement import Measurement
 from bakeoff.protocol.probes import PROBES
 from bakeoff.protocol.verdict import Verdict
 from bakeoff.run.directory import RunDir, read_seal
-from bakeoff.run.files import read_json
+from bakeoff.run.files import read_json, write_atomic
 from bakeoff.run.sealed import measurements
 from bakeoff.run.verify import verify
 
@@ -83,6 +84,24 @@ class Run:
             "floor": read_json(self.run.floor) if self.run.floor.is_file() else None,
             "verdict": verdict_json(self.run, self.verdict),
         }
+
+
+def open_runs(paths: list[Path]) -> list[Run]:
+    """The runs in these directories. Raises BakeoffError where none of them has a finished trial."""
+    runs = [Run.open(path) for path in paths]
+    if not any(run.measured for run in runs):
+        raise BakeoffError(f"{', '.join(map(str, paths))}: no trial is finished; there is nothing to write.")
+    return runs
+
+
+def write_results(out: Path, name: str, page: str, document: object, pictures: Mapping[str, bytes]) -> Path:
+    """Writes pictures, NAME.json and NAME.md into a folder; gives the page's path."""
+    out.mkdir(parents=True, exist_ok=True)
+    for picture, content in pictures.items():
+        write_atomic(out / picture, content)
+    write_atomic(out / f"{name}.json", (json.dumps(document, indent=1) + "\n").encode())
+    write_atomic(out / f"{name}.md", page.encode())
+    return out / f"{name}.md"
 
 
 def read_benchmark(path: Path) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Beside the page: recall.json with every measurement, and a picture of answers. A
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,10 +15,10 @@ from bakeoff.artefacts.sheets import png
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.verdict import headline
 from bakeoff.run.directory import read_seal
-from bakeoff.run.files import read_json, write_atomic
+from bakeoff.run.files import read_json
 from bakeoff.run.verify import verify
 from bakeoff.tasks import build_task
-from paper_runs import MACHINE, Run
+from paper_runs import MACHINE, Run, open_runs, write_results
 
 ROOT = Path(__file__).parents[1]
 SHOWN = 3  # sequences of a picture
@@ -95,18 +94,22 @@ def _bar(run: Run) -> str:
 
 def _pilots(pilots: list[dict[str, Any]]) -> Iterator[str]:
     yield (
-        "They chose layers, steps, schedule and learning rate, on a seed that no verdict reads; the bar was fixed "
-        "before and did not move. Loss is the mean of ten steps at each tenth of training."
+        "They chose layers, schedule and learning rate, on a seed that no verdict reads; the bar was fixed before and "
+        "did not move. Loss is the mean of ten steps at each tenth of training. One row is one command: "
+        "`python scripts/pilot.py PROTOCOL --seed SEED --set ... --list FILE`."
     )
-    yield from (
-        "",
-        "| protocol | backbone | seed | changed | accuracy | loss along training |",
-        "|---|---|---|---|---|---|",
-    )
+    tries: dict[str, int] = {}
+    for one in pilots:
+        tries[one["backbone"]] = tries.get(one["backbone"], 0) + 1
+    yield from ("", f"Tries: {', '.join(f'{name} {count}' for name, count in tries.items())}.", "")
+    yield "| protocol | backbone | seed | changed | parameters | accuracy | loss along training |"
+    yield "|---|---|---|---|---|---|---|"
     for one in pilots:
         curve = " ".join(f"{loss:.2f}" for loss in one["losses"])
-        changed = ", ".join(f"`{key} = {json.dumps(value)}`" for key, value in one["changes"].items())
-        yield f"| {one['protocol']} | {one['backbone']} | {one['seed']} | {changed} | {one['accuracy']:.3f} | {curve} |"
+        changed = ", ".join(f"`{change}`" for change in one["changes"])
+        accuracy = one["figures"]["accuracy"]
+        cells = (one["protocol"], one["backbone"], one["seed"], changed, f"{one['params']:,}", f"{accuracy:.3f}", curve)
+        yield "| " + " | ".join(map(str, cells)) + " |"
 
 
 def pictures_of(runs: list[Run]) -> dict[str, bytes]:
@@ -143,19 +146,15 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "docs/results", help="folder to write to")
     options = parser.parse_args()
     try:
-        runs = [Run.open(path) for path in options.runs]
+        runs = open_runs(options.runs)
         pilots = read_json(options.pilots)["pilots"]
         drawn = pictures_of(runs)
         text = page(runs, pilots, drawn)
         document = {"runs": [run.document() for run in runs]}
-        for name, content in drawn.items():
-            write_atomic(options.out / name, content)
-        write_atomic(options.out / "recall.json", (json.dumps(document, indent=1) + "\n").encode())
-        write_atomic(options.out / "recall.md", text.encode())
+        print(write_results(options.out, "recall", text, document, drawn))
     except (BakeoffError, OSError) as error:
         print(f"recall_results: {error}", file=sys.stderr)
         return 2
-    print(options.out / "recall.md")
     return 0
 
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from bakeoff.trial.path import PATH_ITEMS
 from command import bakeoff
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
 SMALL = {
     "task.length": 16,
     "task.pairs": [2],
@@ -154,3 +157,23 @@ def test_samples_are_drawn_to_a_picture(run: Path) -> None:
     assert "temperature 0.0" in done.stdout and (run.parent / "six.png").is_file()
     refused = bakeoff("sample", checkpoint, "--steps", 3, cwd=run.parent)
     assert refused.returncode == 2 and "this model samples by decoding; allowed: --temperature" in refused.stderr
+
+
+def test_a_page_of_results_is_written_from_it_and_from_pilots(run: Path, tmp_path: Path) -> None:
+    def script(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    pilots = tmp_path / "pilots.json"
+    options = ("--set", "training.steps=21", "--only", "transformer", "--list", pilots)
+    done = script("pilot", "recall-smoke", "--seed", 100, *options)
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(pilots.read_text())["pilots"]
+    assert found["backbone"] == "transformer" and len(found["losses"]) == 10 and "accuracy" in found["figures"]
+    refused = script("pilot", "recall-smoke", "--seed", 0, *options)
+    assert refused.returncode == 2 and "the protocol's own" in refused.stderr
+    done = script("recall_results", run, "--pilots", pilots, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "out" / "recall.md").read_text()
+    assert "Tries: transformer 1." in page and "| mamba-s0 | 2 |" in page and "**Verdict:" in page
+    assert (tmp_path / "out" / "recall-recall-smoke.png").is_file()

@@ -20,7 +20,7 @@ MOST_SYMBOL = 1 << 24
 FONT_SIZE = 11
 CELL, LINE, MARGIN, GAP = 26, 17, 8, 10  # pixels
 ACROSS = 32  # tokens a row of the picture
-MOST_DRAWN, MOST_LINES = 64, 16  # sequences of a picture, and rows of one
+MOST_DRAWN, MOST_LINES = 16, 16  # sequences of a picture, and rows of one
 PAPER, INK, FAINT = (255, 255, 255), (20, 20, 20), (165, 165, 165)
 SHADES = {KEY: (214, 228, 247), FACT: (247, 236, 205)}
 RIGHT, WRONG, OPEN = (0, 110, 50), (180, 30, 30), (110, 110, 110)
@@ -46,13 +46,16 @@ class Answers(Kind):
         return _checked(Items(unpack_arrays(content, count)))
 
     def sheet(self, items: Items, columns: int = 8) -> Image.Image:
-        """Sequences below each other, whatever `columns`: under each asked key its answer, and the truth where it is
-        wrong."""
+        """Sequences below each other, whatever `columns`, and how many are left out: under each asked key its answer,
+        and the truth where it is wrong."""
         shown, length = min(len(items), MOST_DRAWN), min(items["tokens"].shape[1], ACROSS * MOST_LINES)
         lines = -(-length // ACROSS)
         block = lines * (3 * LINE) + GAP
-        picture = Image.new("RGB", (2 * MARGIN + ACROSS * CELL, MARGIN + shown * block), PAPER)
+        height, more = MARGIN + shown * block, len(items) - shown
+        picture = Image.new("RGB", (2 * MARGIN + ACROSS * CELL, height + (LINE if more else 0)), PAPER)
         pen, font = ImageDraw.Draw(picture), ImageFont.load_default(FONT_SIZE)
+        if more:
+            pen.text((MARGIN, height - GAP // 2), f"and {more} more", fill=FAINT, font=font)
         for i in range(shown):
             for t in range(length):
                 left, top = MARGIN + t % ACROSS * CELL, MARGIN + i * block + t // ACROSS * 3 * LINE

@@ -195,7 +195,7 @@ def run(
         show_headline(console, verdict)
     else:
         show_verdict(console, verdict)
-        console.print(f"samples, same noise in the same place: {directory.overview}", markup=False)
+        console.print(f"samples, uncurated, the same start in the same place: {directory.overview}", markup=False)
         console.print(spent.said(), markup=False, highlight=False, soft_wrap=True)
         console.print(
             f"digest of the run: {read_ledger(directory.path).digest} (keep it elsewhere; see bakeoff verify)"

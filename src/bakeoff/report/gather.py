@@ -26,7 +26,8 @@ from bakeoff.run.verify import verify
 from bakeoff.tasks import build_task
 from bakeoff.trial.path import PATH_ITEMS
 
-FRAMES_OF = 10  # samples per backbone in the scrubber: every digit once
+FRAMES_OF = 10  # samples per backbone in the scrubber
+FRAME, WIDEST = 56, 240  # CSS pixels that one is wide, at least and at most
 
 
 def gather(path: Path) -> dict[str, Any]:
@@ -57,6 +58,7 @@ def gather(path: Path) -> dict[str, Any]:
         "bars": _bars(run.probe("step_time")),
         "grids": _grids(run),
         "scrubber": _scrubber(run),
+        "words": _words(run),
         "calibration": _calibration(run),
         "people": _people(run),
         "environment": (environment := read_json(run.environment) if run.environment.is_file() else {}),
@@ -124,7 +126,7 @@ def _calibration(run: RunDir) -> dict[str, Any]:
 
 
 def _grids(run: RunDir) -> dict[str, str]:
-    """The first seed's grid of every backbone, as data URIs; equal places have equal noise."""
+    """The first seed's grid of every backbone, as data URIs; equal places have equal starts."""
     grids = {}
     for backbone in run.protocol.backbones:
         path = run.trial(backbone.name, run.protocol.seeds[0]).grid
@@ -135,24 +137,28 @@ def _grids(run: RunDir) -> dict[str, str]:
 
 
 def _scrubber(run: RunDir) -> dict[str, Any]:
-    """Every backbone's path from the same noise: one sheet each, with a row per item and a column per step."""
+    """Every backbone's path from the same starts: one sheet each, with a row per item and a column per step."""
     paths = {
         backbone.name: [state.take(0, FRAMES_OF) for state in read_path(path, run.kind, PATH_ITEMS)]
         for backbone in run.protocol.backbones
         if (path := run.trial(backbone.name, run.protocol.seeds[0]).states).is_file()
     }
     steps = max(map(len, paths.values()), default=1)
-    sheets = {}
+    sheets, shape = {}, (FRAME, FRAME)
     for name, states in paths.items():
         states += states[-1:] * (steps - len(states))  # a backbone of fewer steps stays as it ended
         by_item = [state.take(i, 1) for i in range(FRAMES_OF) for state in states]
-        sheets[name] = data_uri(run.kind.tiles(Items.concatenate(by_item), steps))
-    return {
-        "sheets": sheets,
-        "steps": steps - 1,
-        "count": FRAMES_OF,
-        "labelled": bool(build_task(run.protocol).space.classes),
-    }
+        sheet = run.kind.tiles(Items.concatenate(by_item), steps)
+        width, height = sheet.width / steps, sheet.height / FRAMES_OF
+        shape = (shown := max(FRAME, min(width, WIDEST)), shown * height / width)
+        sheets[name] = data_uri(sheet)
+    return {"sheets": sheets, "steps": steps - 1, "count": FRAMES_OF, "width": shape[0], "height": shape[1]}
+
+
+def _words(run: RunDir) -> dict[str, Any]:
+    """What samples at equal places have in common, and whether a label is part of it."""
+    task = build_task(run.protocol)
+    return {"start": task.item if task.varied else "noise", "labelled": bool(task.space.classes)}
 
 
 def _people(run: RunDir) -> dict[str, Any]:

@@ -25,7 +25,7 @@ SECTIONS = (
     ("figures", "Figures"),
     ("samples", "Samples"),
     ("flow", "Flow"),
-    ("judge", "Judge"),
+    ("judge", "Bar"),
     ("people", "People"),
     ("seeds", "Seeds"),
     ("environment", "Environment"),
