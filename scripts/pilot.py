@@ -12,6 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bakeoff.trial import omp
+
+omp.settle()  # before torch's threads start
+# ruff: noqa: E402
 import torch
 
 from bakeoff.errors import BakeoffError
