@@ -42,9 +42,7 @@ def page_of(
         **info,
     }
     out.mkdir()
-    write_pages(
-        out, {**described, "backbones": [{"name": name, "params": 12_000, "trained": [0]}], "strip": len(strip)}
-    )
+    write_pages(out, {**described, "backbones": [{"name": name, "params": 12_000, "trained": [0]}]})
     label = next((one["default"] for one in info["controls"] if one["key"] == "label"), "any")
     cost = {"nfe": STEPS, "ms": 1.0}
     events = [

@@ -53,7 +53,6 @@ def run_info(path: Path) -> dict[str, Any]:
         "item": offer.item,
         "start": offer.start,
         "controls": [control.describe() for control in controls_of(run)],
-        "strip": run.kind.many,
     }
 
 

@@ -114,7 +114,7 @@ class Page {
       if (name === "strip") this.strips.take(data, choice.label === undefined ? "" : `of ${this.subject}`);
     }
     this.strips.end();
-    byId("strips-note").textContent = `${this.run.strip} samples a backbone, uncurated; the same place has the same ${this.run.start} under all.`;
+    byId("strips-note").textContent = `${counted(this.strips.most, "sample")} a backbone, uncurated; the same place has the same ${this.run.start} under all.`;
   }
 
   /** At most once a screen refresh. @param {number} step */

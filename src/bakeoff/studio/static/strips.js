@@ -55,6 +55,11 @@ export class Strips {
     }
   }
 
+  /** How many samples the backbone with most of them has. */
+  get most() {
+    return Math.max(0, ...[...this.rows.values()].map(({ cells }) => cells.length));
+  }
+
   draw() {
     for (const row of this.rows.values()) this.#draw(row);
   }
