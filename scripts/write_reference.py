@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 from bakeoff.protocol import schema
 from bakeoff.protocol.audit import published
 from bakeoff.protocol.presets import preset_names
-from bakeoff.protocol.sections import base, codecs, mixers, objectives, sampling, tasks
+from bakeoff.protocol.sections import base, codecs, mixers, objectives, sampling, sweep, tasks
 
 DOCS = Path(__file__).parents[1] / "docs"
 PROTOCOL = """# The protocol, key by key
@@ -43,6 +43,8 @@ PROTOCOL_SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ('[objective], kind = "autoregressive"', objectives.Autoregressive),
     ('[codec] and [objective], kind = "module:Class"', base.PlugIn),
     ("[training]", schema.Training),
+    ("[sweep]", sweep.Sweep),
+    ("[sweep.found]", sweep.Found),
     ('[sampling], kind = "solver"', sampling.Solver),
     ('[sampling], kind = "decoding"', sampling.Decoding),
     ("[bar]", schema.Bar),
@@ -121,11 +123,18 @@ def _words(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{_toml(value)}`" for value in get_args(annotation))
     if get_origin(annotation) is dict:
-        return f"table of {_words(get_args(annotation)[1])}s"
+        return f"table of {_several(get_args(annotation)[1])}"
     if get_origin(annotation) is tuple:
         items = [item for item in get_args(annotation) if item is not ...]
-        return f"list of {_words(items[0])}s" if ... in get_args(annotation) else f"{len(items)} {_words(items[0])}s"
+        return f"{'list of' if ... in get_args(annotation) else len(items)} {_several(items[0])}"
     return " or ".join(_words(item) for item in get_args(annotation) if item is not type(None))
+
+
+def _several(annotation: Any) -> str:
+    first, _, rest = _words(annotation).partition(" of ")
+    if get_origin(annotation) is tuple:
+        return f"{first}s of {rest}"
+    return first if " or " in first else f"{first}s"
 
 
 def _toml(value: Any) -> str:

@@ -29,7 +29,7 @@ def list_runs(folder: Path) -> list[dict[str, Any]]:
 def _describe(path: Path) -> dict[str, Any]:
     try:
         run = RunDir.open(path)
-        trials = list(run.trials())
+        trials = list(run.all_trials())
         verdict = read_json(run.verdict) if run.verdict.is_file() else {}
     except BakeoffError as error:
         return {"path": str(path), "status": "unreadable", "error": str(error)}

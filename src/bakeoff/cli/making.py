@@ -152,15 +152,21 @@ def run(
         float | None,
         typer.Option(min=0, help="Begin no trial that, judging by the finished ones, would not end within so many."),
     ] = None,
+    sweep_only: Annotated[
+        bool, typer.Option("--sweep-only", help="Stop after the sweep, and print what a protocol may state of it.")
+    ] = False,
 ) -> None:
     """Train, measure, judge, give the verdict.
 
-    Every backbone with every seed, one process per trial, seed by seed; then the probes.
+    First the sweep, if the protocol has one; then every backbone with every seed, one process per trial, seed by seed;
+    then the probes.
     """
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     from bakeoff.protocol.presets import load_protocol
 
     resolved = load_protocol(protocol, set_)
+    if sweep_only and not resolved.to_try:
+        raise BakeoffError(f"--sweep-only: {protocol} has no sweep to run; give it a [sweep] without `found`.")
     from bakeoff.cli.progress import Show
     from bakeoff.cli.terminal import show_headline, show_verdict, show_warnings
     from bakeoff.execute import runner, spent
@@ -168,9 +174,10 @@ def run(
     from bakeoff.execute.local import Interrupted, Options, TrialFailed
     from bakeoff.run.directory import read_seal
     from bakeoff.run.ledger import read_ledger
+    from bakeoff.run.sealed import found_toml
 
     permit(allow_plugins)
-    options = Options(device_of(device), threads, data_dir, checkpoint_every, allow_plugins, deadline)
+    options = Options(device_of(device), threads, data_dir, checkpoint_every, allow_plugins, deadline, sweep_only)
     if data_dir is not None:
         from bakeoff.tasks import build_task
 
@@ -191,6 +198,10 @@ def run(
         raise typer.Exit(FAILED) from None
     finally:
         show.close()
+    if sweep_only:
+        typer.echo(f"\n{found_toml(directory)}")
+        console.print(spent.said(), markup=False, highlight=False, soft_wrap=True)
+        return
     if progress == "none":
         show_headline(console, verdict)
     else:

@@ -14,12 +14,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from bakeoff.cli.terminal import duration, show_value
+from bakeoff.cli.terminal import duration, show_sweep, show_value
 from bakeoff.errors import printable
 from bakeoff.protocol.measurement import Measurement
 from bakeoff.protocol.verdict import headline
 from bakeoff.trial.events import (
     AlreadyDone,
+    Chosen,
     Damaged,
     Event,
     MachineChanged,
@@ -65,6 +66,10 @@ class Show:
             case Measured(measurement):
                 self.close()
                 self.console.print(f"{name}: {_in_words(measurement)}")
+            case Chosen(swept):
+                show_sweep(self.console, swept)
+                for warning in swept.warnings():
+                    self.console.print(f"warning: {warning}", markup=False)
             case SoFar(verdict):
                 if verdict.so_far is not None:
                     self.console.print(f"so far: {headline(verdict.so_far)}", markup=False)

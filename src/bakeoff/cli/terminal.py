@@ -8,6 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from bakeoff.protocol.figures import COSTS
+from bakeoff.protocol.sections.sweep import DIVERGED
+from bakeoff.protocol.sweep import Swept
 from bakeoff.protocol.verdict import Step, Verdict, criteria_table, headline
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ def show_plan(console: Console, plan: "Plan", estimated: Mapping[str, Any] | Non
     if estimated:
         console.print(
             f"\nestimate on this CPU ({estimated['threads']} threads): {duration(estimated['total_s'])} for "
-            f"{len(protocol.seeds) * len(plan.backbones)} trials, {estimated['peak_memory_mib']:,} MiB at most"
+            f"{estimated['trials']} trials, {estimated['peak_memory_mib']:,} MiB at most"
         )
         for name, figures in estimated["backbones"].items():
             console.print(
@@ -118,6 +120,8 @@ def show_verdict(console: Console, verdict: Verdict) -> None:
     for criterion, row in criteria_table(verdict).items():
         table.add_row(criterion, *(escape(text) for text in row.values()))
     console.print(table)
+    if verdict.sweep is not None:
+        show_sweep(console, verdict.sweep)
     console.print(_seed_table(verdict))
     console.print(_step_table(verdict.steps))
     for note in verdict.notes:
@@ -133,6 +137,19 @@ def show_verdict(console: Console, verdict: Verdict) -> None:
 
 def show_headline(console: Console, verdict: Verdict) -> None:
     console.print(f"Verdict: {headline(verdict)}", style="bold", markup=False)
+
+
+def show_sweep(console: Console, found: Swept) -> None:
+    """Shows the held-out loss of every backbone at every value, and what it keeps."""
+    whose = "" if found.run is None else f", by an earlier run ({found.run[:12]})"
+    console.print(f"[italic]Sweep of {found.key}: held-out loss on seed {found.seed}{whose}[/]")
+    table = Table("backbone")
+    for column in (*(f"{value:g}" for value in found.values), "kept", "diverged"):
+        table.add_column(column, justify="right")
+    for name, one in found.choices.items():
+        diverged = f"{one.losses.count(DIVERGED)} of {len(one.losses)}"
+        table.add_row(name, *map(show_value, one.losses), f"[bold]{one.value:g}[/]", diverged)
+    console.print(table)
 
 
 def _seed_table(verdict: Verdict) -> Table:

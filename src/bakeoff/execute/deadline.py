@@ -4,7 +4,6 @@ import time
 
 from bakeoff.probes.base import Probe
 from bakeoff.run.directory import RunDir, TrialDir
-from bakeoff.run.sealed import measurements
 
 PROBES_S = 2 * Probe.seconds  # rounds of steps end after half of it; the rest is to start, to sample and for the floor
 
@@ -19,7 +18,8 @@ def expected_s(run: RunDir, trial: TrialDir, device: str) -> float:
     The longest trial of the same backbone counts, or the longest of all if that backbone has none yet.
     """
     kind = device.partition(":")[0]
-    finished = [one for one in measurements(run) if one.status == "completed" and one.device.partition(":")[0] == kind]
+    done = [trial.measurement() for trial in run.all_trials() if trial.done]
+    finished = [one for one in done if one.status == "completed" and one.device.partition(":")[0] == kind]
     alike = [one for one in finished if one.backbone == trial.backbone]
     return max((one.wall_s for one in alike or finished), default=0.0)
 
@@ -28,7 +28,7 @@ def require_time(run: RunDir, deadline: float | None, name: str, needed_s: float
     """Raises OutOfTime if the part `name` takes longer than the time left; deadlines are times of time.monotonic()."""
     if deadline is None or needed_s <= (left_s := deadline - time.monotonic()):
         return
-    trials = list(run.trials())
+    trials = list(run.all_trials())
     raise OutOfTime(
         f"{sum(trial.done for trial in trials)} of {len(trials)} trials are done; {name} was not begun: "
         f"it takes about {needed_s:.0f} s, and {max(0.0, left_s):.0f} s are left"

@@ -41,11 +41,12 @@ def estimate(plan: Plan) -> dict:
             "trial_s": round(trial_s, 1),
             "memory_mib": round(memory_mib),
         }
-        seconds += trial_s * len(protocol.seeds)
+        seconds += trial_s * (len(protocol.to_try) + len(protocol.seeds))
         peak_mib = max(peak_mib, memory_mib)
     return {
         "device": "cpu",
         "threads": torch.get_num_threads(),
+        "trials": len(plan.backbones) * (len(protocol.to_try) + len(protocol.seeds)),
         "total_s": round(seconds, 1),
         "peak_memory_mib": round(peak_mib),
         "backbones": by_backbone,
@@ -111,7 +112,7 @@ def require_room_for(run: RunDir, plan: Plan) -> None:
         BakeoffError: it does not fit; the message says what is needed and what is free.
     """
     protocol, fits = plan.protocol, {one.backbone.name: one.fit for one in plan.backbones}
-    todo = [trial for trial in run.trials() if not trial.done]
+    todo = [trial for trial in run.all_trials() if not trial.done]
     needed = sum(kept_bytes(fits[trial.backbone], protocol, plan.task.space) for trial in todo)
     needed += CHECKPOINTS * max((checkpoint_bytes(fits[trial.backbone], protocol) for trial in todo), default=0)
     held = sum(path.stat().st_size for trial in todo for path in trial.path.glob("*.ckpt"))

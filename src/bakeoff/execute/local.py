@@ -36,6 +36,7 @@ class Options:
     checkpoint_every_s: float = 30.0
     allow_plugins: bool = False
     deadline: float | None = None  # a time of time.monotonic(); nothing begins that would end later
+    only_sweep: bool = False  # stop after the sweep
 
 
 def run_process(

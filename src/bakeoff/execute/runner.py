@@ -25,7 +25,7 @@ from bakeoff.protocol.seal import Seal, deviations
 from bakeoff.protocol.verdict import Verdict
 from bakeoff.run.directory import RunDir, TrialDir, read_seal
 from bakeoff.run.files import make_folder, read_json, write_atomic, write_json
-from bakeoff.run.ledger import MADE_AGAIN, NAME, changed_files, read_ledger, record, retract, sealed_files
+from bakeoff.run.ledger import MADE_AGAIN, NAME, TRIALS, changed_files, read_ledger, record, retract, sealed_files
 from bakeoff.run.locks import held
 from bakeoff.run.repair import repair
 from bakeoff.run.version import running_code
@@ -33,6 +33,7 @@ from bakeoff.tasks import inputs
 from bakeoff.trial import worker as trial_worker
 from bakeoff.trial.events import (
     AlreadyDone,
+    Chosen,
     Damaged,
     MachineChanged,
     Measured,
@@ -61,12 +62,13 @@ def prepare(path: Path, protocol: Protocol, *, resume: bool) -> RunDir:
                 f"{path}: holds a run of another protocol ({existing.name}, digest {existing.digest()[:12]}; "
                 f"given: {protocol.name}, {protocol.digest()[:12]}). Choose another --out."
             )
-        if not resume and (path / "trials").exists():
+        trained = any((path / folder).exists() for folder in TRIALS)
+        if not resume and trained:
             raise BakeoffError(f"{path}: holds a run of this protocol already; add --resume to go on with it.")
         plan = make_plan(protocol)
         refuse_errors(lint_plan(plan))
         require_room_for(run, plan)
-        begun = (run.path / NAME).exists() or (run.path / "trials").exists()
+        begun = (run.path / NAME).exists() or trained
         if not run.seal.is_file() and not begun:  # the run was killed right after it wrote the protocol
             write_seal(run, plan)
         refuse_deviations(run)
@@ -123,6 +125,8 @@ def refuse_deviations(run: RunDir) -> None:
 def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
     """Runs what is not done yet and returns the verdict; `listen(name, event)` is called for all progress.
 
+    A run whose protocol sweeps begins with the trials of the sweep.
+
     Raises:
         Interrupted: SIGINT or SIGTERM; the running trial has saved a checkpoint.
         OutOfTime: the next part would miss the deadline; every part that was begun is done.
@@ -132,41 +136,29 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
         finished = _finished(run)
         damage = changed_files(run.path, (path for path in sealed_files(run.path) if path.name not in MADE_AGAIN))
         for name, problem in damage.items():
-            remedy = (
-                "delete its trial's folder to have it run again" if name.startswith("trials/") else "verify says so"
-            )
+            of_trial = name.partition("/")[0] in TRIALS
+            remedy = "delete its trial's folder to have it run again" if of_trial else "verify says so"
             listen(name, Damaged(f"{name} is not what was recorded ({problem}); {remedy}."))
         repair(run, lambda name, message: listen(name, Damaged(message)))
         if finished and not damage and _finished(run):
-            for trial in run.trials():
+            for trial in run.all_trials():
                 listen(trial.name, AlreadyDone())
             # people may have voted since
             return _conclude(run) if run.protocol.bar.measure == "human" else sealed_verdict(run.path)[1]
         known = read_ledger(run.path).files
-        unknown = [one.name for one in run.trials() if one.done and f"trials/{one.name}/measurement.json" not in known]
+        unknown = [one for one in run.all_trials() if one.done and f"{one.place}/measurement.json" not in known]
         if len(unknown) > 1:  # a killed run leaves at most one
             damage[NAME] = f"{len(unknown)} finished trials are not in it"
         _note_environment(run, options, listen, damage)
+        for trial in run.sweep_trials():
+            _run_trial(run, trial, options, listen, lock)
+        if (found := run.swept()) is not None:
+            listen("", Chosen(found))
+        if options.only_sweep:
+            return verdict_of(run)
         for trial in run.trials():
-            if trial.done:
-                listen(trial.name, AlreadyDone())
-                record(run, f"trial {trial.name}", sealed_files(trial.path), only_new=True)
-                continue
-            require_time(run, options.deadline, trial.name, expected_s(run, trial, options.device))
-            retract(run, f"trial {trial.name} is run again", sealed_paths(trial))
-            run_process(
-                run,
-                trial.name,
-                trial_worker.__name__,
-                ["--trial", trial.backbone, str(trial.seed)],
-                options,
-                listen,
-                lock,
-            )
-            listen(trial.name, Measured(trial.measurement()))
-            write_overview(run)
-            record(run, f"trial {trial.name}", [*sealed_files(trial.path), run.overview])
-            if trial.backbone == run.protocol.backbones[-1].name and trial.seed != run.protocol.seeds[-1]:
+            new = _run_trial(run, trial, options, listen, lock)
+            if new and trial.backbone == run.protocol.backbones[-1].name and trial.seed != run.protocol.seeds[-1]:
                 listen("", SoFar(verdict_of(run)))
         write_overview(run)  # the run may have been killed between the last trial and its picture
         files = [path for path in run.parts().values() if path != run.verdict]
@@ -178,6 +170,23 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
             record(run, "probes", files)
         record(run, "probes", files, only_new=True)
         return _conclude(run)
+
+
+def _run_trial(run: RunDir, trial: TrialDir, options: Options, listen: Listener, lock: int) -> bool:
+    """Runs one trial, unless it is done; returns whether it was run."""
+    if trial.done:
+        listen(trial.name, AlreadyDone())
+        record(run, f"trial {trial.name}", sealed_files(trial.path), only_new=True)
+        return False
+    require_time(run, options.deadline, trial.name, expected_s(run, trial, options.device))
+    retract(run, f"trial {trial.name} is run again", sealed_paths(trial))
+    tries = [] if trial.tries is None else ["--tries", repr(trial.tries)]
+    arguments = ["--trial", trial.backbone, str(trial.seed), *tries]
+    run_process(run, trial.name, trial_worker.__name__, arguments, options, listen, lock)
+    listen(trial.name, Measured(trial.measurement()))
+    write_overview(run)
+    record(run, f"trial {trial.name}", [*sealed_files(trial.path), run.overview])
+    return True
 
 
 def _conclude(run: RunDir) -> Verdict:
@@ -194,7 +203,7 @@ def sealed_paths(trial: TrialDir) -> list[Path]:
 
 def _finished(run: RunDir) -> bool:
     made = all(path.is_file() for path in run.parts().values())
-    return made and all(trial.done for trial in run.trials())
+    return made and all(trial.done for trial in run.all_trials())
 
 
 def write_overview(run: RunDir) -> None:

@@ -32,7 +32,12 @@ def sealed_verdict(path: Path) -> tuple[RunDir, Verdict]:
     results = {name: replace(one, outcome="inconclusive", reason="deviated") for name, one in verdict.backbones.items()}
     notes, verdict.notes = verdict.notes, []
     verdict.indicative = True
-    more: dict[str, Any] = {"figures": verdict.figures, "quality": verdict.quality, "so_far": verdict}
+    more: dict[str, Any] = {
+        "figures": verdict.figures,
+        "quality": verdict.quality,
+        "sweep": verdict.sweep,
+        "so_far": verdict,
+    }
     return run, Verdict("deviated", None, True, results, [], notes, deviations=changes, **more)
 
 
@@ -54,7 +59,7 @@ def verdict_of(run: RunDir) -> Verdict:
     floor = loss_floor(run)
     for one in (verdict, verdict.so_far, *verdict.groups.values()):
         if one is not None:
-            one.loss_floor = floor
+            one.loss_floor, one.sweep = floor, run.swept()
     if floor:
         verdict.notes.extend(
             f"{name}: its loss is {result.loss / floor:.2f} times the memoriser's floor: it has learned the training "
@@ -66,6 +71,8 @@ def verdict_of(run: RunDir) -> Verdict:
         if verdict.outcome != "incomplete":
             verdict = _without_probes(verdict)
         verdict.notes.append("costs are those of the trials themselves: the probes have not run")
+    if verdict.sweep is not None:
+        verdict.notes.extend(verdict.sweep.warnings())
     if people is not None:
         verdict.notes.extend(_of_people(verdict, people))
     for what, values in (
@@ -105,6 +112,7 @@ def _without_probes(so_far: Verdict) -> Verdict:
         figures=so_far.figures,
         quality=so_far.quality,
         loss_floor=so_far.loss_floor,
+        sweep=so_far.sweep,
         so_far=so_far,
     )
 

@@ -69,6 +69,7 @@ def lint(
     return [
         *_matches(protocol, counts),
         *_objectives(rule, counts),
+        *_sweep(protocol),
         *_outcomes(rule, scale, seeds, len(protocol.backbones)),
         *(_power(rule, scale, seeds, pairs) if rule.evidence == "seeds" and seeds > 1 else []),
         *(_items(scale, items) if scale.figure.share and items else []),
@@ -96,6 +97,30 @@ def _objectives(rule: Rule, counts: Mapping[str, Counts]) -> list[LintFinding]:
         return [LintFinding("objectives", "error", message)]
     how = "decided within each" if rule.groups else f"compared by {rule.quality}"
     return [LintFinding("objectives", "ok", f"{listed}: {how}")]
+
+
+def _sweep(protocol: Protocol) -> list[LintFinding]:
+    """What each backbone may choose, and whether what an earlier run found still holds."""
+    if (sweep := protocol.sweep) is None:
+        return []
+    values = ", ".join(f"{value:g}" for value in sweep.values)
+    if (found := protocol.swept) is None:
+        count = len(sweep.values) * len(protocol.backbones)
+        message = (
+            f"{count} trials come first, at {sweep.key} = {values} and on seed {sweep.seed}: each backbone keeps the "
+            "value of its lowest held-out loss"
+        )
+        return [LintFinding("sweep", "ok", message)]
+    chosen = ", ".join(f"{name} {one.value:g}" for name, one in found.choices.items())
+    findings = [LintFinding("sweep", "ok", f"{sweep.key}, of {values}, by an earlier run's held-out loss: {chosen}")]
+    findings += [LintFinding("sweep", "warning", message) for message in found.warnings()]
+    if sweep.found is not None and sweep.found.recipe != protocol.recipe:
+        message = (
+            f"the values of {sweep.key} were found for another recipe; they may not be the best of this one: have the "
+            "sweep run again (--set sweep.found=none), or remove it (--set sweep=none)"
+        )
+        findings.append(LintFinding("sweep", "warning", message))
+    return findings
 
 
 def _matches(protocol: Protocol, counts: Mapping[str, Counts]) -> list[LintFinding]:

@@ -58,6 +58,7 @@ class Measurement(Record):
     format: Literal[2] = FORMAT
     backbone: str
     seed: Count
+    swept: Amount | None = None  # the value of the swept key that it was trained with
     status: Literal["completed", "diverged"]
     diverged_at_step: Count | None = None
     steps: Count

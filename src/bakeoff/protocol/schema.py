@@ -5,7 +5,7 @@ Two protocols with equal digests are the same experiment. Every field has its un
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from bakeoff.errors import did_you_mean, printable
 from bakeoff.protocol import seal
@@ -18,8 +18,12 @@ from bakeoff.protocol.sections.mixers import Backbone, Mixers
 from bakeoff.protocol.sections.objectives import Flow, Objective
 from bakeoff.protocol.sections.rule import Rule
 from bakeoff.protocol.sections.sampling import Sampling, of_objective
+from bakeoff.protocol.sections.sweep import Sweep
 from bakeoff.protocol.sections.tasks import Mnist, Task
+from bakeoff.protocol.sweep import Swept, swept
 from bakeoff.registry import CODECS, MIXERS, OBJECTIVES, TASKS
+
+UNSWEPT = ("name", "description", "seeds", "sampling", "bar", "rule")  # what a held-out loss does not depend on
 
 
 class Model(Section):
@@ -104,6 +108,7 @@ class Protocol(Section):
     backbones: tuple[Backbone, ...] = Field(min_length=1, max_length=64)
     budget: Budget
     training: Training
+    sweep: Sweep | None = Field(default=None, description="left out: all backbones have one recipe")
     sampling: Sampling = Field(default={}, validate_default=True)
     bar: Bar
     rule: Rule = Field(default=Rule(), validate_default=True)
@@ -141,6 +146,7 @@ class Protocol(Section):
                 f"training.warmup = {self.training.warmup}; allowed: less than the {self.total_steps} steps of training"
             )
         self._check_heads()
+        self._check_sweep()
         self._check_sampling()
         for backbone in self.backbones:
             self.of(backbone)._check_sampling()
@@ -181,6 +187,36 @@ class Protocol(Section):
                 "set objective.condition_dropout above 0"
             )
 
+    def _check_sweep(self) -> None:
+        """Every value must be one of a whole recipe; what was found must be of these backbones and values."""
+        if (sweep := self.sweep) is None:
+            return
+        if sweep.name in self.training.model_fields_set:
+            raise ValueError(
+                f"{sweep.key}: chosen by the sweep, one value for each backbone; leave it out, or remove [sweep] "
+                "(--set sweep=none)"
+            )
+        if any(low >= high for low, high in zip(sweep.values, sweep.values[1:], strict=False)):
+            raise ValueError(f"sweep.values = {list(sweep.values)}; allowed: different numbers from low to high")
+        if sweep.seed in self.seeds:
+            raise ValueError(f"sweep.seed = {sweep.seed}: one of seeds; the values must be chosen on another")
+        for value in sweep.values:
+            try:
+                recipe = self.at(value).training
+            except ValidationError as error:
+                raise ValueError(f"sweep.values: {sweep.key} = {value:g}: {error.errors()[0]['msg']}") from None
+            if recipe.warmup >= self.total_steps:
+                raise ValueError(f"sweep.values: {sweep.key} = {value:g}: no less than the {self.total_steps} steps")
+        if sweep.found is not None:
+            names = [backbone.name for backbone in self.backbones]
+            if set(sweep.found.losses) != set(names):
+                raise ValueError(
+                    f"sweep.found.losses: of {', '.join(sweep.found.losses)}; the backbones are {', '.join(names)}; "
+                    "have the sweep run again (--set sweep.found=none)"
+                )
+            if any(len(losses) != len(sweep.values) for losses in sweep.found.losses.values()):
+                raise ValueError(f"sweep.found.losses: allowed: one for each of the {len(sweep.values)} sweep.values")
+
     def _check_figures(self) -> None:
         """What the bar and the rule name; the figures of a plug-in's task are known to the plan only."""
         if (figures := figures_of(self.task.kind)) is not None:
@@ -217,10 +253,41 @@ class Protocol(Section):
 
     def of(self, backbone: Backbone) -> "Protocol":
         """The protocol as this backbone is trained and sampled: with its own objective and sampling, if it has any."""
+        found = self.swept
+        one = self if found is None else self.at(found.choices[backbone.name].value)
         if backbone.objective is None and backbone.sampling is None:
-            return self
+            return one
         sampling = (backbone.sampling or self.sampling).model_copy(update={"count": self.sampling.count})
-        return self.model_copy(update={"objective": backbone.objective or self.objective, "sampling": sampling})
+        return one.model_copy(update={"objective": backbone.objective or self.objective, "sampling": sampling})
+
+    def at(self, value: float) -> "Protocol":
+        """The protocol with this value of the swept key, and without a sweep.
+
+        Raises:
+            ValidationError: the recipe cannot have such a value.
+        """
+        assert self.sweep is not None
+        given = {**self.training.model_dump(), self.sweep.name: value}
+        return self.model_copy(update={"training": Training.model_validate(given), "sweep": None})
+
+    @property
+    def to_try(self) -> tuple[float, ...]:
+        """Values that a run begins with, each with all backbones; none without a sweep, or if an earlier run has it."""
+        return () if self.sweep is None or self.sweep.found is not None else self.sweep.values
+
+    @property
+    def swept(self) -> Swept | None:
+        """What an earlier run of the sweep found; None if there is none."""
+        if self.sweep is None or (found := self.sweep.found) is None:
+            return None
+        return swept(self.sweep, found.losses, found.run)
+
+    @property
+    def recipe(self) -> str:
+        """SHA-256 of all that decides what a sweep finds, hex."""
+        document = {key: value for key, value in self.document().items() if key not in UNSWEPT}
+        document["sweep"] = {key: value for key, value in document.get("sweep", {}).items() if key != "found"}
+        return seal.digest(document)
 
     def groups(self) -> dict[str, str]:
         """Backbone -> the name of its objective, with its options if others have the same objective with other ones."""
@@ -252,9 +319,13 @@ class Protocol(Section):
     def document(self) -> dict[str, Any]:
         """Every default written out, as plain values; what has no value is left out, as TOML must.
 
-        Keys that were added after format 2 are left out, too, while they hold their default.
+        Keys that were added after format 2 are left out, too, while they hold their default; and so is a swept key of
+        the recipe, which has no single value.
         """
-        return without_added(self.model_dump(mode="json", exclude_none=True))
+        document = without_added(self.model_dump(mode="json", exclude_none=True))
+        if self.sweep is not None:
+            document["training"].pop(self.sweep.name)
+        return document
 
     def digest(self) -> str:
         """SHA-256 of the canonical form of the resolved protocol, hex."""

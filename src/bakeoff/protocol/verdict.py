@@ -9,6 +9,7 @@ from bakeoff.protocol.figures import COSTS, Figure
 from bakeoff.protocol.measurement import Evidence
 from bakeoff.protocol.scaling import Scale
 from bakeoff.protocol.statistics import Difference, mean_interval, share_stderr
+from bakeoff.protocol.sweep import Swept
 
 Outcome = Literal["winner", "inconclusive", "all_eliminated", "compared", "grouped", "incomplete", "deviated"]
 Standing = Literal[
@@ -94,6 +95,7 @@ class Verdict:
     Attributes:
         figures: what the names in `backbones` mean: titles, units, directions.
         loss_floor: the memoriser's, of this run's own loss.
+        sweep: which value of the swept key each backbone was trained with, and why.
         groups: where the rule decides by groups, one verdict each.
         so_far: what the rule says of an incomplete or deviated run.
     """
@@ -110,6 +112,7 @@ class Verdict:
     figures: dict[str, Figure] = field(default_factory=dict)
     quality: str = "loss"
     loss_floor: float | None = None
+    sweep: Swept | None = None
     groups: dict[str, "Verdict"] = field(default_factory=dict)
     so_far: "Verdict | None" = None
 

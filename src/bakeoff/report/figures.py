@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bakeoff.protocol import figures as measures
+from bakeoff.protocol.sweep import Swept
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f")
 INK = "#010203"  # stands for the page's own text colour, light or dark
@@ -136,6 +137,23 @@ def step_times(bars: Mapping[str, Bar]) -> Figure:
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.12)
+    return figure
+
+
+@_styled
+def sweep_losses(found: Swept) -> Figure:
+    """Held-out loss of every backbone at every value of the swept key; the value that it keeps has a ring."""
+    figure, axes = _axes(found.key, f"{measures.HELD_OUT.title} (lower is better)")
+    for index, (name, one) in enumerate(found.choices.items()):
+        points = {
+            value: loss for value, loss in zip(found.values, one.losses, strict=True) if not isinstance(loss, str)
+        }
+        axes.plot([*points], [*points.values()], "o-", color=colour(index), label=_plain(name), markersize=4)
+        if one.value in points:
+            axes.plot(one.value, points[one.value], "o", color=colour(index), markersize=11, fillstyle="none")
+    if found.values[0] > 0:
+        axes.set_xscale("log")
+    _legend(axes)
     return figure
 
 

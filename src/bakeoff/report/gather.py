@@ -16,6 +16,7 @@ from bakeoff.protocol.measurement import Measurement
 from bakeoff.protocol.probes import ProbeRecord
 from bakeoff.protocol.scaling import quality_scale
 from bakeoff.protocol.sections.rule import Rule
+from bakeoff.protocol.sections.sweep import Sweep
 from bakeoff.protocol.verdict import Verdict, headline
 from bakeoff.report.figures import Bar, Point, finite
 from bakeoff.run.directory import RunDir, read_seal
@@ -46,6 +47,7 @@ def gather(path: Path) -> dict[str, Any]:
         "headline": headline(verdict),
         "verdict": verdict,
         "shown": shown,
+        "sweep": shown.sweep,
         "verification": verify(path),
         "seal": (seal := _seal(path)),
         "lint": _records(seal.plan.get("lint") if seal else None, "check", "level", "message"),
@@ -185,8 +187,8 @@ def _limitations(run: RunDir, measured: Mapping[str, Measurement], indicative: b
         quality = "Quality is what the people who judged saw in a few sets of samples a seed."
     items = "" if protocol.task.items is None else f", {protocol.task.items:,} items"
     found = [
-        f"One data set ({protocol.task.kind}{items}), one size ({protocol.budget.params:,} "
-        f"parameters), one recipe for all, not tuned for any of them.",
+        f"One data set ({protocol.task.kind}{items}), one size ({protocol.budget.params:,} parameters), one recipe for "
+        f"all, {_tuned(protocol.sweep)}.",
         quality,
         "Speed and memory are those of the machine named below.",
     ]
@@ -199,6 +201,12 @@ def _limitations(run: RunDir, measured: Mapping[str, Measurement], indicative: b
     if diverged:
         found.append(f"Diverged, and counted as failures: {', '.join(diverged)}.")
     return found + [f"{name}: {note}" for name, one in measured.items() for note in one.notes]
+
+
+def _tuned(sweep: Sweep | None) -> str:
+    if sweep is None:
+        return "not tuned for any of them"
+    return f"of which each chose {sweep.key} from {len(sweep.values)} values; the rest is not tuned for any of them"
 
 
 def _files(path: Path) -> list[str]:

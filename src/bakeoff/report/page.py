@@ -23,6 +23,7 @@ SECTIONS = (
     ("seal", "Seal"),
     ("table", "Table"),
     ("figures", "Figures"),
+    ("sweep", "Sweep"),
     ("samples", "Samples"),
     ("flow", "Flow"),
     ("judge", "Bar"),
@@ -32,6 +33,7 @@ SECTIONS = (
     ("limitations", "Limitations"),
     ("files", "Files"),
 )
+FIGURES = {"pareto": "quality-against-cost", "curves": "loss-curves", "speed": "step-time", "sweep": "sweep"}
 PAPER_INK = "#1b1f24"
 
 
@@ -51,14 +53,12 @@ def write_report(run: Path, table: Table | None = None) -> Path:
     for name, drawing in drawn.items():
         write_atomic(out / "figures" / f"{name}.svg", figures.svg(drawing, PAPER_INK).encode())
         write_atomic(out / "figures" / f"{name}.pdf", figures.pdf(drawing))
+    there = {"flow": page["scrubber"]["sheets"], "sweep": page["sweep"]}
     context = page | {
-        "sections": [one for one in SECTIONS if one[0] != "flow" or page["scrubber"]["sheets"]],
+        "sections": [one for one in SECTIONS if there.get(one[0], True)],
         "rows": _rows(page),
         "colours": {row["name"]: figures.colour(i) for i, row in enumerate(page["main"])},
-        "figures": {
-            key: Markup(figures.svg(drawn[name])) if name in drawn else None
-            for key, name in (("pareto", "quality-against-cost"), ("curves", "loss-curves"), ("speed", "step-time"))
-        },
+        "figures": {key: Markup(figures.svg(drawn[name])) if name in drawn else None for key, name in FIGURES.items()},
         "bars_passed": {
             f"{name}-s{seed.seed}": seed.standing for name, one in page["shown"].backbones.items() for seed in one.seeds
         },
@@ -82,6 +82,8 @@ def _draw(page: dict[str, Any]) -> dict[str, Any]:
     if page["points"]:
         cost = COSTS[page["protocol"].rule.cost]
         drawn["quality-against-cost"] = figures.quality_against_cost(page["points"], page["scale"].figure, cost)
+    if page["sweep"]:
+        drawn["sweep"] = figures.sweep_losses(page["sweep"])
     if page["bars"]:
         drawn["step-time"] = figures.step_times(page["bars"])
     return drawn

@@ -3,6 +3,7 @@
     protocol.toml  seal.json  environment.json  floor.json  verdict.json  samples.png  probes/<probe>.json
     trials/<backbone>-s<seed>/{metrics.jsonl, resume.ckpt, resume.prev.ckpt, model.safetensors, samples.npz, path.npz,
                                grid.png, measurement.json}
+    sweep/<backbone>-<key>-<value>/  the same, of each trial of the sweep, if the run begins with one
 
 The task's kind of items decides the file names' suffixes of samples and path. A run of format 1 has a speed.json in
 place of its probes, and no paths.
@@ -20,29 +21,59 @@ from pydantic import ValidationError
 
 from bakeoff.artefacts.base import Items, Kind, build_kind, read_items
 from bakeoff.errors import BakeoffError
-from bakeoff.protocol.figures import Figure, known_figures
+from bakeoff.protocol.figures import HELD_OUT, Figure, known_figures
 from bakeoff.protocol.formats import check_format, upgrade_measurement
 from bakeoff.protocol.measurement import FloorRecord, Measurement, SpeedRecord
 from bakeoff.protocol.presets import load_protocol
 from bakeoff.protocol.probes import PROBES, ProbeRecord, upgrade_speed
 from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.seal import Seal
+from bakeoff.protocol.sections.sweep import DIVERGED
+from bakeoff.protocol.sweep import Swept, swept
 from bakeoff.run.files import read_json, read_record
 from bakeoff.run.untrusted import refuse_links
 
 
 @dataclass(frozen=True)
 class TrialDir:
-    """One trial's files."""
+    """One trial's files.
+
+    Attributes:
+        tries: the value of the swept key that a trial of the sweep tries; None in the trials that the verdict reads.
+    """
 
     path: Path
     backbone: str
     seed: int
     run: "RunDir" = field(repr=False, compare=False)
+    tries: float | None = None
 
     @property
     def name(self) -> str:
         return self.path.name
+
+    @property
+    def place(self) -> str:
+        """Its folder, as the ledger names it."""
+        return self.path.relative_to(self.run.path).as_posix()
+
+    @property
+    def value(self) -> float | None:
+        """The value of the swept key that it is trained with; None without a sweep.
+
+        Raises:
+            BakeoffError: the sweep is not finished.
+        """
+        if self.tries is not None or self.run.protocol.sweep is None:
+            return self.tries
+        if (found := self.run.swept()) is None:
+            raise BakeoffError(f"{self.run.path}: the sweep is not finished, so {self.name} cannot be trained yet.")
+        return found.choices[self.backbone].value
+
+    @property
+    def protocol(self) -> Protocol:
+        """The run's protocol as this trial is trained: with its own value of the swept key."""
+        return self.run.protocol if (value := self.value) is None else self.run.protocol.at(value)
 
     @property
     def metrics(self) -> Path:
@@ -95,6 +126,8 @@ class TrialDir:
         measured = read_record(self.measurement_file, Measurement, "a measurement", upgrade_measurement)
         if (measured.backbone, measured.seed) != (self.backbone, self.seed):
             raise BakeoffError(f"{self.measurement_file}: of {measured.backbone}-s{measured.seed}, not of {self.name}.")
+        if self.tries is not None and measured.swept != self.tries:
+            raise BakeoffError(f"{self.measurement_file}: not of the value {self.tries:g}, which {self.name} tries.")
         return measured
 
 
@@ -198,10 +231,56 @@ class RunDir:
         return TrialDir(self.path / "trials" / f"{backbone}-s{seed}", backbone, seed, self)
 
     def trials(self) -> Iterator[TrialDir]:
-        """All trials, seed by seed, so that with three seeds all backbones can be compared after a third of the run."""
+        """The trials that the verdict reads, seed by seed, so that with three seeds all backbones can be compared after
+        a third of them."""
         for seed in self.protocol.seeds:
             for backbone in self.protocol.backbones:
                 yield self.trial(backbone.name, seed)
+
+    def sweep_trials(self) -> Iterator[TrialDir]:
+        """The trials of the sweep, value by value; none if there is no sweep, or if an earlier run has it."""
+        for value in self.protocol.to_try:
+            for backbone in self.protocol.backbones:
+                yield self.sweep_trial(backbone.name, value)
+
+    def sweep_trial(self, backbone: str, value: float) -> TrialDir:
+        sweep = self.protocol.sweep
+        assert sweep is not None
+        return TrialDir(self.path / sweep.folder(backbone, value), backbone, sweep.seed, self, value)
+
+    def all_trials(self) -> Iterator[TrialDir]:
+        """In the order in which they are run."""
+        yield from self.sweep_trials()
+        yield from self.trials()
+
+    def swept(self) -> Swept | None:
+        """What the sweep found, here or in an earlier run; None if there is none, or if it is not finished.
+
+        Raises:
+            BakeoffError: a measurement of the sweep cannot be read.
+        """
+        sweep = self.protocol.sweep
+        if sweep is None or not self.protocol.to_try:
+            return self.protocol.swept
+        losses: dict[str, list[float | str]] = {}
+        for trial in self.sweep_trials():
+            if not trial.done:
+                return None
+            losses.setdefault(trial.backbone, []).append(held_out_loss(trial.measurement()))
+        return swept(sweep, losses)
+
+
+def held_out_loss(measured: Measurement) -> float | str:
+    """By which a sweep chooses; "diverged" if the training did.
+
+    Raises:
+        BakeoffError: it was not measured.
+    """
+    if measured.quality is None:
+        return DIVERGED
+    if HELD_OUT.name not in measured.quality.figures:
+        raise BakeoffError(f"the sweep of {measured.backbone}: without a {HELD_OUT.title}.")
+    return measured.quality.figures[HELD_OUT.name]
 
 
 def read_seal(path: Path) -> Seal:

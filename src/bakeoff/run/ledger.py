@@ -24,6 +24,7 @@ LARGEST = 64 << 20
 RETRACTED = ""  # in place of a digest: the file is about to be made again
 MADE_AGAIN = ("environment.json", "verdict.json", "samples.png")  # by every resumed run
 FIRST = ("protocol.toml", "seal.json")  # recorded once, in the first line
+TRIALS = ("sweep", "trials")  # folders of trials
 JUDGEMENTS = "judgements.jsonl"
 OUTSIDE = (JUDGEMENTS, "report")  # made after the seal, so not in the ledger
 

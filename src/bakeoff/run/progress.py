@@ -40,7 +40,7 @@ class Watch:
 
     def _look(self) -> dict[str, Any]:
         run, _ = as_sealed(self.path)
-        trials = [self._trial(run, trial) for trial in run.trials()]
+        trials = [self._trial(run, trial) for trial in run.all_trials()]
         parts = {name: path.is_file() for name, path in run.parts().items()}
         done = sum(one["status"] in ("done", "diverged") for one in trials)
         verdict = self._once(run.verdict, read_json) if parts["verdict"] else None
@@ -58,7 +58,7 @@ class Watch:
         losses: list[float] = self._once(trial.metrics, read_losses) if trial.metrics.is_file() else []
         shown = {
             "backbone": trial.backbone,
-            "seed": trial.seed,
+            "label": _label(run, trial),
             "status": "training" if losses else "waiting",
             "step": len(losses),
             "steps": run.protocol.total_steps,
@@ -73,7 +73,7 @@ class Watch:
     def _seconds_left(self, run: RunDir, trials: list[dict[str, Any]]) -> float | None:
         """Seconds of training left: the steps left, at the pace of that backbone or else of all; None if unknown."""
         paces: dict[str, list[float]] = {}
-        for trial, shown in zip(run.trials(), trials, strict=True):
+        for trial, shown in zip(run.all_trials(), trials, strict=True):
             if shown["status"] == "done" and shown["steps"]:
                 measured = self._once(trial.measurement_file, lambda _, trial=trial: trial.measurement())
                 paces.setdefault(trial.backbone, []).append(measured.wall_s / shown["steps"])
@@ -101,6 +101,12 @@ class Watch:
         except OSError as error:
             raise BakeoffError(f"{path}: {error.strerror or 'cannot be read'}.") from error
         return self._read[path][1]
+
+
+def _label(run: RunDir, trial: TrialDir) -> str:
+    """What sets it apart from the other trials of its backbone."""
+    sweep = run.protocol.sweep
+    return f"seed {trial.seed}" if sweep is None or trial.tries is None else f"{sweep.name} {trial.tries:g}"
 
 
 def _curve(losses: list[float]) -> list[tuple[float, float]]:

@@ -17,11 +17,11 @@ Tell = Callable[[str, str], None]  # called with the name of the damaged part, a
 
 def repair(run: RunDir, tell: Tell) -> None:
     """Call before anything is run: removes what killed writers left and what is damaged, so that it is made again."""
-    for folder in (run.path, *(trial.path for trial in run.trials())):
+    for folder in (run.path, *(trial.path for trial in run.all_trials())):
         if folder.is_dir():
             for leftover in folder.glob(".*.tmp"):
                 leftover.unlink()
-    for trial in run.trials():
+    for trial in run.all_trials():
         if not trial.done:
             continue
         try:

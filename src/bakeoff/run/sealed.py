@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import tomli_w
+
 from bakeoff.errors import BakeoffError, PlugInRefused
 from bakeoff.protocol.documents import read_toml
 from bakeoff.protocol.measurement import Measurement
@@ -9,9 +11,10 @@ from bakeoff.protocol.presets import parse_protocol
 from bakeoff.protocol.probes import PROBES
 from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.seal import Seal, deviations
+from bakeoff.protocol.sections.sweep import Found
 from bakeoff.registry import CODECS, TASKS
 from bakeoff.run.directory import RunDir, read_seal
-from bakeoff.run.ledger import MADE_AGAIN, changed_files, sealed_files
+from bakeoff.run.ledger import MADE_AGAIN, changed_files, read_ledger, sealed_files
 from bakeoff.run.untrusted import refuse_links
 from bakeoff.tasks import inputs
 
@@ -29,6 +32,20 @@ def probed_costs(run: RunDir) -> dict[str, dict[str, float]]:
             for backbone, figures in record.points[0].candidates.items():
                 found.setdefault(backbone, {}).update({cost: one.median for cost, one in figures.items()})
     return found
+
+
+def found_toml(run: RunDir) -> str:
+    """What a run's sweep found, as another protocol may state it in place of running it again.
+
+    Raises:
+        BakeoffError: the run has no sweep of its own, or it is not finished.
+    """
+    swept, digest = run.swept(), read_ledger(run.path).digest
+    if swept is None or digest is None or not run.protocol.to_try:
+        raise BakeoffError(f"{run.path}: holds no finished sweep.")
+    losses = {name: one.losses for name, one in swept.choices.items()}
+    found = Found.model_validate({"run": digest, "recipe": run.protocol.recipe, "losses": losses})
+    return tomli_w.dumps({"sweep": {"found": found.model_dump(mode="json")}})
 
 
 def loss_floor(run: RunDir) -> float | None:
@@ -67,6 +84,7 @@ def open_sealed(path: Path) -> tuple[RunDir, Seal | None, list[str]]:
     read = [one for one in sealed_files(path) if one.name not in MADE_AGAIN]
     changes += [f"{name}: {problem}" for name, problem in changed_files(path, read).items()]
     changes += _other_models(run, seal)
+    changes += _other_values(run)
     return run, seal, changes
 
 
@@ -92,4 +110,16 @@ def _other_models(run: RunDir, seal: Seal) -> list[str]:
         f"{one.backbone}-s{one.seed}: its model has {one.params:,} parameters, the sealed plan says {expected:,}"
         for one in measurements(run)
         if isinstance(expected := planned.get(one.backbone), int) and expected != one.params
+    ]
+
+
+def _other_values(run: RunDir) -> list[str]:
+    """Trials that were not trained with the value that the sweep found for them."""
+    sweep, found = run.protocol.sweep, run.swept()
+    if sweep is None or found is None:
+        return []
+    return [
+        f"{one.backbone}-s{one.seed}: trained with {sweep.key} = {one.swept}, the sweep found {best:g}"
+        for one in measurements(run)
+        if one.swept != (best := found.choices[one.backbone].value)
     ]

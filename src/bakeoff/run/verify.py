@@ -12,6 +12,7 @@ from bakeoff.run.ledger import (
     JUDGEMENTS,
     MADE_AGAIN,
     NAME,
+    TRIALS,
     Ledger,
     file_digest,
     problem_of,
@@ -109,25 +110,27 @@ def _check_completeness(run: Path, ledger: Ledger, found: Verification) -> None:
     planned = _planned(run)
     if planned is None:
         found.changed.setdefault("seal.json", "cannot be read")
-    for name in planned or []:
-        if f"trials/{name}/measurement.json" not in ledger.files:
-            found.missing.append(name)
+    for place in planned or []:
+        if f"{place}/measurement.json" not in ledger.files:
+            found.missing.append(place.removeprefix("trials/"))
     found.missing += [part for part, names in PARTS.items() if not any(name in ledger.files for name in names)]
     if not found.missing:
         for path in sealed_files(run):
             name = path.relative_to(run).as_posix()
             if name in ledger.files:
                 continue
-            if name.startswith("trials/"):
+            if name.partition("/")[0] in TRIALS:
                 found.changed[name] = "added after the run"
             else:
                 found.notes.append(f"{name}: not part of the run")
 
 
 def _planned(run: Path) -> list[str] | None:
+    """The folders of the sealed plan's trials."""
     try:
         plan = json.loads((run / "seal.json").read_bytes())["plan"]
-        return [f"{trial['backbone']}-s{trial['seed']}" for trial in plan["trials"]]
+        trials = [f"trials/{trial['backbone']}-s{trial['seed']}" for trial in plan["trials"]]
+        return [*(str(trial["folder"]) for trial in plan.get("sweep", [])), *trials]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 

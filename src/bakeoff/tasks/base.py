@@ -120,8 +120,8 @@ class Task(ABC):
         item: the word for one item.
         question: what people who judge blind are asked to say of a set of items, as "whether ...".
         space: space of its tokens: the codec's, with labels and context added.
-        figures: what `assess` measures, and `HELD_OUT` if there are items of the split "valid"; a task that the
-            protocol package does not know states them here.
+        figures: what `assess` measures, and `HELD_OUT` if every trial measures its loss on the split "valid"; a task
+            that the protocol package does not know states them here.
         varied: whether every prompt is another one, so that people choose among them.
         calibrated: whether a bar of this task needs a calibration before it is sealed.
     """

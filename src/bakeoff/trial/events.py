@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bakeoff.protocol.measurement import Measurement
+from bakeoff.protocol.sweep import Swept
 from bakeoff.protocol.verdict import Verdict
 
 
@@ -81,6 +82,13 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """The sweep is done, and every backbone has its value."""
+
+    swept: Swept
+
+
+@dataclass(frozen=True)
 class SoFar:
     """All candidates have finished a seed, and more seeds follow."""
 
@@ -96,7 +104,7 @@ class MachineChanged:
 
 Event = (
     Started | Stepped | Sampling | Probing | Stopped | Damaged | Failed | AlreadyDone | Stopping | Measured | SoFar
-    | MachineChanged
+    | MachineChanged | Chosen
 )  # fmt: skip
 OF_WORKERS = {kind.__name__: kind for kind in (Started, Stepped, Sampling, Probing, Stopped, Damaged, Failed)}
 

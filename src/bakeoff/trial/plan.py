@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from bakeoff.errors import BakeoffError
@@ -110,7 +111,22 @@ def lint_plan(plan: Plan) -> list[LintFinding]:
     if plan.task.calibrated and protocol.bar.thresholds and plan.task.calibration() is None:
         message = f"not calibrated on this machine: run `bakeoff calibrate {protocol.name}` first"
         found.append(LintFinding("quality bar", "error", message))
+    if plan.protocol.to_try and plan.task.data(torch.device("cpu"), split="valid") is None:
+        message = f"task {protocol.task.kind} keeps no items out of training, and a sweep chooses by the loss on those"
+        found.append(LintFinding("sweep", "error", message))
     return found
+
+
+def _sweep_json(protocol: Protocol) -> dict:
+    """The trials with which the run begins, if it does."""
+    sweep = protocol.sweep
+    trials = [
+        {"backbone": one.name, sweep.name: value, "folder": sweep.folder(one.name, value)}
+        for value in protocol.to_try
+        for one in protocol.backbones
+        if sweep is not None
+    ]
+    return {"sweep": trials} if trials else {}
 
 
 def real_draws(task: Task) -> list[RealDraws]:
@@ -156,6 +172,7 @@ def plan_json(plan: Plan, estimated: dict | None) -> dict:
             for seed in plan.protocol.seeds
             for backbone in plan.protocol.backbones
         ],
+        **_sweep_json(plan.protocol),
         "kind": plan.task.kind,
         "figures": [one.to_json() for one in plan.task.figures],
         "steps_per_trial": plan.protocol.total_steps,

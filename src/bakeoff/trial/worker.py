@@ -122,6 +122,7 @@ def finish(
     return Measurement(
         backbone=trial.backbone,
         seed=trial.seed,
+        swept=trial.value,
         status="completed" if completed else "diverged",
         diverged_at_step=trainer.diverged_at,
         steps=trainer.step,
@@ -169,10 +170,10 @@ def _sample_and_judge(trainer: Trainer, trial: TrialDir, widths: dict[str, int],
     with watch("judging"):
         judged = protocol.bar.samples
         quality = task.assess(items.take(0, judged), prompts.take(0, judged))
-    if HELD_OUT in task.figures:
+    if HELD_OUT in task.figures or trial.tries is not None:
         with watch("held-out loss"):
             valid = task.data(trainer.device, data_dir, split="valid")
-            assert valid is not None  # the figure says that there is one
+            assert valid is not None  # the figure says that there is one, or the lint of a plan with a sweep
             quality = with_figures(quality, held_out(candidate.objective, model, valid))
     with watch("path"):
         path = path_of(task, generator, protocol.sampling, trial.seed)
@@ -221,7 +222,7 @@ class WallClock:
 def run_trial(run: RunDir, trial: TrialDir, options: argparse.Namespace) -> int:
     stop, clock, of = Stop(options.parent), WallClock(options.launched), resume.identity(run, trial)
     device = torch.device(options.device)
-    planned = make_plan(run.protocol).of(trial.backbone)
+    planned = make_plan(trial.protocol).of(trial.backbone)
     candidate, widths = planned.candidate, planned.fit.widths
     make_folder(trial.path)
     data = candidate.task.data(device, options.data_dir)
@@ -248,12 +249,14 @@ def run_trial(run: RunDir, trial: TrialDir, options: argparse.Namespace) -> int:
 
 def work(run: RunDir, options: argparse.Namespace) -> int:
     backbone, seed = options.trial
-    return run_trial(run, run.trial(backbone, int(seed)), options)
+    trial = run.trial(backbone, int(seed)) if options.tries is None else run.sweep_trial(backbone, options.tries)
+    return run_trial(run, trial, options)
 
 
 def main() -> int:
     made = parser(__doc__)
     made.add_argument("--trial", nargs=2, metavar=("BACKBONE", "SEED"), required=True)
+    made.add_argument("--tries", type=float, metavar="VALUE", help="a trial of the sweep, with this value of its key")
     return serve(made.parse_args(), work)
 
 

@@ -41,7 +41,7 @@ function row(trial, index) {
   const meter = make("div", { className: "bar", ariaHidden: "true" });
   meter.style.setProperty("--share", String(trial.steps ? Math.min(trial.step / trial.steps, 1) : 0));
   meter.style.setProperty("--colour", colour(index));
-  return make("tr", { className: trial.status }, make("th", { scope: "row" }, swatch(index), `${trial.backbone} `, make("span", { className: "seed" }, `seed ${trial.seed}`)),
+  return make("tr", { className: trial.status }, make("th", { scope: "row" }, swatch(index), `${trial.backbone} `, make("span", { className: "seed" }, trial.label)),
     make("td", {}, make("span", { className: `chip ${trial.status}` }, WORDS[/** @type {"done"} */ (trial.status)] ?? trial.status)),
     make("td", { className: "n" }, String(trial.step), make("span", { className: "whole" }, ` of ${trial.steps}`), meter),
     make("td", { className: "n" }, trial.loss === null ? "–" : figure(trial.loss)));
@@ -63,7 +63,7 @@ function draw() {
   const lines = state.trials.map((/** @type {any} */ trial) => {
     const index = names.indexOf(trial.backbone);
     const points = trial.curve.filter((/** @type {number[]} */ [, loss]) => Number.isFinite(loss) && loss > 0);
-    return { colour: colour(index), dashed: index >= DASHED_FROM, label: `${trial.backbone}, seed ${trial.seed}`, points };
+    return { colour: colour(index), dashed: index >= DASHED_FROM, label: `${trial.backbone}, ${trial.label}`, points };
   });
   const steps = Math.max(1, ...state.trials.map((/** @type {any} */ trial) => trial.steps));
   byId("chart").replaceChildren(curves(lines, steps, Math.max(byId("chart").clientWidth, 240)));

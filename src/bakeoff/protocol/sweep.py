@@ -1,0 +1,71 @@
+"""What a sweep found: which value each backbone keeps, and whether the list was wide enough to tell."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bakeoff.protocol.sections.sweep import DIVERGED, Sweep
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What one backbone keeps.
+
+    Attributes:
+        value: the one with the lowest held-out loss, the lower one of equals; the lowest of all if every one diverged.
+        losses: held out, at each value of the sweep; "diverged" where training did.
+        diverged: the share of the values that did.
+        at_end: the best value is the lowest or the highest of the list, so that a better one may lie beyond it.
+    """
+
+    value: float
+    losses: tuple[float | str, ...]
+    diverged: float
+    at_end: bool
+
+    @property
+    def none_trained(self) -> bool:
+        return self.diverged == 1
+
+
+@dataclass(frozen=True)
+class Swept:
+    """The whole sweep, as the verdict shows it.
+
+    Attributes:
+        choices: by backbone.
+        run: digest of the earlier run that found them; None if this run did.
+    """
+
+    key: str
+    values: tuple[float, ...]
+    seed: int
+    choices: dict[str, Choice]
+    run: str | None = None
+
+    def warnings(self) -> list[str]:
+        """What the list cannot answer, in words."""
+        found = []
+        for name, one in self.choices.items():
+            if one.none_trained:
+                found.append(f"{name} diverged at every value of {self.key}; it is trained with {one.value:g}")
+            elif one.at_end:
+                end = "lowest" if one.value == self.values[0] else "highest"
+                found.append(
+                    f"{name} is best at {self.key} = {one.value:g}, the {end} of the list: a better value may lie "
+                    "beyond it; widen sweep.values"
+                )
+        return found
+
+
+def choice(values: Sequence[float], losses: Sequence[float | str]) -> Choice:
+    """The best of the values, given the held-out loss of each."""
+    finished = {i: loss for i, loss in enumerate(losses) if not isinstance(loss, str)}
+    best = min(finished, key=lambda i: finished[i], default=0)
+    at_end = bool(finished) and best in (0, len(values) - 1)
+    return Choice(values[best], tuple(losses), losses.count(DIVERGED) / len(losses), at_end)
+
+
+def swept(sweep: Sweep, losses: Mapping[str, Sequence[float | str]], run: str | None = None) -> Swept:
+    """What these losses, by backbone, make of a sweep."""
+    choices = {name: choice(sweep.values, tried) for name, tried in losses.items()}
+    return Swept(sweep.key, sweep.values, sweep.seed, choices, run)
