@@ -59,6 +59,8 @@ def main() -> int:
     options = parser.parse_args()
     try:
         plan = make_plan(load_protocol(options.protocol, options.set))
+        if plan.protocol.to_try:
+            raise BakeoffError(f"{options.protocol}: sweeps; give one value for all (--set sweep=none --set ...=...).")
         if options.seed in plan.protocol.seeds:
             raise BakeoffError(f"--seed {options.seed}: the protocol's own; a pilot takes another.")
         for planned in plan.backbones:

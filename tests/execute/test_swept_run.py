@@ -15,6 +15,7 @@ from bakeoff.protocol.presets import load_protocol
 from bakeoff.run.directory import RunDir
 from bakeoff.run.foreign_checkpoints import HEADER
 from bakeoff.run.metrics_log import read_losses
+from bakeoff.run.progress import Watch
 from bakeoff.run.verify import verify
 from bakeoff.trial.events import Chosen
 from command import bakeoff
@@ -34,7 +35,6 @@ SETS = {
     "training.clip": 1e6,
     "bar.samples": 40,
     "sampling.count": 12,
-    "seeds": [0, 1],
 }
 BACKBONES = 'backbones=[{name = "mamba", mixers = ["mamba"]}, {name = "transformer", mixers = ["attention"]}]'
 
@@ -119,7 +119,10 @@ def test_verdict_verify_list_and_report_have_it(home: Path) -> None:
     verdict = json.loads(bakeoff("verdict", run, "--json").stdout)
     assert verdict["sweep"]["values"] == list(VALUES) and set(verdict["sweep"]["choices"]) == {"mamba", "transformer"}
     (listed,) = json.loads(bakeoff("ls", home, "--json").stdout)["runs"]
-    assert (listed["trials_done"], listed["trials"]) == (10, 10)
+    assert (listed["trials_done"], listed["trials"]) == (8, 8)
+    state = Watch(run).state()
+    assert [one["label"] for one in state["trials"]][:4] == ["lr 0.001", "lr 0.001", "lr 0.01", "lr 0.01"]
+    assert (state["done"], state["planned"], state["finished"]) == (8, 8, True)
     assert bakeoff("report", run).returncode == 0
     page = (run / "report/report.html").read_text()
     assert '<section id="sweep"' in page and "chose training.lr from 3 values" in page
@@ -165,7 +168,8 @@ def test_a_lost_trial_of_the_sweep_is_run_again_with_the_same_bits(copied: Path)
     trial = run.sweep_trial("transformer", VALUES[1])
     before = read_losses(trial.metrics)
     shutil.rmtree(trial.path)
-    assert run.swept() is None
+    assert run.swept() is None and verify(copied).outcome == "changed"
+    assert "the sweep is not whole" in bakeoff("verdict", copied).stdout
     heard: list[object] = []
     verdict = execute(
         prepare(copied, run.protocol, resume=True), Options(threads=1), lambda name, event: heard.append((name, event))

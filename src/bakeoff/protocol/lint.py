@@ -217,7 +217,7 @@ def _power(rule: Rule, scale: Scale, seeds: int, pairs: int) -> list[LintFinding
     ]
     if better is not None and any_difference is not None:
         message = (
-            f"{stated}: a {title} has to be {scale.apart(better)} worse to be shown worse than the margin, "
+            f"{stated}: the {title} has to be {scale.apart(better)} worse to be shown worse than the margin, "
             f"{scale.apart(any_difference)} to be shown worse at all (chance {ENOUGH_POWER:g})"
         )
         found.append(LintFinding("detectable difference", "ok", message))

@@ -115,11 +115,13 @@ def _other_models(run: RunDir, seal: Seal) -> list[str]:
 
 def _other_values(run: RunDir) -> list[str]:
     """Trials that were not trained with the value that the sweep found for them."""
-    sweep, found = run.protocol.sweep, run.swept()
-    if sweep is None or found is None:
+    sweep, found, measured = run.protocol.sweep, run.swept(), measurements(run)
+    if sweep is None or not measured:
         return []
+    if found is None:
+        return ["the sweep is not whole, so that nothing says with which values the trials were to be trained"]
     return [
         f"{one.backbone}-s{one.seed}: trained with {sweep.key} = {one.swept}, the sweep found {best:g}"
-        for one in measurements(run)
+        for one in measured
         if one.swept != (best := found.choices[one.backbone].value)
     ]
