@@ -1,4 +1,4 @@
-"""Write docs/results/recall.md from runs of recall, and the pilots that chose their size, steps and learning rate.
+"""Write docs/results/recall.md from runs of recall, and the pilots that chose their size, steps and schedule.
 
     python scripts/recall_results.py runs/recall-quick [runs/recall-... ...] --pilots docs/results/recall-pilots.json
 
@@ -6,6 +6,7 @@ Beside the page: recall.json with every measurement, and a picture of answers. A
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,15 +14,19 @@ from typing import Any
 
 from bakeoff.artefacts.sheets import png
 from bakeoff.errors import BakeoffError
+from bakeoff.protocol.sweep import Swept
 from bakeoff.protocol.verdict import headline
+from bakeoff.report.gather import command
 from bakeoff.run.directory import read_seal
 from bakeoff.run.files import read_json
 from bakeoff.run.verify import verify
 from bakeoff.tasks import build_task
 from paper_runs import MACHINE, Run, open_runs, write_results
+from recall_curves import Rung, against_attention, against_state, rungs
 
 ROOT = Path(__file__).parents[1]
 SHOWN = 3  # sequences of a picture
+LADDER, SHARE = "recall-ladder", "recall-share"  # runs whose curves are drawn, by the beginning of their names
 
 
 def page(runs: list[Run], pilots: list[dict[str, Any]], pictures: Mapping[str, bytes]) -> str:
@@ -32,14 +37,18 @@ def page(runs: list[Run], pilots: list[dict[str, Any]], pictures: Mapping[str, b
         "[recall.json](recall.json). What is asked, and how: [recall](../recall.md).",
     ]
     for run in runs:
-        parts += ["", *_of_run(run, pictures)]
+        if not run.name.startswith(LADDER):
+            parts += ["", *_of_run(run, pictures)]
+    for title, words, picture, climbed in _curves(runs):
+        found = list(rungs(climbed))
+        parts += ["", f"## {title}", "", words, "", f"![{title}]({picture})", "", *_rungs(found), "", *_listed(climbed)]
     parts += ["", "## Pilots", "", *_pilots(pilots)]
     return "\n".join(parts) + "\n"
 
 
 def _of_run(run: Run, pictures: Mapping[str, bytes]) -> Iterator[str]:
     protocol, found = run.run.protocol, verify(run.run.path)
-    yield from (f"## {run.name}", "", protocol.description, "", "```sh", f"bakeoff run {run.name}", "```", "")
+    yield from (f"## {run.name}", "", protocol.description, "", "```sh", _command(run), "```", "")
     if run.verdict.outcome == "incomplete":
         yield from (f"**Partial: {len(run.measured)} of {len(run.trials)} trials are done.**", "")
     if found.changed:
@@ -47,6 +56,8 @@ def _of_run(run: Run, pictures: Mapping[str, bytes]) -> Iterator[str]:
     machine = ", ".join(f"{key} {value}" for key in MACHINE if (value := run.environment.get(key)))
     yield from (f"Sealed {read_seal(run.run.path).created}; {machine}. Digest of the run: `{found.digest}`.", "")
     yield from (f"**Verdict: {headline(run.verdict)}**", "")
+    if run.shown.sweep is not None:
+        yield from (*_swept(run.shown.sweep), "")
     yield "| backbone | parameters | state, bytes | seeds that pass the bar | accuracy, 95 % interval over seeds |"
     yield "|---|---|---|---|---|"
     for name, result in run.shown.backbones.items():
@@ -87,6 +98,66 @@ def _of_run(run: Run, pictures: Mapping[str, bytes]) -> Iterator[str]:
         yield from ("", f"![Sequences with their answers, right and wrong in colour]({picture})")
 
 
+def _command(run: Run) -> str:
+    """What made the run, without the folder and the number of threads."""
+    said = command(run.environment) or f"bakeoff run {run.name}"
+    return re.sub(r" --(out|threads) \S+| --sweep-only", "", said)
+
+
+def _swept(found: Swept) -> Iterator[str]:
+    whose = f"the sweep's run is `{found.run}`" if found.run else "in the same run"
+    yield f"Held-out loss at every value of `{found.key}`, on seed {found.seed} ({whose}); each keeps its best:"
+    yield ""
+    yield "| backbone | " + " | ".join(f"{value:g}" for value in found.values) + " | kept |"
+    yield "|---|" + "---|" * (len(found.values) + 1)
+    for name, one in found.choices.items():
+        losses = (loss if isinstance(loss, str) else f"{loss:.4f}" for loss in one.losses)
+        yield f"| {name} | {' | '.join(losses)} | {one.value:g} |"
+
+
+def _curves(runs: list[Run]) -> Iterator[tuple[str, str, str, list[Run]]]:
+    """Title, words, picture and runs of each curve that these runs make."""
+    if ladder := [run for run in runs if run.name.startswith(LADDER)]:
+        words = (
+            "Right answers against what a model carries from token to token; circles are Mamba's, squares attention's. "
+            "Whiskers are Wilson's intervals at 95 %."
+        )
+        yield "The ladder: accuracy against state", words, "recall-ladder.svg", ladder
+    if share := [run for run in runs if run.name.startswith(SHARE)]:
+        words = "Right answers against the share of layers that are attention; a point a seed, a line through means."
+        yield "The share: how little attention is enough", words, "recall-share.svg", share
+
+
+def _listed(runs: list[Run]) -> Iterator[str]:
+    """Command, digest, verdict and sweep of each run."""
+    for run in runs:
+        found = verify(run.run.path)
+        kept = "" if run.shown.sweep is None else _kept(run.shown.sweep)
+        digest = f"Digest of the run: `{found.digest}` ({found.outcome})."
+        yield f"- `{_command(run)}`: {headline(run.verdict)}{kept} {digest}"
+
+
+def _kept(found: Swept) -> str:
+    return f" {found.key}: " + ", ".join(f"{name} {one.value:g}" for name, one in found.choices.items()) + "."
+
+
+def _rungs(found: list[Rung]) -> Iterator[str]:
+    yield "| width | trial | parameters | state, bytes | attention | pairs | share right | interval |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for one in found:
+        cells = (
+            one.run.run.protocol.model.d_model,
+            f"{one.trial.backbone}-s{one.trial.seed}",
+            f"{one.trial.params:,}",
+            f"{one.trial.state_bytes:,}",
+            f"{one.attention:g}",
+            one.pairs,
+            f"{one.share:.4f}",
+            f"{one.low:.4f} to {one.high:.4f}",
+        )
+        yield "| " + " | ".join(map(str, cells)) + " |"
+
+
 def _bar(run: Run) -> str:
     bar = run.run.protocol.bar
     return ", ".join(f"{name} {value:g}" for name, value in bar.thresholds.items()) + f" on {bar.samples:,} sequences"
@@ -94,9 +165,10 @@ def _bar(run: Run) -> str:
 
 def _pilots(pilots: list[dict[str, Any]]) -> Iterator[str]:
     yield (
-        "They chose layers, schedule and learning rate, on a seed that no verdict reads; the bar was fixed before and "
+        "They chose layers, schedule, sizes and steps, on a seed that no verdict reads; the bars were fixed before and "
         "did not move. Loss is the mean of ten steps at each tenth of training. One row is one command: "
-        "`python scripts/pilot.py PROTOCOL --seed SEED --set ... --list FILE`."
+        "`python scripts/pilot.py PROTOCOL --seed SEED --set ... --only BACKBONE --list FILE`; rows without parameters "
+        "are of an earlier script that did not write them down."
     )
     tries: dict[str, int] = {}
     for one in pilots:
@@ -107,8 +179,9 @@ def _pilots(pilots: list[dict[str, Any]]) -> Iterator[str]:
     for one in pilots:
         curve = " ".join(f"{loss:.2f}" for loss in one["losses"])
         changed = ", ".join(f"`{change}`" for change in one["changes"])
+        params = "" if one["params"] is None else f"{one['params']:,}"
         accuracy = one["figures"]["accuracy"]
-        cells = (one["protocol"], one["backbone"], one["seed"], changed, f"{one['params']:,}", f"{accuracy:.3f}", curve)
+        cells = (one["protocol"], one["backbone"], one["seed"], changed, params, f"{accuracy:.3f}", curve)
         yield "| " + " | ".join(map(str, cells)) + " |"
 
 
@@ -149,6 +222,8 @@ def main() -> int:
         runs = open_runs(options.runs)
         pilots = read_json(options.pilots)["pilots"]
         drawn = pictures_of(runs)
+        for _, _, name, climbed in _curves(runs):
+            drawn[name] = (against_state if LADDER in name else against_attention)(list(rungs(climbed)))
         text = page(runs, pilots, drawn)
         document = {"runs": [run.document() for run in runs]}
         print(write_results(options.out, "recall", text, document, drawn))

@@ -13,8 +13,21 @@ from bakeoff.protocol.sections.objectives import Flow
 
 
 def test_presets() -> None:
-    mnist, recall = ["mnist-paper", "mnist-paper-adaln", "mnist-quick"], ["recall-quick", "recall-smoke"]
+    mnist = ["mnist-paper", "mnist-paper-adaln", "mnist-quick"]
+    recall = ["recall-ladder", "recall-quick", "recall-share", "recall-smoke"]
     assert preset_names() == [*mnist, *recall, "smoke"]
+
+
+def test_a_share_of_attention_is_what_its_name_says() -> None:
+    layers = {one.name: one.layers for one in load_protocol("recall-share").backbones}
+    assert {name: one.count("attention") / 8 for name, one in layers.items()} == {
+        "none": 0,
+        "eighth": 1 / 8,
+        "quarter": 1 / 4,
+        "half": 1 / 2,
+        "all": 1,
+    }
+    assert all(len(one) == 8 for one in layers.values())
 
 
 def test_the_paper_preset_is_the_study_as_it_describes_itself() -> None:

@@ -34,6 +34,7 @@ SMALL = {
     "bar.samples": 40,
     "sampling.count": 12,
 }
+NAMES = {"mqar": "recall-ladder", "copying": "recall-share"}  # whose results are drawn as curves
 BACKBONES = (
     'backbones=[{name = "mamba", mixers = ["silent:Silent", "mamba"]}, {name = "transformer", mixers = ["attention"]}]'
 )
@@ -54,7 +55,7 @@ class Silent(torch.nn.Module):
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp(request.param)
     (home / "silent.py").write_text(SILENT)
-    changes = {**SMALL, "task.variant": request.param}
+    changes = {**SMALL, "task.variant": request.param, "name": NAMES[request.param]}
     sets = [part for key, value in changes.items() for part in ("--set", f"{key}={json.dumps(value)}")]
     sets += ["--set", BACKBONES]
     arguments = ("--allow-plugins", "--threads", 1, "--out", "run")
@@ -176,4 +177,6 @@ def test_a_page_of_results_is_written_from_it_and_from_pilots(run: Path, tmp_pat
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "out" / "recall.md").read_text()
     assert "Tries: transformer 1." in page and "| mamba-s0 | 2 |" in page and "**Verdict:" in page
-    assert (tmp_path / "out" / "recall-recall-smoke.png").is_file()
+    name = NAMES["copying" if "copying" in str(run) else "mqar"]
+    assert (tmp_path / "out" / f"recall-{name}.png").is_file() and f"]({name}.svg)" in page
+    assert (tmp_path / "out" / f"{name}.svg").read_text().startswith("<svg")

@@ -1,0 +1,90 @@
+"""The curves of the page of recall: accuracy against bytes of state, and against the share of attention."""
+
+from collections.abc import Iterable, Iterator
+from statistics import fmean
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from bakeoff.protocol.measurement import Measurement
+from bakeoff.protocol.sections.mixers import Backbone
+from bakeoff.report import figures
+from paper_runs import Run
+
+INK, RIGHT = "#1b1f24", "share of right answers"
+
+
+class Rung(NamedTuple):
+    """The answers of one trial to sequences of one number of pairs, with Wilson's interval."""
+
+    run: Run
+    trial: Measurement
+    pairs: int
+    share: float
+    low: float
+    high: float
+
+    @property
+    def has_attention(self) -> bool:
+        return self.attention > 0
+
+    @property
+    def attention(self) -> float:
+        """The share of its layers that are attention."""
+        backbone = next(one for one in self.run.run.protocol.backbones if one.name == self.trial.backbone)
+        return share_of_attention(backbone)
+
+
+def share_of_attention(backbone: Backbone) -> float:
+    return fmean(name == "attention" for name in backbone.layers)
+
+
+def rungs(runs: Iterable[Run]) -> Iterator[Rung]:
+    """Every finished trial at every number of pairs."""
+    for run in runs:
+        for trial in run.measured.values():
+            if trial.quality is not None:
+                detail = trial.quality.detail
+                for pairs, *shares in zip(
+                    detail["questions"], detail["share_right"], detail["share_low"], detail["share_high"], strict=True
+                ):
+                    yield Rung(run, trial, round(pairs), *shares)
+
+
+def against_state(found: list[Rung]) -> bytes:
+    """One line for every number of pairs: right answers against bytes of state; squares are attention's."""
+    drawn = Figure(figsize=(figures.WIDTH, figures.HEIGHT), layout="constrained")
+    axes = drawn.add_subplot(
+        xscale="log", xlabel="state at the end of a sequence, bytes", ylabel="share of right answers"
+    )
+    for index, pairs in enumerate(sorted({one.pairs for one in found})):
+        colour = figures.colour(index)
+        here = sorted((one for one in found if one.pairs == pairs), key=lambda one: one.trial.state_bytes)
+        line = [one for one in here if not one.has_attention]
+        axes.plot(
+            [one.trial.state_bytes for one in line], [one.share for one in line], color=colour, label=f"{pairs} pairs"
+        )
+        for one in here:
+            ends = [[one.share - one.low], [one.high - one.share]]
+            marker = "s" if one.has_attention else "o"
+            axes.errorbar(one.trial.state_bytes, one.share, ends, fmt=marker, color=colour, capsize=2, markersize=5)
+    axes.set_ylim(0, 1.03)
+    axes.legend(frameon=False)
+    return figures.svg(drawn, INK).encode()
+
+
+def against_attention(found: list[Rung]) -> bytes:
+    """Right answers against the share of layers that are attention: every seed, and a line through their means."""
+    drawn = Figure(figsize=(figures.WIDTH, figures.HEIGHT), layout="constrained")
+    axes = drawn.add_subplot(xlabel="share of layers that are attention", ylabel=RIGHT)
+    for index, pairs in enumerate(sorted({one.pairs for one in found})):
+        here = [one for one in found if one.pairs == pairs]
+        shares = sorted({one.attention for one in here})
+        means = [fmean(one.share for one in here if one.attention == share) for share in shares]
+        axes.plot(shares, means, color=figures.colour(index), label=f"{pairs} pairs")
+        axes.plot(
+            [one.attention for one in here], [one.share for one in here], "o", color=figures.colour(index), alpha=0.6
+        )
+    axes.set_ylim(0, 1.03)
+    axes.legend(frameon=False)
+    return figures.svg(drawn, INK).encode()
