@@ -221,7 +221,7 @@ def main() -> int:
     try:
         runs = open_runs(options.runs)
         pilots = read_json(options.pilots)["pilots"]
-        drawn = pictures_of(runs)
+        drawn = pictures_of([run for run in runs if not run.name.startswith(LADDER)])
         for _, _, name, climbed in _curves(runs):
             drawn[name] = (against_state if LADDER in name else against_attention)(list(rungs(climbed)))
         text = page(runs, pilots, drawn)
