@@ -3,5 +3,6 @@
 from bakeoff.ops.causal_conv import causal_conv
 from bakeoff.ops.dispatch import Backend, backends
 from bakeoff.ops.selective_scan import selective_scan
+from bakeoff.ops.ssd import ssd
 
-__all__ = ["Backend", "backends", "causal_conv", "selective_scan"]
+__all__ = ["Backend", "backends", "causal_conv", "selective_scan", "ssd"]
