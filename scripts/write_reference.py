@@ -36,6 +36,7 @@ PROTOCOL_SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("[model]", schema.Model),
     ("[mixers]", mixers.Mixers),
     ("[mixers.mamba]", mixers.MambaOptions),
+    ("[mixers.mamba2]", mixers.Mamba2Options),
     ("[mixers.attention]", mixers.AttentionOptions),
     ("[[backbones]]", schema.Backbone),
     ("[budget]", schema.Budget),

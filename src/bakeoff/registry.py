@@ -103,6 +103,7 @@ MIXERS: Registry[Any] = Registry(
     "mixer",
     {
         "mamba": "bakeoff.models.mixers.mamba:Mamba",
+        "mamba2": "bakeoff.models.mixers.mamba2:Mamba2",
         "attention": "bakeoff.models.mixers.attention:Attention",
         "mlp": "bakeoff.models.mixers.mlp:Mlp",
     },

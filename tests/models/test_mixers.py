@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bakeoff.models.mixers import Attention, Mamba, Mixer, Mlp
+from bakeoff.models.mixers import Attention, Mamba, Mamba2, Mixer, Mlp
 from bakeoff.registry import MIXERS
 
 LENGTHS = (1, 3, 49)
@@ -21,6 +21,9 @@ def build() -> list[Mixer]:
         Mamba(32, 40, d_state=8, selective=False),
         Attention(32, 32, heads=4),
         Mlp(32, 72),
+        Mamba2(32, 40, d_state=8),
+        Mamba2(32, 40, d_state=8, groups=2, direction="reverse"),
+        Mamba2(32, 40, d_state=8, direction="both"),
     ]
 
 
@@ -53,6 +56,11 @@ def test_stated_flops_are_the_counted_ones(mixer: Mixer, L: int) -> None:
         linear = sum(n for op, n in counts.items() if not any(part in str(op) for part in ("conv", "bmm", "scan")))
         per_token = 9 * mixer.width * mixer.d_state + 2 * mixer.width * mixer.d_conv
         counted = linear + len(mixer.directions) * L * per_token
+    if isinstance(mixer, Mamba2):
+        linear = sum(n for op, n in counts.items() if not any(part in str(op) for part in ("conv", "bmm")))
+        channels = mixer.width + 2 * mixer.groups * mixer.d_state
+        per_token = 5 * mixer.width * mixer.d_state + 2 * channels * mixer.d_conv
+        counted = linear + L * (len(mixer.directions) * per_token + 5 * mixer.width)
     assert mixer.flops(L) == counted
 
 
@@ -65,18 +73,21 @@ def influence(mixer: Mixer, source: int) -> Tensor:
 
 
 def test_directions() -> None:
-    forward, reverse, both, _, attention, mlp = build()
+    forward, reverse, both, _, attention, mlp, forward2, reverse2, both2 = build()
     at = torch.arange(12)
+    assert torch.equal(influence(forward2, 5), at >= 5) and torch.equal(influence(reverse2, 5), at <= 5)
+    assert influence(both2, 5).all()
     assert torch.equal(influence(forward, 5), at >= 5)
     assert torch.equal(influence(reverse, 5), at <= 5)
     assert influence(both, 5).all() and influence(attention, 5).all()
     assert torch.equal(influence(mlp, 5), at == 5)
 
 
-def test_reverse_is_the_flipped_mixer() -> None:
+@pytest.mark.parametrize("kind", [Mamba, Mamba2])
+def test_reverse_is_the_flipped_mixer(kind: type[Mamba] | type[Mamba2]) -> None:
     torch.manual_seed(0)
-    forward = Mamba(32, 40, d_state=8)
-    reverse = Mamba(32, 40, d_state=8, direction="reverse")
+    forward = kind(32, 40, d_state=8)
+    reverse = kind(32, 40, d_state=8, direction="reverse")
     reverse.load_state_dict(forward.state_dict())
     x_BLD = torch.randn(2, 9, 32)
     torch.testing.assert_close(reverse(x_BLD), forward(x_BLD.flip(1)).flip(1))
@@ -103,6 +114,7 @@ def test_mamba_starts_where_the_paper_says() -> None:
 def test_registry_names_its_widths() -> None:
     assert {name: (MIXERS.get(name).expand, MIXERS.get(name).width_name) for name in MIXERS.built_in} == {
         "mamba": (2, "d_inner"),
+        "mamba2": (2, "d_inner"),
         "attention": (1, None),
         "mlp": (4, "mlp_width"),
     }

@@ -195,7 +195,7 @@ GOES_ON, AS_LARGE = "prefill and step go on as forward reads", "its state is as 
         (Averages, {"spoiled": "step"}, {GOES_ON}),
         (Averages, {"spoiled": "state"}, {AS_LARGE}),
         (Silent, {}, set()),
-        *((mixer_class(name), {}, set()) for name in ("mamba", "attention", "mlp")),
+        *((mixer_class(name), {}, set()) for name in ("mamba", "mamba2", "attention", "mlp")),
         (Attention, {"rope": True}, set()),
     ],
 )

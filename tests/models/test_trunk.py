@@ -108,7 +108,7 @@ def test_planned_counts_are_those_of_the_models(name: str) -> None:
         assert sum(p.numel() for p in net.parameters()) == planned.fit.params
         assert net.flops() == planned.flops_per_sample
     counts = [planned.fit.params for planned in plan.backbones]
-    assert max(counts) / min(counts) <= 1.10
+    assert max(counts) / min(counts) <= plan.protocol.budget.tolerance <= 1.12
 
 
 @pytest.mark.parametrize("patch", [1, 2, 4, 7, 14, 28])

@@ -14,7 +14,15 @@ FORMAT = 2
 
 # Keys of the protocol that were added after format 2, with the value that they had before they were keys. While a key
 # holds this value it is left out of the document, so that older digests stay what they are. Add here, never remove.
-ADDED: dict[str, Any] = {"training.decay": "all", "sampling.kind": "solver", "mixers.mamba.selective": True}
+ADDED: dict[str, Any] = {
+    "training.decay": "all",
+    "sampling.kind": "solver",
+    "mixers.mamba.selective": True,
+    "mixers.mamba2.d_state": 64,
+    "mixers.mamba2.d_conv": 4,
+    "mixers.mamba2.heads": 4,
+    "mixers.mamba2.groups": 1,
+}
 
 
 class Moved(NamedTuple):

@@ -1,6 +1,6 @@
 """The mixers, their options, and the backbones that they are arranged in."""
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -19,6 +19,19 @@ class MambaOptions(Section):
     )
 
 
+class Mamba2Options(Section):
+    d_state: int = Field(default=64, ge=1, le=256, description="states of a group")
+    d_conv: int = Field(default=4, ge=1, le=8, description="taps of the causal convolution over x, B and C")
+    heads: Literal[1, 2, 4, 8] = Field(default=4, description="each of width / heads channels, with one decay")
+    groups: Literal[1, 2, 4, 8] = Field(default=1, description="of B and C; must divide heads")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.heads % self.groups:
+            raise ValueError(f"groups = {self.groups} does not divide heads = {self.heads}")
+        return self
+
+
 class AttentionOptions(Section):
     heads: int = Field(default=4, ge=1, le=128, description="attention heads; must divide d_model")
 
@@ -27,7 +40,7 @@ class MlpOptions(Section):
     pass
 
 
-BUILT_IN = {"mamba": MambaOptions, "attention": AttentionOptions, "mlp": MlpOptions}
+BUILT_IN = {"mamba": MambaOptions, "mamba2": Mamba2Options, "attention": AttentionOptions, "mlp": MlpOptions}
 
 
 class Mixers(Section):
@@ -40,6 +53,7 @@ class Mixers(Section):
     __pydantic_extra__: dict[str, dict[str, OptionValue]]  # pyright: ignore[reportIncompatibleVariableOverride]
 
     mamba: MambaOptions = MambaOptions()
+    mamba2: Mamba2Options = Mamba2Options()
     attention: AttentionOptions = AttentionOptions()
     mlp: MlpOptions = MlpOptions()
 
