@@ -37,6 +37,7 @@ PROTOCOL_SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("[mixers]", mixers.Mixers),
     ("[mixers.mamba]", mixers.MambaOptions),
     ("[mixers.mamba2]", mixers.Mamba2Options),
+    ("[mixers.mamba3]", mixers.Mamba3Options),
     ("[mixers.attention]", mixers.AttentionOptions),
     ("[[backbones]]", schema.Backbone),
     ("[budget]", schema.Budget),

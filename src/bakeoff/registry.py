@@ -104,6 +104,7 @@ MIXERS: Registry[Any] = Registry(
     {
         "mamba": "bakeoff.models.mixers.mamba:Mamba",
         "mamba2": "bakeoff.models.mixers.mamba2:Mamba2",
+        "mamba3": "bakeoff.models.mixers.mamba3:Mamba3",
         "attention": "bakeoff.models.mixers.attention:Attention",
         "mlp": "bakeoff.models.mixers.mlp:Mlp",
     },

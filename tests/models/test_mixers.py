@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bakeoff.models.mixers import Attention, Mamba, Mamba2, Mixer, Mlp
+from bakeoff.models.mixers import Attention, Mamba, Mamba2, Mamba3, Mixer, Mlp
 from bakeoff.registry import MIXERS
 
 LENGTHS = (1, 3, 49)
@@ -24,6 +24,9 @@ def build() -> list[Mixer]:
         Mamba2(32, 40, d_state=8),
         Mamba2(32, 40, d_state=8, groups=2, direction="reverse"),
         Mamba2(32, 40, d_state=8, direction="both"),
+        Mamba3(32, 40, d_state=8),
+        Mamba3(32, 40, d_state=8, rank=3, groups=2, direction="reverse"),
+        Mamba3(32, 40, d_state=8, rank=2, direction="both"),
     ]
 
 
@@ -61,6 +64,11 @@ def test_stated_flops_are_the_counted_ones(mixer: Mixer, L: int) -> None:
         channels = mixer.width + 2 * mixer.groups * mixer.d_state
         per_token = 5 * mixer.width * mixer.d_state + 2 * channels * mixer.d_conv
         counted = linear + L * (len(mixer.directions) * per_token + 5 * mixer.width)
+    if isinstance(mixer, Mamba3):
+        E, H, R, N = mixer.width, mixer.heads, mixer.rank, mixer.d_state
+        per_token = (1 + 6 * R) * E * N + 8 * H * R * N + (6 * R * E if R > 1 else 0)
+        linear = sum(n for op, n in counts.items() if not any(part in str(op) for part in ("conv", "bmm")))
+        counted = linear + L * len(mixer.directions) * per_token
     assert mixer.flops(L) == counted
 
 
@@ -73,18 +81,19 @@ def influence(mixer: Mixer, source: int) -> Tensor:
 
 
 def test_directions() -> None:
-    forward, reverse, both, _, attention, mlp, forward2, reverse2, both2 = build()
+    forward, reverse, both, _, attention, mlp, *newer = build()
     at = torch.arange(12)
-    assert torch.equal(influence(forward2, 5), at >= 5) and torch.equal(influence(reverse2, 5), at <= 5)
-    assert influence(both2, 5).all()
+    for ahead, back, all_ in (newer[:3], newer[3:]):
+        assert torch.equal(influence(ahead, 5), at >= 5) and torch.equal(influence(back, 5), at <= 5)
+        assert influence(all_, 5).all()
     assert torch.equal(influence(forward, 5), at >= 5)
     assert torch.equal(influence(reverse, 5), at <= 5)
     assert influence(both, 5).all() and influence(attention, 5).all()
     assert torch.equal(influence(mlp, 5), at == 5)
 
 
-@pytest.mark.parametrize("kind", [Mamba, Mamba2])
-def test_reverse_is_the_flipped_mixer(kind: type[Mamba] | type[Mamba2]) -> None:
+@pytest.mark.parametrize("kind", [Mamba, Mamba2, Mamba3])
+def test_reverse_is_the_flipped_mixer(kind: type[Mamba] | type[Mamba2] | type[Mamba3]) -> None:
     torch.manual_seed(0)
     forward = kind(32, 40, d_state=8)
     reverse = kind(32, 40, d_state=8, direction="reverse")
@@ -115,6 +124,7 @@ def test_registry_names_its_widths() -> None:
     assert {name: (MIXERS.get(name).expand, MIXERS.get(name).width_name) for name in MIXERS.built_in} == {
         "mamba": (2, "d_inner"),
         "mamba2": (2, "d_inner"),
+        "mamba3": (2, "d_inner"),
         "attention": (1, None),
         "mlp": (4, "mlp_width"),
     }

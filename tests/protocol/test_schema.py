@@ -105,7 +105,7 @@ OVERRIDES = {
     "codec.kind=vae": ["codec", "'vae'", "unknown codec; allowed: pixel, latent"],
     "model.order=random": ["model.order = 'random'", "'raster'"],
     "mixers.attention.heads=7": ["heads = 7 does not divide", "128"],
-    'backbones.0.mixers=["mambo"]': ["backbones.0.mixers: 'mambo'", "did you mean mamba?", "mamba, mamba2, attention"],
+    'backbones.0.mixers=["mambo"]': ["backbones.0.mixers: 'mambo'", "did you mean mamba?", "mamba, mamba2, mamba3"],
     "backbones.0.name=hybrid": ["names must differ"],
     "backbones.0.name=../x": ["backbones.0.name = '../x'", "match pattern"],
     "seeds=[]": ["seeds"],

@@ -22,6 +22,16 @@ ADDED: dict[str, Any] = {
     "mixers.mamba2.d_conv": 4,
     "mixers.mamba2.heads": 4,
     "mixers.mamba2.groups": 1,
+    "mixers.mamba3.d_state": 64,
+    "mixers.mamba3.heads": 4,
+    "mixers.mamba3.groups": 1,
+    "mixers.mamba3.rank": 1,
+    "mixers.mamba3.decay": "softplus",
+    "mixers.mamba3.rope_fraction": 0.5,
+    "mixers.mamba3.bias": True,
+    "mixers.mamba3.trapezoid": True,
+    "mixers.mamba3.rotation": True,
+    "mixers.mamba3.out_norm": False,
 }
 
 

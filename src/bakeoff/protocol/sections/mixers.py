@@ -32,6 +32,27 @@ class Mamba2Options(Section):
         return self
 
 
+class Mamba3Options(Section):
+    d_state: int = Field(default=64, ge=4, le=256, description="states of a group")
+    heads: Literal[1, 2, 4, 8] = Field(default=4, description="each of width / heads channels, with one decay")
+    groups: Literal[1, 2, 4, 8] = Field(default=1, description="of B and C; must divide heads")
+    rank: int = Field(default=1, ge=1, le=16, description="1: SISO; above: MIMO, so many queries and keys a token")
+    decay: Literal["softplus", "heavy_tail"] = Field(
+        default="softplus", description="how A follows from the token: as published, or as in the reference since 2026"
+    )
+    rope_fraction: float = Field(default=0.5, ge=0.5, le=1, description="share of the states that turn")
+    bias: bool = Field(default=True, description="of B and C, for each head and rank")
+    trapezoid: bool = Field(default=True, description="false: Euler's rule, as in Mamba-2")
+    rotation: bool = Field(default=True, description="false: real decay alone, as in Mamba-2")
+    out_norm: bool = Field(default=False, description="RMSNorm of each head before the gate")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.heads % self.groups:
+            raise ValueError(f"groups = {self.groups} does not divide heads = {self.heads}")
+        return self
+
+
 class AttentionOptions(Section):
     heads: int = Field(default=4, ge=1, le=128, description="attention heads; must divide d_model")
 
@@ -40,7 +61,13 @@ class MlpOptions(Section):
     pass
 
 
-BUILT_IN = {"mamba": MambaOptions, "mamba2": Mamba2Options, "attention": AttentionOptions, "mlp": MlpOptions}
+BUILT_IN = {
+    "mamba": MambaOptions,
+    "mamba2": Mamba2Options,
+    "mamba3": Mamba3Options,
+    "attention": AttentionOptions,
+    "mlp": MlpOptions,
+}
 
 
 class Mixers(Section):
@@ -54,6 +81,7 @@ class Mixers(Section):
 
     mamba: MambaOptions = MambaOptions()
     mamba2: Mamba2Options = Mamba2Options()
+    mamba3: Mamba3Options = Mamba3Options()
     attention: AttentionOptions = AttentionOptions()
     mlp: MlpOptions = MlpOptions()
 
