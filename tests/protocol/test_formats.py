@@ -71,8 +71,8 @@ def test_no_key_is_moved_twice_or_to_a_place_that_is_itself_old() -> None:
 
 
 def test_keys_that_were_added_later_are_left_out_while_they_hold_their_default() -> None:
-    """On a made-up list: a field, a field of every member of a list, a field of a section of its own, a section."""
-    added = {"training.decay": "all", "backbones.objective": "", "probe.rounds": 3, "extra": {"a": 1}}
+    """On a made-up list: a field, a field of every member of a list, and sections, which are written out whole."""
+    added = {"training.decay": "all", "backbones.objective": "", "probe": {"rounds": 3}, "extra": {"a": 1, "b": 2}}
 
     def document(decay: str, objective: str, rounds: int, extra: dict[str, int]) -> dict[str, Any]:
         backbones = [{"name": "a", "objective": ""}, {"name": "b", "objective": objective}]
@@ -84,13 +84,13 @@ def test_keys_that_were_added_later_are_left_out_while_they_hold_their_default()
         }
 
     older = {"training": {"lr": 0.1}, "backbones": [{"name": "a"}, {"name": "b"}]}
-    assert without_added(document("all", "", 3, {"a": 1}), added) == older
-    changed = without_added(document("matrices", "flow", 4, {"a": 2}), added)
+    assert without_added(document("all", "", 3, {"a": 1, "b": 2}), added) == older
+    changed = without_added(document("matrices", "flow", 4, {"a": 2, "b": 2}), added)
     assert changed == {
         "training": {"lr": 0.1, "decay": "matrices"},
         "backbones": [{"name": "a"}, {"name": "b", "objective": "flow"}],
         "probe": {"rounds": 4},
-        "extra": {"a": 2},
+        "extra": {"a": 2, "b": 2},
     }
 
 

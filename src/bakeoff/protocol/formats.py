@@ -13,25 +13,29 @@ from bakeoff.errors import BakeoffError
 FORMAT = 2
 
 # Keys of the protocol that were added after format 2, with the value that they had before they were keys. While a key
-# holds this value it is left out of the document, so that older digests stay what they are. Add here, never remove.
+# holds this value it is left out of the document, so that older digests stay what they are; a new section is listed
+# whole, and left out or written out whole. Add here, never remove.
 ADDED: dict[str, Any] = {
     "training.decay": "all",
     "sampling.kind": "solver",
     "mixers.mamba.selective": True,
-    "mixers.mamba2.d_state": 64,
-    "mixers.mamba2.d_conv": 4,
-    "mixers.mamba2.heads": 4,
-    "mixers.mamba2.groups": 1,
-    "mixers.mamba3.d_state": 64,
-    "mixers.mamba3.heads": 4,
-    "mixers.mamba3.groups": 1,
-    "mixers.mamba3.rank": 1,
-    "mixers.mamba3.decay": "softplus",
-    "mixers.mamba3.rope_fraction": 0.5,
-    "mixers.mamba3.bias": True,
-    "mixers.mamba3.trapezoid": True,
-    "mixers.mamba3.rotation": True,
-    "mixers.mamba3.out_norm": False,
+    "mixers.mamba2": {"d_state": 64, "d_conv": 4, "heads": 4, "groups": 1},
+    "mixers.mamba3": {
+        "d_state": 64,
+        "heads": 4,
+        "groups": 1,
+        "rank": 1,
+        "decay": "softplus",
+        "rope_fraction": 0.5,
+        "bias": True,
+        "trapezoid": True,
+        "rotation": True,
+        "out_norm": False,
+    },
+    "mixers.attention.kv_heads": 0,
+    "mixers.attention.qk_norm": False,
+    "mixers.attention.window": 0,
+    "mixers.mlp.gate": "gelu",
 }
 
 
@@ -170,7 +174,5 @@ def _leave_out(node: Any, parts: list[str], default: Any) -> None:
     elif isinstance(node, dict) and parts[0] in node:
         if len(parts) > 1:
             _leave_out(node[parts[0]], parts[1:], default)
-            if node[parts[0]] == {}:
-                del node[parts[0]]
         elif node[parts[0]] == default:
             del node[parts[0]]

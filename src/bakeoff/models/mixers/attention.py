@@ -10,18 +10,23 @@ from torch import Tensor, nn
 from bakeoff.errors import BakeoffError
 from bakeoff.models.mixers.base import FLOAT_BYTES, Mixer
 
-ROPE_BASE = 10_000.0
+ROPE_BASE, EPS = 10_000.0, 1e-6
 
 
 class Cache:
-    """The keys and values that were read, in buffers that double when they are full."""
+    """The keys and values that were read, in buffers that double when they are full; of a window, the last ones."""
 
-    def __init__(self, B: int, heads: int, channels: int, like: Tensor) -> None:
-        self.length = 0
+    def __init__(self, B: int, heads: int, channels: int, window: int | None, like: Tensor) -> None:
+        self.length, self.dropped, self.window = 0, 0, window
         self._kept = like.new_empty(2, B, heads, 0, channels)
 
+    @property
+    def read(self) -> int:
+        """Tokens read so far."""
+        return self.dropped + self.length
+
     def add(self, kv_2BHLP: Tensor) -> Tensor:
-        """Keys and values of all tokens so far, (2, B, H, T, P), with the new ones behind the others."""
+        """Keys and values of the tokens kept, (2, B, H, T, P), with the new ones behind the others."""
         end = self.length + kv_2BHLP.shape[3]
         if end > self._kept.shape[3]:
             room = kv_2BHLP.new_empty(*kv_2BHLP.shape[:3], max(end, 2 * self._kept.shape[3]), kv_2BHLP.shape[4])
@@ -31,12 +36,22 @@ class Cache:
         self.length = end
         return self._kept[..., :end, :]
 
+    def forget(self) -> None:
+        """Drops what no later token of a window sees."""
+        if self.window is not None and (over := self.length - (self.window - 1)) > 0:
+            self._kept = self._kept[..., over : self.length, :].clone()
+            self.length, self.dropped = self.length - over, self.dropped + over
+
 
 class Attention(Mixer):
     """Multi-head self-attention by torch's scaled_dot_product_attention, over all tokens or only the earlier ones.
 
     Args:
         heads: number of heads; must divide the width.
+        kv_heads: number of heads of keys and values, each shared by heads / kv_heads queries [Ainslie et al. 2023];
+            0: as many as heads.
+        qk_norm: RMSNorm of each query and key before the rotation [Dehghani et al. 2023, with RMSNorm as in Qwen3].
+        window: a token reads itself and the window - 1 tokens before it, and if not causal as many after it; 0: all.
         causal: whether a token reads only itself and the tokens before it.
         rope: whether queries and keys are rotated by their position [Su et al. 2021].
     """
@@ -44,47 +59,88 @@ class Attention(Mixer):
     reads = "both ways"
     takes_rope = True
 
-    def __init__(self, d_model: int, width: int, *, heads: int = 4, causal: bool = False, rope: bool = False) -> None:
+    def __init__(
+        self,
+        d_model: int,
+        width: int,
+        *,
+        heads: int = 4,
+        kv_heads: int = 0,
+        qk_norm: bool = False,
+        window: int = 0,
+        causal: bool = False,
+        rope: bool = False,
+    ) -> None:
         super().__init__()
         self.d_model, self.width, self.heads, self.causal, self.rope = d_model, width, heads, causal, rope
-        if rope and width // heads % 2:
-            raise BakeoffError(f"attention: rope needs heads of an even width; {width} / {heads} = {width // heads}.")
-        self.qkv = nn.Linear(d_model, 3 * width)
+        self.kv_heads, self.window = kv_heads or heads, window or None
+        self.channels = width // heads
+        if rope and self.channels % 2:
+            raise BakeoffError(f"attention: rope needs heads of an even width; {width} / {heads} = {self.channels}.")
+        if heads % self.kv_heads:
+            raise BakeoffError(f"attention: kv_heads = {kv_heads} does not divide heads = {heads}.")
+        self.parts = [width, self.kv_heads * self.channels, self.kv_heads * self.channels]
+        self.qkv = nn.Linear(d_model, sum(self.parts))
+        self.q_norm = nn.RMSNorm(self.channels, eps=EPS) if qk_norm else None
+        self.k_norm = nn.RMSNorm(self.channels, eps=EPS) if qk_norm else None
         self.out_proj = nn.Linear(width, d_model)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         q, k, v = self._qkv(x_BLD, 0)
-        y_BHLP = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
-        return self.out_proj(y_BHLP.transpose(1, 2).flatten(2))
+        return self._out(self._attend(q, k, v, 0))
 
-    def _qkv(self, x_BLD: Tensor, first: int) -> Tensor:
-        """(3, B, H, L, P), of tokens whose positions begin at `first`."""
-        qkv = self.qkv(x_BLD).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        if not self.rope:
-            return qkv
-        return torch.cat([rotated(qkv[:2], torch.arange(first, first + x_BLD.shape[1], device=x_BLD.device)), qkv[2:]])
+    def _qkv(self, x_BLD: Tensor, first: int) -> list[Tensor]:
+        """Each (B, H, L, P), of tokens whose positions begin at `first`."""
+        parts = self.qkv(x_BLD).split(self.parts, dim=-1)
+        q, k, v = (one.unflatten(-1, (-1, self.channels)).transpose(1, 2) for one in parts)
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k = self.q_norm(q.float()).to(v.dtype), self.k_norm(k.float()).to(v.dtype)
+        if self.rope:
+            positions_L = torch.arange(first, first + x_BLD.shape[1], device=x_BLD.device)
+            q, k = rotated(q, positions_L), rotated(k, positions_L)
+        return [q, k, v]
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, first: int) -> Tensor:
+        """Queries of tokens from `first` on, over keys and values from token 0 on; counted from the first one kept."""
+        L, T, mask_LT = q.shape[2], k.shape[2], None
+        causal = self.causal and L > 1
+        if (causal and first) or (self.window is not None and T > 1):
+            behind_LT = torch.arange(first, first + L, device=q.device)[:, None] - torch.arange(T, device=q.device)
+            mask_LT = behind_LT >= (0 if self.causal else -T)
+            if self.window is not None:
+                mask_LT &= behind_LT.abs() < self.window
+        return F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask_LT, is_causal=causal and mask_LT is None, enable_gqa=self.kv_heads < self.heads
+        )
+
+    def _out(self, y_BHLP: Tensor) -> Tensor:
+        return self.out_proj(y_BHLP.transpose(1, 2).flatten(2))
 
     def start(self, B: int) -> Cache:
         if not self.causal:
             raise BakeoffError("attention: only a causal one can go on token by token.")
-        return Cache(B, self.heads, self.width // self.heads, self.qkv.weight)
+        return Cache(B, self.kv_heads, self.channels, self.window, self.qkv.weight)
 
     def prefill(self, x_BLD: Tensor, state: Cache) -> tuple[Tensor, Cache]:
-        first, L = state.length, x_BLD.shape[1]
-        q, k, v = self._qkv(x_BLD, first)
+        q, k, v = self._qkv(x_BLD, state.read)
+        first = state.length
         k, v = state.add(torch.stack([k, v]))
-        if L == 1 or first == 0:
-            y_BHLP = F.scaled_dot_product_attention(q, k, v, is_causal=L > 1)
-        else:
-            earlier_LT = torch.ones(L, first + L, dtype=torch.bool, device=q.device).tril(first)
-            y_BHLP = F.scaled_dot_product_attention(q, k, v, attn_mask=earlier_LT)
-        return self.out_proj(y_BHLP.transpose(1, 2).flatten(2)), state
+        y_BHLP = self._attend(q, k, v, first)
+        state.forget()
+        return self._out(y_BHLP), state
 
     def flops(self, L: int) -> int:
-        return L * (2 * self.d_model * 3 * self.width + 2 * self.width * self.d_model) + 4 * L * L * self.width
+        pairs = L * L if self.window is None else sum(self._seen(t, L) for t in range(L))
+        return L * (2 * self.d_model * sum(self.parts) + 2 * self.width * self.d_model) + 4 * pairs * self.width
+
+    def _seen(self, t: int, L: int) -> int:
+        """Tokens that token t reads through its window."""
+        assert self.window is not None
+        return min(t + 1, self.window) + (0 if self.causal else min(L - 1 - t, self.window - 1))
 
     def state_bytes(self, L: int) -> int:
-        return 2 * L * self.width * FLOAT_BYTES  # keys and values
+        kept = L if self.window is None else min(L, self.window - 1)
+        return 2 * kept * self.kv_heads * self.channels * FLOAT_BYTES  # keys and values
 
 
 def rotated(x: Tensor, positions_L: Tensor) -> Tensor:

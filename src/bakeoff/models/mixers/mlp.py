@@ -1,5 +1,7 @@
 """The multilayer perceptron of a Transformer block, token by token."""
 
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -7,20 +9,29 @@ from bakeoff.models.mixers.base import Mixer
 
 
 class Mlp(Mixer):
-    """Two linear maps with GELU between them, token by token; width is the hidden width."""
+    """Two linear maps with a nonlinearity between them, token by token; width is the hidden width.
+
+    Args:
+        gate: "gelu": down(gelu(up(x))), with biases [Vaswani et al. 2017, with GELU]; "swiglu": down(silu(gate(x))
+            up(x)), without [Shazeer 2020].
+    """
 
     expand = 4
     width_name = "mlp_width"
     reads = "token"
 
-    def __init__(self, d_model: int, width: int) -> None:
+    def __init__(self, d_model: int, width: int, *, gate: Literal["gelu", "swiglu"] = "gelu") -> None:
         super().__init__()
         self.d_model, self.width = d_model, width
-        self.up = nn.Linear(d_model, width)
-        self.down = nn.Linear(width, d_model)
+        biased = gate == "gelu"
+        self.gate = None if biased else nn.Linear(d_model, width, bias=False)
+        self.up = nn.Linear(d_model, width, bias=biased)
+        self.down = nn.Linear(width, d_model, bias=biased)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
-        return self.down(F.gelu(self.up(x_BLD)))
+        if self.gate is None:
+            return self.down(F.gelu(self.up(x_BLD)))
+        return self.down(F.silu(self.gate(x_BLD)) * self.up(x_BLD))
 
     def start(self, B: int) -> None:
         return None
@@ -32,7 +43,7 @@ class Mlp(Mixer):
         return self(x_BD), None
 
     def flops(self, L: int) -> int:
-        return L * 4 * self.d_model * self.width
+        return L * (4 if self.gate is None else 6) * self.d_model * self.width
 
     def state_bytes(self, L: int) -> int:
         return 0

@@ -55,10 +55,25 @@ class Mamba3Options(Section):
 
 class AttentionOptions(Section):
     heads: int = Field(default=4, ge=1, le=128, description="attention heads; must divide d_model")
+    kv_heads: int = Field(
+        default=0, ge=0, le=128, description="heads of keys and values; must divide heads; 0: as many as heads"
+    )
+    qk_norm: bool = Field(default=False, description="RMSNorm of each query and key")
+    window: int = Field(
+        default=0, ge=0, le=1_000_000, description="tokens that one reads, itself included, on each side; 0: all"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.kv_heads and self.heads % self.kv_heads:
+            raise ValueError(f"kv_heads = {self.kv_heads} does not divide heads = {self.heads}")
+        return self
 
 
 class MlpOptions(Section):
-    pass
+    gate: Literal["gelu", "swiglu"] = Field(
+        default="gelu", description="swiglu: silu of one linear map times another, without biases"
+    )
 
 
 BUILT_IN = {
