@@ -39,6 +39,8 @@ PROTOCOL_SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("[mixers.mamba2]", mixers.Mamba2Options),
     ("[mixers.mamba3]", mixers.Mamba3Options),
     ("[mixers.attention]", mixers.AttentionOptions),
+    ("[mixers.mlp]", mixers.MlpOptions),
+    ("[mixers.conv]", mixers.ConvOptions),
     ("[[backbones]]", schema.Backbone),
     ("[budget]", schema.Budget),
     ('[objective], kind = "flow"', objectives.Flow),

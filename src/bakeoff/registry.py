@@ -107,6 +107,8 @@ MIXERS: Registry[Any] = Registry(
         "mamba3": "bakeoff.models.mixers.mamba3:Mamba3",
         "attention": "bakeoff.models.mixers.attention:Attention",
         "mlp": "bakeoff.models.mixers.mlp:Mlp",
+        "gru": "bakeoff.models.mixers.gru:Gru",
+        "conv": "bakeoff.models.mixers.conv:Conv",
     },
 )
 CODECS: Registry[Any] = Registry(

@@ -1,12 +1,14 @@
 """Mixers: published counts, stated costs against counted ones, causality, independence of batches."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bakeoff.models.mixers import Attention, Mamba, Mamba2, Mamba3, Mixer, Mlp
+from bakeoff.models.mixers import Attention, Conv, Gru, Mamba, Mamba2, Mamba3, Mixer, Mlp
 from bakeoff.registry import MIXERS
 
 LENGTHS = (1, 3, 49)
@@ -27,6 +29,8 @@ def build() -> list[Mixer]:
         Mamba3(32, 40, d_state=8),
         Mamba3(32, 40, d_state=8, rank=3, groups=2, direction="reverse"),
         Mamba3(32, 40, d_state=8, rank=2, direction="both"),
+        *(Gru(32, 24, direction=one) for one in ("forward", "reverse", "both")),
+        *(Conv(32, 40, d_conv=8, direction=one) for one in ("forward", "reverse", "both")),
     ]
 
 
@@ -64,6 +68,12 @@ def test_stated_flops_are_the_counted_ones(mixer: Mixer, L: int) -> None:
         channels = mixer.width + 2 * mixer.groups * mixer.d_state
         per_token = 5 * mixer.width * mixer.d_state + 2 * channels * mixer.d_conv
         counted = linear + L * (len(mixer.directions) * per_token + 5 * mixer.width)
+    if isinstance(mixer, Gru):  # which torch counts as one operation without FLOPs
+        W, linear = mixer.width, 2 * mixer.width * mixer.d_model
+        counted = L * (linear + len(mixer.directions) * 6 * (mixer.d_model + W) * W)
+    if isinstance(mixer, Conv):
+        linear = sum(n for op, n in counts.items() if "conv" not in str(op))
+        counted = linear + len(mixer.directions) * L * 2 * mixer.width * mixer.d_conv
     if isinstance(mixer, Mamba3):
         E, H, R, N = mixer.width, mixer.heads, mixer.rank, mixer.d_state
         per_token = (1 + 6 * R) * E * N + 8 * H * R * N + (6 * R * E if R > 1 else 0)
@@ -83,20 +93,21 @@ def influence(mixer: Mixer, source: int) -> Tensor:
 def test_directions() -> None:
     forward, reverse, both, _, attention, mlp, *newer = build()
     at = torch.arange(12)
-    for ahead, back, all_ in (newer[:3], newer[3:]):
+    for ahead, back, all_ in (newer[:3], newer[3:6], newer[6:9], newer[9:]):
         assert torch.equal(influence(ahead, 5), at >= 5) and torch.equal(influence(back, 5), at <= 5)
-        assert influence(all_, 5).all()
+        assert influence(all_, 5).all() or isinstance(all_, Conv)
+    assert torch.equal(influence(newer[-1], 5), (at - 5).abs() < 8)
     assert torch.equal(influence(forward, 5), at >= 5)
     assert torch.equal(influence(reverse, 5), at <= 5)
     assert influence(both, 5).all() and influence(attention, 5).all()
     assert torch.equal(influence(mlp, 5), at == 5)
 
 
-@pytest.mark.parametrize("kind", [Mamba, Mamba2, Mamba3])
-def test_reverse_is_the_flipped_mixer(kind: type[Mamba] | type[Mamba2] | type[Mamba3]) -> None:
+@pytest.mark.parametrize("kind", [Mamba, Mamba2, Mamba3, Gru, Conv])
+def test_reverse_is_the_flipped_mixer(kind: Any) -> None:
     torch.manual_seed(0)
-    forward = kind(32, 40, d_state=8)
-    reverse = kind(32, 40, d_state=8, direction="reverse")
+    options = {} if kind in (Gru, Conv) else {"d_state": 8}
+    forward, reverse = kind(32, 40, **options), kind(32, 40, **options, direction="reverse")
     reverse.load_state_dict(forward.state_dict())
     x_BLD = torch.randn(2, 9, 32)
     torch.testing.assert_close(reverse(x_BLD), forward(x_BLD.flip(1)).flip(1))
@@ -127,6 +138,8 @@ def test_registry_names_its_widths() -> None:
         "mamba3": (2, "d_inner"),
         "attention": (1, None),
         "mlp": (4, "mlp_width"),
+        "gru": (1, "units"),
+        "conv": (2, "d_inner"),
     }
 
 

@@ -103,7 +103,9 @@ def test_costs_that_are_not_stated_are_measured_and_marked(allowed: Path) -> Non
     assert [one["measured"] for one in plan["backbones"]] == [["flops", "state_bytes"], [], []]
 
 
-@pytest.mark.parametrize("name", ["mamba", "mamba2", "mamba3", "attention", "mlp", "gated_recurrence:GatedRecurrence"])
+@pytest.mark.parametrize(
+    "name", ["mamba", "mamba2", "mamba3", "attention", "mlp", "gru", "conv", "gated_recurrence:GatedRecurrence"]
+)
 def test_ours_and_the_example_keep_the_contract(allowed: Path, name: str) -> None:
     checks = check_mixer(mixer_class(name), {})
     timed = {"a step takes no longer where the state does not grow"}  # by the clock, so not here

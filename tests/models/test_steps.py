@@ -195,7 +195,7 @@ GOES_ON, AS_LARGE = "prefill and step go on as forward reads", "its state is as 
         (Averages, {"spoiled": "step"}, {GOES_ON}),
         (Averages, {"spoiled": "state"}, {AS_LARGE}),
         (Silent, {}, set()),
-        *((mixer_class(name), {}, set()) for name in ("mamba", "mamba2", "mamba3", "attention", "mlp")),
+        *((mixer_class(name), {}, set()) for name in ("mamba", "mamba2", "mamba3", "attention", "mlp", "gru", "conv")),
         (mixer_class("mamba3"), {"rank": 3, "groups": 2}, set()),
         (Attention, {"rope": True}, set()),
     ],

@@ -36,6 +36,8 @@ ADDED: dict[str, Any] = {
     "mixers.attention.qk_norm": False,
     "mixers.attention.window": 0,
     "mixers.mlp.gate": "gelu",
+    "mixers.gru": {},
+    "mixers.conv": {"d_conv": 4},
 }
 
 

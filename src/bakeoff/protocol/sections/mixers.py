@@ -76,12 +76,22 @@ class MlpOptions(Section):
     )
 
 
+class GruOptions(Section):
+    pass
+
+
+class ConvOptions(Section):
+    d_conv: int = Field(default=4, ge=1, le=8, description="taps: the token itself and those before it")
+
+
 BUILT_IN = {
     "mamba": MambaOptions,
     "mamba2": Mamba2Options,
     "mamba3": Mamba3Options,
     "attention": AttentionOptions,
     "mlp": MlpOptions,
+    "gru": GruOptions,
+    "conv": ConvOptions,
 }
 
 
@@ -99,6 +109,8 @@ class Mixers(Section):
     mamba3: Mamba3Options = Mamba3Options()
     attention: AttentionOptions = AttentionOptions()
     mlp: MlpOptions = MlpOptions()
+    gru: GruOptions = GruOptions()
+    conv: ConvOptions = ConvOptions()
 
     @model_validator(mode="after")
     def _versions(self) -> Self:

@@ -1,0 +1,50 @@
+"""A gated recurrent unit [Cho et al. 2014]: the control that can count, and that trains token by token.
+
+Shapes: B batch, L tokens, D = d_model, W = width.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from bakeoff.errors import BakeoffError
+from bakeoff.models.mixers.base import FLOAT_BYTES, Direction, Mixer
+
+
+class Gru(Mixer):
+    """torch.nn.GRU of `width` units, and a linear map back; "both" reads each way with the same weights and adds."""
+
+    width_name = "units"
+    reads = "one way"
+
+    def __init__(self, d_model: int, width: int, *, direction: Direction = "forward") -> None:
+        super().__init__()
+        self.d_model, self.width = d_model, width
+        self.directions = (False, True) if direction == "both" else (direction == "reverse",)
+        self.gru = nn.GRU(d_model, width, batch_first=True)
+        self.out_proj = nn.Linear(width, d_model, bias=False)
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        return self.out_proj(torch.stack([self._read(x_BLD, reverse) for reverse in self.directions]).sum(0))
+
+    def _read(self, x_BLD: Tensor, reverse: bool) -> Tensor:
+        y_BLW, _ = self.gru(x_BLD.flip(1) if reverse else x_BLD)
+        return y_BLW.flip(1) if reverse else y_BLW
+
+    def start(self, B: int) -> Tensor:
+        if self.directions != (False,):
+            raise BakeoffError("gru: only one that reads forward can go on token by token.")
+        return self.out_proj.weight.new_zeros(1, B, self.width)
+
+    def prefill(self, x_BLD: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        y_BLW, state = self.gru(x_BLD, state)
+        return self.out_proj(y_BLW), state
+
+    def flops(self, L: int) -> int:
+        D, W = self.d_model, self.width
+        return L * (len(self.directions) * 2 * 3 * (D + W) * W + 2 * W * D)
+
+    def state_bytes(self, L: int) -> int:
+        state = self.width * FLOAT_BYTES
+        if len(self.directions) == 1:
+            return state
+        return state + L * self.width * FLOAT_BYTES  # the reverse direction needs all tokens
