@@ -128,3 +128,23 @@ def test_latent_codec_restores_digits_and_is_normalised() -> None:
     assert x_BLC.shape == (500, 49, 4)
     assert x_BLC.mean().abs() < 0.1 and abs(x_BLC.std().item() - 1) < 0.1
     assert (codec.decode(x_BLC) - images).square().mean() < 0.01 < images.var()
+
+
+@pytest.mark.parametrize("conditioning", ["adaln", "head"])
+@pytest.mark.parametrize("classes", [0, 10])
+def test_every_norm_is_of_the_kind_that_is_asked_for(conditioning, classes) -> None:
+    """RMSNorm's formula, and a model of the same size less the shifts of its norms."""
+    space = Space(9, channels=4, classes=classes)
+    layer, rms = (
+        Trunk(Frame(space, 32, "learned", conditioning, out=4, times=int(classes > 0), norm=norm), mixers())
+        for norm in ("layer", "rms")
+    )
+    own = [module for name, module in rms.named_modules() if name.endswith("norm") and ".mixer." not in name]
+    assert len(own) == 5 and all(isinstance(one, torch.nn.RMSNorm) for one in own)
+    norms = [one for one in layer.modules() if isinstance(one, torch.nn.LayerNorm)]
+    shifts = sum(one.bias.numel() for one in norms if one.bias is not None)
+    assert layer.parameter_count() - rms.parameter_count() == shifts
+    x = torch.randn(2, 9, 32)
+    torch.testing.assert_close(own[0](x), x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt())
+    labels = torch.tensor([1, 2]) if classes else None
+    assert rms(torch.randn(2, 9, 4), torch.rand(2) if classes else None, labels).shape == (2, 9, 4)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Conditioning = Literal["adaln", "head"]
+Norm = Literal["layer", "rms"]
 Mix = Callable[[Tensor], Tensor]  # (B, L, D) -> (B, L, D)
 
 
@@ -56,13 +57,20 @@ class Condition(nn.Module):
         return 0 if self.time is None else 4 * self.d_model**2
 
 
+def norm_of(kind: Norm, d_model: int, *, affine: bool = True) -> nn.Module:
+    """LayerNorm [Ba et al. 2016], or RMSNorm [Zhang and Sennrich 2019], which neither centres nor shifts."""
+    if kind == "rms":
+        return nn.RMSNorm(d_model, eps=1e-6, elementwise_affine=affine)
+    return nn.LayerNorm(d_model, elementwise_affine=affine)
+
+
 class AdaLNBranch(nn.Module):
     """x + gate(c) * mixer(norm(x) (1 + scale(c)) + shift(c)), zero-initialised [DiT, Peebles and Xie 2023]."""
 
-    def __init__(self, mixer: nn.Module, d_model: int) -> None:
+    def __init__(self, mixer: nn.Module, d_model: int, norm: Norm = "layer") -> None:
         super().__init__()
         self.mixer = mixer
-        self.norm = nn.LayerNorm(d_model, elementwise_affine=False)
+        self.norm = norm_of(norm, d_model, affine=False)
         self.modulation = zeroed(nn.Linear(d_model, 3 * d_model))
 
     def forward(self, x_BLD: Tensor, c_BD: Tensor) -> Tensor:
@@ -81,10 +89,10 @@ class AdaLNBranch(nn.Module):
 class PlainBranch(nn.Module):
     """x + mixer(norm(x)): pre-norm, without the condition."""
 
-    def __init__(self, mixer: nn.Module, d_model: int) -> None:
+    def __init__(self, mixer: nn.Module, d_model: int, norm: Norm = "layer") -> None:
         super().__init__()
         self.mixer = mixer
-        self.norm = nn.LayerNorm(d_model)
+        self.norm = norm_of(norm, d_model)
 
     def forward(self, x_BLD: Tensor, c_BD: Tensor) -> Tensor:
         return self.around(self.mixer, x_BLD, c_BD)
@@ -101,9 +109,9 @@ class PlainBranch(nn.Module):
 class AdaLNHead(nn.Module):
     """Modulated norm and a zero-initialised linear map to the velocity, as in DiT's final layer."""
 
-    def __init__(self, d_model: int, channels: int) -> None:
+    def __init__(self, d_model: int, channels: int, norm: Norm = "layer") -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(d_model, elementwise_affine=False)
+        self.norm = norm_of(norm, d_model, affine=False)
         self.modulation = zeroed(nn.Linear(d_model, 2 * d_model))
         self.out = zeroed(nn.Linear(d_model, channels))
 
@@ -118,9 +126,9 @@ class AdaLNHead(nn.Module):
 class PlainHead(nn.Module):
     """W norm(x): the head without any condition."""
 
-    def __init__(self, d_model: int, out: int) -> None:
+    def __init__(self, d_model: int, out: int, norm: Norm = "layer") -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(d_model)
+        self.norm = norm_of(norm, d_model)
         self.out = zeroed(nn.Linear(d_model, out))
 
     def forward(self, x_BLD: Tensor, c_BD: Tensor) -> Tensor:
@@ -133,9 +141,9 @@ class PlainHead(nn.Module):
 class TimeHead(nn.Module):
     """out(silu(W norm(x) + U c)): the condition enters only here, after the backbone."""
 
-    def __init__(self, d_model: int, channels: int) -> None:
+    def __init__(self, d_model: int, channels: int, norm: Norm = "layer") -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(d_model)
+        self.norm = norm_of(norm, d_model)
         self.token = nn.Linear(d_model, d_model)
         self.condition = nn.Linear(d_model, d_model)
         self.out = zeroed(nn.Linear(d_model, channels))

@@ -17,6 +17,7 @@ from bakeoff.models.conditioning import (
     AdaLNHead,
     Condition,
     Conditioning,
+    Norm,
     PlainBranch,
     PlainHead,
     TimeHead,
@@ -37,6 +38,7 @@ class Frame:
         out: number of values that the model gives for a token.
         times: how many numbers the model gets besides the tokens; 0 or 1.
         symbols: number of extra symbols besides the vocabulary.
+        norm: of every branch and of the head.
     """
 
     space: Space
@@ -46,6 +48,7 @@ class Frame:
     out: int
     times: int = 1
     symbols: int = 0
+    norm: Norm = "layer"
 
     @property
     def tokens(self) -> int:
@@ -81,9 +84,9 @@ class Trunk(nn.Module):
             self.positions = None
         self.condition = Condition(D, space.classes, frame.times > 0)
         branch = AdaLNBranch if conditioned and adaln else PlainBranch
-        self.branches = nn.ModuleList(branch(mixer, D) for mixer in mixers)
+        self.branches = nn.ModuleList(branch(mixer, D, frame.norm) for mixer in mixers)
         head = (AdaLNHead if adaln else TimeHead) if conditioned else PlainHead
-        self.head = head(D, frame.out)
+        self.head = head(D, frame.out, frame.norm)
         self.encoder = encoder
         self.context: nn.Module | None = None
         self.no_context: nn.Parameter | None = None

@@ -19,6 +19,7 @@ ADDED: dict[str, Any] = {
     "training.decay": "all",
     "sampling.kind": "solver",
     "mixers.mamba.selective": True,
+    "model.norm": "layer",
     "mixers.mamba2": {"d_state": 64, "d_conv": 4, "heads": 4, "groups": 1},
     "mixers.mamba3": {
         "d_state": 64,

@@ -37,6 +37,7 @@ class Model(Section):
         default="sinusoidal",
         description="rope: inside the mixers that compare places, such as attention; others get none",
     )
+    norm: Literal["layer", "rms"] = Field(default="layer", description="of every residual branch and of the head")
     conditioning: Literal["adaln", "head"] = Field(
         default="adaln", description="adaLN-zero in every residual branch, or time (and class) only in the head"
     )

@@ -49,6 +49,7 @@ def candidate_of(task: Task, backbone: Backbone) -> Candidate:
         objective.out(task.space),
         objective.times,
         objective.symbols,
+        model.norm,
     )
     blueprint = Blueprint(protocol, backbone, frame, objective.causal, lambda: task.encoder(model.d_model, backbone))
     return Candidate(protocol, task, objective, backbone, blueprint)
