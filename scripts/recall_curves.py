@@ -36,7 +36,7 @@ class Rung(NamedTuple):
 
 
 def share_of_attention(backbone: Backbone) -> float:
-    return fmean(name == "attention" for name in backbone.layers)
+    return fmean(name == "attention" for name in backbone.names)
 
 
 def rungs(runs: Iterable[Run]) -> Iterator[Rung]:

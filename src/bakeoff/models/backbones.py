@@ -9,6 +9,8 @@ from bakeoff.errors import BakeoffError
 from bakeoff.models.costs import expand_of, reads_one_way, width_name_of
 from bakeoff.models.mixers import Direction
 from bakeoff.models.order import ContextFirst
+from bakeoff.models.parallel import Parallel
+from bakeoff.protocol.sections.mixers import Combine, Layer
 from bakeoff.registry import MIXERS
 
 Kinds = Mapping[str, str]  # a version's name -> the mixer that it is a version of
@@ -39,7 +41,7 @@ def elastic(layers: Sequence[str], kinds: Kinds = NO_VERSIONS) -> list[str]:
 
 
 def build_mixers(
-    layers: Sequence[str],
+    layers: Sequence[Layer],
     d_model: int,
     widths: Mapping[str, int],
     options: Mapping[str, Mapping[str, Any]],
@@ -49,8 +51,9 @@ def build_mixers(
     context: int = 0,
     rope: bool = False,
     kinds: Kinds = NO_VERSIONS,
+    combine: Combine = "sum",
 ) -> list[nn.Module]:
-    """Builds one mixer a layer.
+    """Builds one mixer a layer; of mixers side by side, one that combines them.
 
     Args:
         order: order of the tokens; it becomes a direction for the mixers that read one way.
@@ -58,29 +61,33 @@ def build_mixers(
         context: number of tokens that are read before the others, whatever the order.
         rope: mixers that can add positions themselves do.
         kinds: the mixer behind every name that is a version of another.
+        combine: how mixers side by side become one.
 
     Raises:
         BakeoffError: a mixer does not take the options, or the objective is causal and a mixer cannot be.
     """
-    built: list[nn.Module] = []
     turns = 0
-    for name in layers:
+
+    def built(name: str) -> nn.Module:
+        nonlocal turns
         kind, arguments = mixer_class(kinds.get(name, name)), dict(options.get(name, {}))
         if rope and getattr(kind, "takes_rope", False):
             arguments["rope"] = True
         if not reads_one_way(kind):
             if causal and getattr(kind, "reads", "both ways") == "both ways":
                 arguments["causal"] = True
-            built.append(_construct(name, kind, d_model, widths[name], arguments))
-            continue
+            return _construct(name, kind, d_model, widths[name], arguments)
         direction = "forward" if causal else _direction(order, turns)
         turns += 1
         if context and direction != "forward":
             mixer = _construct(name, kind, d_model, widths[name], arguments | {"direction": "forward"})
-            built.append(ContextFirst(mixer, direction, context, d_model))
-        else:
-            built.append(_construct(name, kind, d_model, widths[name], arguments | {"direction": direction}))
-    return built
+            return ContextFirst(mixer, direction, context, d_model)
+        return _construct(name, kind, d_model, widths[name], arguments | {"direction": direction})
+
+    return [
+        built(layer) if isinstance(layer, str) else Parallel([built(name) for name in layer], d_model, combine)
+        for layer in layers
+    ]
 
 
 def _construct(name: str, kind: type[nn.Module], d_model: int, width: int, arguments: dict[str, Any]) -> nn.Module:

@@ -44,6 +44,7 @@ class Blueprint:
             context=self.frame.space.context,
             rope=self.frame.positions == "rope",
             kinds=self.protocol.mixers.kinds,
+            combine=self.backbone.combine,
         )
         return Trunk(self.frame, mixers, self.encoder())
 
@@ -64,14 +65,14 @@ class Blueprint:
 
     def nominal(self) -> dict[str, int]:
         """The literature's width of every kind of mixer."""
-        return nominal_widths(self.backbone.layers, self.protocol.model.d_model, self.protocol.mixers.kinds)
+        return nominal_widths(self.backbone.names, self.protocol.model.d_model, self.protocol.mixers.kinds)
 
     def fit(self) -> Fit:
         """The backbone at the width that meets the protocol's parameter budget best."""
         return fit_width(
             self.backbone.name,
             self.nominal(),
-            elastic(self.backbone.layers, self.protocol.mixers.kinds),
+            elastic(self.backbone.names, self.protocol.mixers.kinds),
             self.count,
             self.protocol.budget.params,
         )

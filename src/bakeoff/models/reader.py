@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bakeoff.models.batch import Batch
 from bakeoff.models.mixers.base import step, steps
+from bakeoff.models.parallel import alone
 
 if TYPE_CHECKING:
     from bakeoff.models.trunk import Trunk
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def unable(mixers: list[nn.Module]) -> str:
     """Why these mixers cannot go on token by token; empty if they can."""
-    names = sorted({type(mixer).__name__ for mixer in mixers if not steps(mixer)})
+    names = sorted({type(mixer).__name__ for mixer in alone(mixers) if not steps(mixer)})
     return f"{', '.join(names)}: no start and prefill, so it cannot go on token by token" if names else ""
 
 

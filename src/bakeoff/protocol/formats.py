@@ -37,6 +37,7 @@ ADDED: dict[str, Any] = {
     "mixers.attention.qk_norm": False,
     "mixers.attention.window": 0,
     "mixers.mlp.gate": "gelu",
+    "backbones.combine": "sum",
     "mixers.gru": {},
     "mixers.conv": {"d_conv": 4},
 }

@@ -230,7 +230,7 @@ class Protocol(Section):
 
     def _check_heads(self) -> None:
         kinds, options = self.mixers.kinds, self.mixers.options()
-        for name in {name for backbone in self.backbones for name in backbone.mixers}:
+        for name in {name for backbone in self.backbones for name in backbone.names}:
             heads = options.get(name, {}).get("heads")
             if kinds.get(name, name) == "attention" and isinstance(heads, int) and self.model.d_model % heads:
                 raise ValueError(f"mixers.{name}.heads = {heads} does not divide model.d_model = {self.model.d_model}")
@@ -238,12 +238,12 @@ class Protocol(Section):
     def _check_mixers(self) -> None:
         versions = self.mixers.kinds
         for i, backbone in enumerate(self.backbones):
-            for name in backbone.mixers:
+            for name in dict.fromkeys(backbone.names):
                 try:
                     MIXERS.check(versions.get(name, name), self.plugins)
                 except ValueError as error:
                     raise ValueError(f"backbones.{i}.mixers: {error}") from None
-        used = {name for backbone in self.backbones for name in backbone.mixers}
+        used = {name for backbone in self.backbones for name in backbone.names}
         for name in self.mixers.__pydantic_extra__ or {}:
             if name not in used:
                 known = dict.fromkeys([*MIXERS.built_in, *sorted(used)])

@@ -83,12 +83,12 @@ def load_model(path: Path, protocol: Protocol | None = None, backbone: str | Non
     else:
         widths = None
     chosen = _choose(protocol, backbone, path)
-    if len(chosen.layers) > max(len(content.weights), OUTLINED):
-        raise BakeoffError(f"{path}: {len(content.weights)} tensors cannot be a model of {len(chosen.layers)} layers.")
+    if len(chosen.names) > max(len(content.weights), OUTLINED):
+        raise BakeoffError(f"{path}: {len(content.weights)} tensors cannot be a model of {len(chosen.names)} mixers.")
     candidate = candidate_of(build_task(protocol), chosen)
     if widths is None:
         widths = candidate.blueprint.fit().widths
-    elif unknown := set(chosen.layers) - set(widths):
+    elif unknown := set(chosen.names) - set(widths):
         raise BakeoffError(f"{path}: its bakeoff header is damaged (no width of {', '.join(sorted(unknown))}).")
     # an outline first, because a stranger's header may ask for a model too large for any machine
     check_fit(content.weights, candidate.blueprint.outline(widths), path, content.layout)

@@ -38,7 +38,7 @@ class PlannedBackbone:
     @property
     def knob(self) -> tuple[str, float]:
         """What the matcher changed: the one elastic width by its name, or the factor common to several."""
-        names = elastic(self.backbone.layers, self._kinds)
+        names = elastic(self.backbone.names, self._kinds)
         if len(names) == 1:
             return width_name_of(self._mixer(names[0])) or names[0], self.fit.widths[names[0]]
         return ("factor" if names else "none"), round(self.fit.factor, 4)
@@ -46,7 +46,7 @@ class PlannedBackbone:
     @property
     def measured(self) -> tuple[str, ...]:
         """Costs that were measured because some mixer does not state them."""
-        return tuple(sorted({cost for name in self.backbone.layers for cost in unstated(self._mixer(name))}))
+        return tuple(sorted({cost for name in self.backbone.names for cost in unstated(self._mixer(name))}))
 
     @property
     def _kinds(self) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The mixers, their options, and the backbones that they are arranged in."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -9,6 +9,8 @@ from bakeoff.protocol.sections.objectives import Objective
 from bakeoff.protocol.sections.sampling import Sampling, of_objective
 
 OptionValue = bool | int | float | str
+Layer = str | Annotated[tuple[str, ...], Field(min_length=2, max_length=8)]  # one mixer, or several side by side
+Combine = Literal["sum", "mean"]
 
 
 class MambaOptions(Section):
@@ -137,11 +139,16 @@ class Mixers(Section):
 
 
 class Backbone(Section):
-    """A named arrangement of mixers: `mixers`, repeated `repeats` times."""
+    """A named arrangement of mixers, repeated `repeats` times; those in a list of their own run side by side."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$", description="lower case, digits, - and _")
-    mixers: tuple[str, ...] = Field(min_length=1, max_length=64)
+    mixers: tuple[Layer, ...] = Field(
+        min_length=1, max_length=64, description='such as ["mamba", "mlp"], or [["mamba", "attention"], "mlp"]'
+    )
     repeats: int = Field(default=1, ge=1, le=256)
+    combine: Combine = Field(
+        default="sum", description="of mixers side by side: their sum, or the mean of their normed outputs, mapped"
+    )
     objective: Objective | None = Field(default=None, description="its own, in place of the protocol's")
     sampling: Sampling | None = Field(
         default=None, description="its own, in place of the protocol's; the count is the protocol's"
@@ -153,5 +160,10 @@ class Backbone(Section):
         return of_objective(given, others.data.get("objective"))
 
     @property
-    def layers(self) -> tuple[str, ...]:
+    def layers(self) -> tuple[Layer, ...]:
         return self.mixers * self.repeats
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The mixers of all layers, one by one, in order."""
+        return tuple(name for layer in self.layers for name in ((layer,) if isinstance(layer, str) else layer))
