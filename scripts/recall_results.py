@@ -120,9 +120,9 @@ def _curves(runs: list[Run]) -> Iterator[tuple[str, str, str, list[Run]]]:
     if ladder := [run for run in runs if run.name.startswith(LADDER)]:
         words = (
             "Right answers against what a model carries from token to token; circles are Mamba's, squares attention's. "
-            "Whiskers are Wilson's intervals at 95 %, of one trial each: training that has not found which value belongs "
-            "to which key stays near 1 / pairs, whatever the state, and whether it finds it differs from seed to seed "
-            "(the sweep's own seed is in the run)."
+            "Whiskers are Wilson's intervals at 95 %, of one trial each: training that has not found which value "
+            "belongs to which key stays near 1 / pairs, whatever the state, and whether it finds it differs from seed "
+            "to seed (the sweep's own seed is in the run)."
         )
         yield "The ladder: accuracy against state", words, "recall-ladder.svg", ladder
     if share := [run for run in runs if run.name.startswith(SHARE)]:
