@@ -1,6 +1,6 @@
 """Train a protocol's backbones as a pilot, on a seed that no verdict reads, and add what they reach to a list.
 
-    python scripts/pilot.py recall-quick --seed 100 --set training.lr=1e-3 --list docs/results/recall-pilots.json
+    python scripts/pilot.py recall-smoke --seed 100 --set training.lr=1e-3 --list docs/results/recall-pilots.json
 
 A pilot finds size, steps, schedule or learning rate; it is one of all backbones unless `--only` says otherwise, and the
 list keeps every one that was run. Nothing is sealed, probed or decided.

@@ -120,6 +120,7 @@ def test_ls_and_doctor(smoke: Path) -> None:
     (run,) = (run for run in listed["runs"] if run["path"] == str(smoke))
     assert run["status"] == "complete" and run["trials_done"] == run["trials"] == 3
     found = json.loads(bakeoff("doctor", "--json").stdout)
+    assert found["kernels"]["ssd"]["backend"] == "reference"
     assert found["kernels"]["selective_scan"]["backend"] and found["environment"]["torch"]
 
 

@@ -19,29 +19,17 @@ from bakeoff.run.progress import Watch
 from bakeoff.run.verify import verify
 from bakeoff.trial.events import Chosen
 from command import bakeoff
+from small_recall import SETS
 
 pytestmark = pytest.mark.slow
 VALUES = (1e-3, 1e-2, 1.0)
-SETS = {
-    "task.length": 16,
-    "task.pairs": [2],
-    "task.vocabulary": 16,
-    "model.d_model": 16,
-    "budget.params": 2_400,
-    "budget.tolerance": 1.6,
-    "training.batch": 16,
-    "training.steps": 12,
-    "training.warmup": 2,
-    "training.clip": 1e6,
-    "bar.samples": 40,
-    "sampling.count": 12,
-}
+CHANGES = {**SETS, "training.clip": 1e6}
 BACKBONES = 'backbones=[{name = "mamba", mixers = ["mamba"]}, {name = "transformer", mixers = ["attention"]}]'
 
 
 def protocol_file(path: Path, **sweep: object) -> Path:
     """A small protocol of recall with this sweep."""
-    document = load_protocol("recall-smoke", [BACKBONES, *(f"{key}={json.dumps(one)}" for key, one in SETS.items())])
+    document = load_protocol("recall-smoke", [BACKBONES, *(f"{key}={json.dumps(one)}" for key, one in CHANGES.items())])
     whole = document.document() | {"name": "swept", "sweep": {"values": VALUES, "seed": 9, **sweep}}
     del whole["training"]["lr"]
     path.write_text(tomli_w.dumps(whole))
@@ -161,6 +149,21 @@ def test_a_changed_sweep_is_told_by_verify_and_verdict(copied: Path) -> None:
     shown = bakeoff("verdict", copied)
     assert shown.returncode == 3 and "DEVIATED" in shown.stdout.upper()
     assert f"the sweep found {worse:g}" in " ".join(shown.stdout.split())
+
+
+def test_a_loss_that_is_not_finite_counts_as_diverged(copied: Path) -> None:
+    """The worker leaves such a figure out of the measurement."""
+    run = RunDir.open(copied)
+    found = run.swept()
+    assert found is not None
+    best = found.choices["mamba"].value
+    path = run.sweep_trial("mamba", best).measurement_file
+    document = json.loads(path.read_text())
+    del document["quality"]["figures"]["held_out_loss"]
+    path.write_text(json.dumps(document))
+    again = run.swept()
+    assert again is not None and again.choices["mamba"].value != best
+    assert again.choices["mamba"].losses[VALUES.index(best)] == "diverged"
 
 
 def test_a_lost_trial_of_the_sweep_is_run_again_with_the_same_bits(copied: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bakeoff.errors import BakeoffError
+from bakeoff.protocol.measurement import Quality, with_figures
 from bakeoff.protocol.presets import dump_protocol, load_protocol, parse_protocol
 from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.sweep import choice, swept
@@ -149,3 +150,9 @@ def test_it_needs_items_that_were_kept_out(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(type(plan.task), "data", lambda *_, **__: None)
     (error,) = [one for one in lint_plan(replace(plan)) if one.level == "error"]
     assert error.check == "sweep" and "keeps no items out of training" in error.message
+
+
+def test_a_figure_that_is_not_finite_is_left_out() -> None:
+    quality = Quality(samples=4, figures={"accuracy": 0.5})
+    more = with_figures(quality, {"held_out_loss": float("nan"), "a": float("inf"), "b": 2.0})
+    assert more.figures == {"accuracy": 0.5, "b": 2.0} and quality.figures == {"accuracy": 0.5}

@@ -19,22 +19,10 @@ from bakeoff.studio.query import query_of
 from bakeoff.tasks import build_task
 from bakeoff.trial.path import PATH_ITEMS
 from command import bakeoff
+from small_recall import SETS
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-SMALL = {
-    "task.length": 16,
-    "task.pairs": [2],
-    "task.vocabulary": 16,
-    "model.d_model": 16,
-    "budget.params": 2_400,
-    "budget.tolerance": 1.6,
-    "training.batch": 16,
-    "training.steps": 12,
-    "training.warmup": 2,
-    "bar.samples": 40,
-    "sampling.count": 12,
-}
 NAMES = {"mqar": "recall-ladder", "copying": "recall-share"}  # whose results are drawn as curves
 BACKBONES = (
     'backbones=[{name = "mamba", mixers = ["silent:Silent", "mamba"]}, {name = "transformer", mixers = ["attention"]}]'
@@ -56,7 +44,7 @@ class Silent(torch.nn.Module):
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp(request.param)
     (home / "silent.py").write_text(SILENT)
-    changes = {**SMALL, "task.variant": request.param, "name": NAMES[request.param]}
+    changes = {**SETS, "task.variant": request.param, "name": NAMES[request.param]}
     sets = [part for key, value in changes.items() for part in ("--set", f"{key}={json.dumps(value)}")]
     sets += ["--set", BACKBONES]
     arguments = ("--allow-plugins", "--threads", 1, "--out", "run")

@@ -1,5 +1,6 @@
 """What one trial reports: a typed record with units in the names, and the evidence the rule reads from it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -40,8 +41,9 @@ class Quality(Record):
 
 
 def with_figures(quality: Quality, figures: Mapping[str, float]) -> Quality:
-    """The same with more figures."""
-    return quality.model_copy(update={"figures": {**quality.figures, **figures}})
+    """The same with more figures; one that is not finite is left out, as it was not measured."""
+    finite = {name: value for name, value in figures.items() if math.isfinite(value)}
+    return quality.model_copy(update={"figures": {**quality.figures, **finite}})
 
 
 class Memory(Record):

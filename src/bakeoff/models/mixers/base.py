@@ -12,10 +12,14 @@ read faster than by `prefill`. The state belongs to whoever holds it and is used
 Shapes: B batch, L tokens, D = d_model.
 """
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
+
+from bakeoff.errors import BakeoffError
 
 FLOAT_BYTES = 4
 Direction = Literal["forward", "reverse", "both"]
@@ -48,6 +52,38 @@ class Mixer(nn.Module, ABC):
 
     @abstractmethod
     def state_bytes(self, L: int) -> int: ...
+
+
+class OneWay(Mixer):
+    """A mixer that reads in one order; "both" reads each way with the same weights and adds what the two give.
+
+    Attributes:
+        directions: for each reading, whether it is the reverse one.
+    """
+
+    reads = "one way"
+    width: int
+
+    def __init__(self, direction: Direction) -> None:
+        super().__init__()
+        self.directions = (False, True) if direction == "both" else (direction == "reverse",)
+
+    def require_forward(self) -> None:
+        """Raises BakeoffError unless it can go on token by token."""
+        if self.directions != (False,):
+            name = type(self).__name__.lower()
+            raise BakeoffError(f"{name}: only one that reads forward can go on token by token.")
+
+    def with_reverse(self, state_bytes: int, L: int) -> int:
+        """Bytes of the state, and of all tokens where the reverse reading needs them."""
+        return state_bytes + (L * self.width * FLOAT_BYTES if len(self.directions) > 1 else 0)
+
+
+@torch.no_grad()
+def draw_steps_(dt_bias: Tensor) -> None:
+    """Fills it so that softplus gives steps log-uniform in [1e-3, 1e-1], as the Mamba reference implementations do."""
+    dt = dt_bias.uniform_(math.log(1e-3), math.log(1e-1)).exp().clamp(min=1e-4)
+    dt_bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # inverse of softplus
 
 
 def steps(mixer: nn.Module) -> bool:

@@ -7,12 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bakeoff.errors import BakeoffError
-from bakeoff.models.mixers.base import FLOAT_BYTES, Direction, Mixer
+from bakeoff.models.mixers.base import FLOAT_BYTES, Direction, OneWay
 from bakeoff.ops import causal_conv
 
 
-class Conv(Mixer):
+class Conv(OneWay):
     """Mamba's block without its scan: a causal depthwise convolution, SiLU and a gate; width is d_inner.
 
     Args:
@@ -21,12 +20,10 @@ class Conv(Mixer):
 
     expand = 2
     width_name = "d_inner"
-    reads = "one way"
 
     def __init__(self, d_model: int, width: int, *, d_conv: int = 4, direction: Direction = "forward") -> None:
-        super().__init__()
+        super().__init__(direction)
         self.d_model, self.width, self.d_conv = d_model, width, d_conv
-        self.directions = (False, True) if direction == "both" else (direction == "reverse",)
         self.in_proj = nn.Linear(d_model, 2 * width, bias=False)
         self.conv1d = nn.Conv1d(width, width, d_conv, groups=width)  # holds the taps, as Mamba begins with them
         self.out_proj = nn.Linear(width, d_model, bias=False)
@@ -38,8 +35,7 @@ class Conv(Mixer):
         return self.out_proj(torch.stack(read).sum(0) * F.silu(z_BLW))
 
     def start(self, B: int) -> Tensor:
-        if self.directions != (False,):
-            raise BakeoffError("conv: only one that reads forward can go on token by token.")
+        self.require_forward()
         return self.out_proj.weight.new_zeros(B, self.d_conv - 1, self.width)
 
     def prefill(self, x_BLD: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

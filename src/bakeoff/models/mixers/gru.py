@@ -6,20 +6,17 @@ Shapes: B batch, L tokens, D = d_model, W = width.
 import torch
 from torch import Tensor, nn
 
-from bakeoff.errors import BakeoffError
-from bakeoff.models.mixers.base import FLOAT_BYTES, Direction, Mixer
+from bakeoff.models.mixers.base import FLOAT_BYTES, Direction, OneWay
 
 
-class Gru(Mixer):
+class Gru(OneWay):
     """torch.nn.GRU of `width` units, and a linear map back; "both" reads each way with the same weights and adds."""
 
     width_name = "units"
-    reads = "one way"
 
     def __init__(self, d_model: int, width: int, *, direction: Direction = "forward") -> None:
-        super().__init__()
+        super().__init__(direction)
         self.d_model, self.width = d_model, width
-        self.directions = (False, True) if direction == "both" else (direction == "reverse",)
         self.gru = nn.GRU(d_model, width, batch_first=True)
         self.out_proj = nn.Linear(width, d_model, bias=False)
 
@@ -31,8 +28,7 @@ class Gru(Mixer):
         return y_BLW.flip(1) if reverse else y_BLW
 
     def start(self, B: int) -> Tensor:
-        if self.directions != (False,):
-            raise BakeoffError("gru: only one that reads forward can go on token by token.")
+        self.require_forward()
         return self.out_proj.weight.new_zeros(1, B, self.width)
 
     def prefill(self, x_BLD: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,6 +41,4 @@ class Gru(Mixer):
 
     def state_bytes(self, L: int) -> int:
         state = self.width * FLOAT_BYTES
-        if len(self.directions) == 1:
-            return state
-        return state + L * self.width * FLOAT_BYTES  # the reverse direction needs all tokens
+        return self.with_reverse(state, L)

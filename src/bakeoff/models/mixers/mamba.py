@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bakeoff.errors import BakeoffError
-from bakeoff.models.mixers.base import FLOAT_BYTES, Direction, Mixer
+from bakeoff.models.mixers.base import FLOAT_BYTES, Direction, OneWay, draw_steps_
 from bakeoff.ops import causal_conv, selective_scan
 
 ScanInputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor]
@@ -24,7 +23,7 @@ class Memory(NamedTuple):
     state_BEN: Tensor
 
 
-class Mamba(Mixer):
+class Mamba(OneWay):
     """Mamba-1 block [Gu and Dao 2023, figure 3]; width is d_inner.
 
     Direction "both" runs convolution and scan in each direction with the same weights, adds the two results, and
@@ -37,7 +36,6 @@ class Mamba(Mixer):
 
     expand = 2
     width_name = "d_inner"
-    reads = "one way"
     no_decay = ("A_log", "dt_bias", "D", "conv_bias", "B", "C")
 
     def __init__(
@@ -50,10 +48,9 @@ class Mamba(Mixer):
         direction: Direction = "forward",
         selective: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(direction)
         self.selective = selective
         self.d_model, self.width, self.d_state, self.d_conv = d_model, width, d_state, d_conv
-        self.directions = (False, True) if direction == "both" else (direction == "reverse",)
         self.dt_rank = math.ceil(d_model / 16)
         self.in_proj = nn.Linear(d_model, 2 * width, bias=False)
         self.conv_weight = nn.Parameter(torch.empty(width, d_conv))
@@ -81,9 +78,7 @@ class Mamba(Mixer):
         else:  # S4D's choices
             self.B.fill_(1.0)
             self.C.normal_()
-        low, high = math.log(1e-3), math.log(1e-1)
-        dt = self.dt_bias.uniform_(low, high).exp().clamp(min=1e-4)
-        self.dt_bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # inverse of softplus
+        draw_steps_(self.dt_bias)
         self.A_log.copy_(torch.arange(1, self.d_state + 1).log().expand(self.width, -1))
         self.D.fill_(1.0)
 
@@ -104,8 +99,7 @@ class Mamba(Mixer):
         return u_BLE, dt_BLE, -torch.exp(self.A_log.float()), B_BLN, C_BLN, self.D, z_BLE, self.dt_bias
 
     def start(self, B: int) -> Memory:
-        if self.directions != (False,):
-            raise BakeoffError("mamba: only one that reads forward can go on token by token.")
+        self.require_forward()
         new = self.conv_weight.new_zeros
         return Memory(new(B, self.d_conv - 1, self.width), new(B, self.width, self.d_state, dtype=torch.float32))
 
@@ -145,6 +139,4 @@ class Mamba(Mixer):
 
     def state_bytes(self, L: int) -> int:
         state = self.width * (self.d_state + self.d_conv - 1) * FLOAT_BYTES
-        if len(self.directions) == 1:
-            return state
-        return state + L * self.width * FLOAT_BYTES  # the reverse scan needs all tokens
+        return self.with_reverse(state, L)

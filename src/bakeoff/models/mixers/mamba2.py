@@ -6,7 +6,6 @@ Shapes: B batch, L tokens, D = d_model, E = width (d_inner), H heads of P = E / 
 states, C = E + 2 G N channels that are convolved, K taps.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -14,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bakeoff.errors import BakeoffError
-from bakeoff.models.mixers.base import FLOAT_BYTES, Direction, Mixer
+from bakeoff.models.mixers.base import FLOAT_BYTES, Direction, OneWay, draw_steps_
 from bakeoff.ops import causal_conv, ssd
 
 EPS = 1e-5
@@ -40,7 +39,7 @@ class GatedNorm(nn.RMSNorm):
         return normed.to(y.dtype)
 
 
-class Mamba2(Mixer):
+class Mamba2(OneWay):
     """Mamba-2 block [Dao and Gu 2024, figure 6, right]; width is d_inner.
 
     Direction "both" runs convolution and recurrence in each direction with the same weights, adds the two results, and
@@ -55,7 +54,6 @@ class Mamba2(Mixer):
 
     expand = 2
     width_name = "d_inner"
-    reads = "one way"
     no_decay = ("A_log", "dt_bias", "D")
 
     def __init__(
@@ -69,7 +67,7 @@ class Mamba2(Mixer):
         groups: int = 1,
         direction: Direction = "forward",
     ) -> None:
-        super().__init__()
+        super().__init__(direction)
         if width % heads or heads % groups:
             raise BakeoffError(
                 f"mamba2: {heads} heads of width {width} in {groups} groups; heads must divide the width, and groups "
@@ -77,7 +75,6 @@ class Mamba2(Mixer):
             )
         self.d_model, self.width, self.d_state, self.d_conv = d_model, width, d_state, d_conv
         self.heads, self.groups = heads, groups
-        self.directions = (False, True) if direction == "both" else (direction == "reverse",)
         self.convolved = width + 2 * groups * d_state
         self.in_proj = nn.Linear(d_model, width + self.convolved + heads, bias=False)
         # holds the taps under the reference's name; its own initialisation, U(+-K^-1/2), is the reference's
@@ -92,9 +89,7 @@ class Mamba2(Mixer):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """dt log-uniform in [1e-3, 1e-1], A uniform in [-16, -1], D = 1: the reference implementation's choices."""
-        low, high = math.log(1e-3), math.log(1e-1)
-        dt = self.dt_bias.uniform_(low, high).exp().clamp(min=1e-4)
-        self.dt_bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # inverse of softplus
+        draw_steps_(self.dt_bias)
         self.A_log.uniform_(1, 16).log_()
         self.D.fill_(1.0)
 
@@ -130,8 +125,7 @@ class Mamba2(Mixer):
         return self.conv1d.weight.squeeze(1)
 
     def start(self, B: int) -> Memory:
-        if self.directions != (False,):
-            raise BakeoffError("mamba2: only one that reads forward can go on token by token.")
+        self.require_forward()
         new, P = self.conv1d.weight.new_zeros, self.width // self.heads
         return Memory(new(B, self.d_conv - 1, self.convolved), new(B, self.heads, P, self.d_state, dtype=torch.float32))
 
@@ -166,6 +160,4 @@ class Mamba2(Mixer):
 
     def state_bytes(self, L: int) -> int:
         state = (self.width * self.d_state + (self.d_conv - 1) * self.convolved) * FLOAT_BYTES
-        if len(self.directions) == 1:
-            return state
-        return state + L * self.width * FLOAT_BYTES  # the reverse direction needs all tokens
+        return self.with_reverse(state, L)

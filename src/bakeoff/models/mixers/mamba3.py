@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bakeoff.errors import BakeoffError
-from bakeoff.models.mixers.base import FLOAT_BYTES, Direction, Mixer
+from bakeoff.models.mixers.base import FLOAT_BYTES, Direction, OneWay, draw_steps_
 from bakeoff.ops import ssd
 
 EPS = 1e-5
@@ -49,7 +49,7 @@ class Token(NamedTuple):
         return Token(*(part.flip(1) for part in self))
 
 
-class Mamba3(Mixer):
+class Mamba3(OneWay):
     """Mamba-3 block [Lahoti et al. 2026], SISO with one rank and MIMO with more; width is d_inner.
 
         h_t = alpha_t h_{t-1} + (1 - lam_t) dt_t alpha_t v_{t-1} k_{t-1}^T + lam_t dt_t v_t k_t^T ;  y_t = h_t q_t
@@ -70,7 +70,6 @@ class Mamba3(Mixer):
 
     expand = 2
     width_name = "d_inner"
-    reads = "one way"
     no_decay = ("dt_bias", "D", "B_bias", "C_bias", "mimo_x", "mimo_z", "mimo_o")
 
     def __init__(
@@ -90,7 +89,7 @@ class Mamba3(Mixer):
         out_norm: bool = False,
         direction: Direction = "forward",
     ) -> None:
-        super().__init__()
+        super().__init__(direction)
         if width % heads or heads % groups:
             raise BakeoffError(
                 f"mamba3: {heads} heads of width {width} in {groups} groups; heads must divide the width, and groups "
@@ -101,7 +100,6 @@ class Mamba3(Mixer):
         self.d_model, self.width, self.d_state, self.heads, self.groups = d_model, width, d_state, heads, groups
         self.rank, self.trapezoid = rank, trapezoid
         self.decay: Decay = decay
-        self.directions = (False, True) if direction == "both" else (direction == "reverse",)
         self.angles = int(d_state * rope_fraction) // 2 if rotation else 0
         shared = groups * rank * d_state
         self.parts = [width, width, shared, shared, heads, heads, heads if trapezoid else 0, self.angles]
@@ -122,9 +120,7 @@ class Mamba3(Mixer):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """dt log-uniform in [1e-3, 1e-1], biases and D 1, ranks a mean: the reference implementation's choices."""
-        low, high = math.log(1e-3), math.log(1e-1)
-        dt = self.dt_bias.uniform_(low, high).exp().clamp(min=1e-4)
-        self.dt_bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # inverse of softplus
+        draw_steps_(self.dt_bias)
         for one in (self.B_bias, self.C_bias, self.D):
             if one is not None:
                 one.fill_(1.0)
@@ -196,8 +192,7 @@ class Mamba3(Mixer):
         return self.out_proj(gated.sum(-2).flatten(-2).to(y_HRP.dtype))
 
     def start(self, B: int) -> Memory:
-        if self.directions != (False,):
-            raise BakeoffError("mamba3: only one that reads forward can go on token by token.")
+        self.require_forward()
         new, P = self.dt_bias.new_zeros, self.width // self.heads
         return Memory(
             new(B, self.heads, P, self.d_state),
@@ -234,9 +229,7 @@ class Mamba3(Mixer):
     def state_bytes(self, L: int) -> int:
         E, N = self.width, self.d_state
         state = (E * N + self.groups * self.rank * N + E + self.heads * self.angles) * FLOAT_BYTES
-        if len(self.directions) == 1:
-            return state
-        return state + L * E * FLOAT_BYTES  # the reverse direction needs all tokens
+        return self.with_reverse(state, L)
 
 
 def decay_rate(a: Tensor, decay: Decay) -> Tensor:

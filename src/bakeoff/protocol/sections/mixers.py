@@ -21,9 +21,9 @@ class MambaOptions(Section):
     )
 
 
-class Mamba2Options(Section):
-    d_state: int = Field(default=64, ge=1, le=256, description="states of a group")
-    d_conv: int = Field(default=4, ge=1, le=8, description="taps of the causal convolution over x, B and C")
+class _Headed(Section):
+    """What Mamba-2 and Mamba-3 share: heads with one decay each, in groups that share B and C."""
+
     heads: Literal[1, 2, 4, 8] = Field(default=4, description="each of width / heads channels, with one decay")
     groups: Literal[1, 2, 4, 8] = Field(default=1, description="of B and C; must divide heads")
 
@@ -34,10 +34,13 @@ class Mamba2Options(Section):
         return self
 
 
-class Mamba3Options(Section):
+class Mamba2Options(_Headed):
+    d_state: int = Field(default=64, ge=1, le=256, description="states of a group")
+    d_conv: int = Field(default=4, ge=1, le=8, description="taps of the causal convolution over x, B and C")
+
+
+class Mamba3Options(_Headed):
     d_state: int = Field(default=64, ge=4, le=256, description="states of a group")
-    heads: Literal[1, 2, 4, 8] = Field(default=4, description="each of width / heads channels, with one decay")
-    groups: Literal[1, 2, 4, 8] = Field(default=1, description="of B and C; must divide heads")
     rank: int = Field(default=1, ge=1, le=16, description="1: SISO; above: MIMO, so many queries and keys a token")
     decay: Literal["softplus", "heavy_tail"] = Field(
         default="softplus", description="how A follows from the token: as published, or as in the reference since 2026"
@@ -47,12 +50,6 @@ class Mamba3Options(Section):
     trapezoid: bool = Field(default=True, description="false: Euler's rule, as in Mamba-2")
     rotation: bool = Field(default=True, description="false: real decay alone, as in Mamba-2")
     out_norm: bool = Field(default=False, description="RMSNorm of each head before the gate")
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.heads % self.groups:
-            raise ValueError(f"groups = {self.groups} does not divide heads = {self.heads}")
-        return self
 
 
 class AttentionOptions(Section):
