@@ -71,6 +71,10 @@ class Run:
         lines = (self.run.path / "trials" / trial / "metrics.jsonl").read_text().splitlines()
         return [loss for line in lines for loss in json.loads(line)["losses"] if isinstance(loss, float)]
 
+    def _sweep(self) -> dict[str, Any]:
+        found = swept_trials(self.run)
+        return {"sweep": found} if found else {}
+
     def document(self) -> dict[str, Any]:
         seal, found = read_seal(self.run.path), verify(self.run.path)
         return {
@@ -79,11 +83,17 @@ class Run:
             "sealed": {"at": seal.created, "code": str(seal.code), "digest": seal.digest},
             "verify": {"outcome": found.outcome, "digest": found.digest},
             "environment": {key: self.environment.get(key) for key in MACHINE},
+            **self._sweep(),
             "trials": {name: one.model_dump(mode="json") for name, one in self.measured.items()},
             "probes": {name: found.model_dump(mode="json") for name in PROBES if (found := self.run.probe(name))},
             "floor": read_json(self.run.floor) if self.run.floor.is_file() else None,
             "verdict": verdict_json(self.run, self.verdict),
         }
+
+
+def swept_trials(run: RunDir) -> dict[str, Any]:
+    """The measurements of a run's own sweep, by trial."""
+    return {one.name: one.measurement().model_dump(mode="json") for one in run.sweep_trials() if one.done}
 
 
 def open_runs(paths: list[Path]) -> list[Run]:

@@ -1,6 +1,6 @@
 """Write docs/results/recall.md from runs of recall, and the pilots that chose their size, steps and schedule.
 
-    python scripts/recall_results.py runs/recall-quick [runs/recall-... ...] --pilots docs/results/recall-pilots.json
+    python scripts/recall_results.py runs/recall-quick [runs/recall-... ...] [--sweeps runs/swept ...]
 
 Beside the page: recall.json with every measurement, and a picture of answers. A run that is not finished is marked.
 """
@@ -21,8 +21,8 @@ from bakeoff.run.directory import read_seal
 from bakeoff.run.files import read_json
 from bakeoff.run.verify import verify
 from bakeoff.tasks import build_task
-from paper_runs import MACHINE, Run, open_runs, write_results
-from recall_curves import Rung, against_attention, against_state, rungs
+from paper_runs import MACHINE, Run, open_runs, swept_trials, write_results
+from recall_curves import Rung, against_attention, against_state, rungs, share_of_attention
 
 ROOT = Path(__file__).parents[1]
 SHOWN = 3  # sequences of a picture
@@ -53,11 +53,11 @@ def _of_run(run: Run, pictures: Mapping[str, bytes]) -> Iterator[str]:
         yield from (f"**Partial: {len(run.measured)} of {len(run.trials)} trials are done.**", "")
     if found.changed:
         yield from (f"**Changed since it was run: {', '.join(found.changed)}.**", "")
-    machine = ", ".join(f"{key} {value}" for key in MACHINE if (value := run.environment.get(key)))
-    yield from (f"Sealed {read_seal(run.run.path).created}; {machine}. Digest of the run: `{found.digest}`.", "")
+    yield from (f"{_made(run)} Digest of the run: `{found.digest}`.", "")
     yield from (f"**Verdict: {headline(run.verdict)}**", "")
+    yield from (line for line in (_control(run), _busy(run)) if line)
     if run.shown.sweep is not None:
-        yield from (*_swept(run.shown.sweep), "")
+        yield from (*_swept(run.name, run.shown.sweep), "")
     yield "| backbone | parameters | state, bytes | seeds that pass the bar | accuracy, 95 % interval over seeds |"
     yield "|---|---|---|---|---|"
     for name, result in run.shown.backbones.items():
@@ -99,20 +99,63 @@ def _of_run(run: Run, pictures: Mapping[str, bytes]) -> Iterator[str]:
 
 
 def _command(run: Run) -> str:
-    """What made the run, without the folder and the number of threads."""
+    """What makes such a run, without the folder and the number of threads."""
     said = command(run.environment) or f"bakeoff run {run.name}"
-    return re.sub(r" --(out|threads) \S+| --sweep-only", "", said)
+    own = (
+        " --set sweep.found=none" if run.run.protocol.to_try else ""
+    )  # its preset may have taken the values over since
+    return re.sub(r" --(out|threads) \S+| --(sweep-only|resume)", "", said) + own
 
 
-def _swept(found: Swept) -> Iterator[str]:
-    whose = f"the sweep's run is `{found.run}`" if found.run else "in the same run"
-    yield f"Held-out loss at every value of `{found.key}`, on seed {found.seed} ({whose}); each keeps its best:"
+def _made(run: Run) -> str:
+    """When, on what, and with how many seeds."""
+    machine = ", ".join(f"{key} {value}" for key in MACHINE if (value := run.environment.get(key)))
+    threads = sorted({one.threads for one in run.measured.values()})
+    seeds = ", ".join(map(str, run.run.protocol.seeds))
+    return (
+        f"Sealed {read_seal(run.run.path).created}; {machine}; threads {', '.join(map(str, threads))}; seeds {seeds}."
+    )
+
+
+def _control(run: Run) -> str:
+    """Whether the backbones of attention alone, the control of recall, solve the task."""
+    found = []
+    for backbone in run.run.protocol.backbones:
+        if share_of_attention(backbone) == 1 and (result := run.shown.backbones.get(backbone.name)) is not None:
+            passed, seeds = result.seeds_passed, len(result.seeds)
+            behaved = (
+                "it behaved" if 2 * passed > seeds else "it did NOT behave, so that what fails here may be training"
+            )
+            found.append(
+                f"Control: {backbone.name} is attention alone and passes in {passed} of {seeds} seeds; {behaved}."
+            )
+    return " ".join(found)
+
+
+def _busy(run: Run) -> str:
+    """Whether step times can be believed."""
+    busy = sum(any("the machine was busy" in note for note in one.notes) for one in run.measured.values())
+    if not busy:
+        return ""
+    return (
+        f"In {busy} of {len(run.measured)} trials the step time does not explain the wall-clock: other work ran beside "
+        "them, so that step times, and a verdict that rests on them, are rough; accuracies do not depend on it."
+    )
+
+
+def _swept(name: str, found: Swept) -> Iterator[str]:
+    again = f"`bakeoff run {name} --set sweep.found=none --sweep-only`"
+    whose = f"by {again}, digest `{found.run}`" if found.run else "in the same run"
+    yield ""
+    yield f"Held-out loss at every value of `{found.key}`, on seed {found.seed}, {whose}; each keeps its best:"
     yield ""
     yield "| backbone | " + " | ".join(f"{value:g}" for value in found.values) + " | kept |"
     yield "|---|" + "---|" * (len(found.values) + 1)
     for name, one in found.choices.items():
         losses = (loss if isinstance(loss, str) else f"{loss:.4f}" for loss in one.losses)
         yield f"| {name} | {' | '.join(losses)} | {one.value:g} |"
+    for warning in found.warnings():
+        yield from ("", f"- {warning}")
 
 
 def _curves(runs: list[Run]) -> Iterator[tuple[str, str, str, list[Run]]]:
@@ -136,7 +179,8 @@ def _listed(runs: list[Run]) -> Iterator[str]:
         found = verify(run.run.path)
         kept = "" if run.shown.sweep is None else _kept(run.shown.sweep)
         digest = f"Digest of the run: `{found.digest}` ({found.outcome})."
-        yield f"- `{_command(run)}`: {headline(run.verdict)}{kept} {digest}"
+        told = " ".join(part for part in (_made(run), _control(run), _busy(run)) if part)
+        yield f"- `{_command(run)}`: {headline(run.verdict)}{kept} {told} {digest}"
 
 
 def _kept(found: Swept) -> str:
@@ -218,6 +262,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, help="run directories")
     parser.add_argument("--pilots", type=Path, default=ROOT / "docs/results/recall-pilots.json", help="their JSON")
+    parser.add_argument("--sweeps", nargs="*", type=Path, default=[], help="runs whose sweeps the others took over")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/results", help="folder to write to")
     options = parser.parse_args()
     try:
@@ -227,7 +272,8 @@ def main() -> int:
         for _, _, name, climbed in _curves(runs):
             drawn[name] = (against_state if LADDER in name else against_attention)(list(rungs(climbed)))
         text = page(runs, pilots, drawn)
-        document = {"runs": [run.document() for run in runs]}
+        sweeps = {run.name: swept_trials(run.run) for run in map(Run.open, options.sweeps)}
+        document = {"runs": [run.document() for run in runs], "sweeps": sweeps}
         print(write_results(options.out, "recall", text, document, drawn))
     except (BakeoffError, OSError) as error:
         print(f"recall_results: {error}", file=sys.stderr)

@@ -168,6 +168,8 @@ def test_a_page_of_results_is_written_from_it_and_from_pilots(run: Path, tmp_pat
     assert "Tries: transformer 1." in page and "| mamba-s0 |" in page and "all eliminated" in page
     digest = read_ledger(run).digest
     assert digest is not None and digest in page
+    assert "Control: transformer is attention alone and passes in 0 of 1 seeds; it did NOT behave" in page
+    assert "threads 1; seeds 0." in page
     name = NAMES["copying" if "copying" in str(run) else "mqar"]
     assert f"]({name}.svg)" in page and (tmp_path / "out" / f"{name}.svg").read_text().startswith("<svg")
     assert (tmp_path / "out" / f"recall-{name}.png").is_file() == (name == "recall-share")
