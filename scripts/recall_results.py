@@ -101,9 +101,7 @@ def _of_run(run: Run, pictures: Mapping[str, bytes]) -> Iterator[str]:
 def _command(run: Run) -> str:
     """What makes such a run, without the folder and the number of threads."""
     said = command(run.environment) or f"bakeoff run {run.name}"
-    own = (
-        " --set sweep.found=none" if run.run.protocol.to_try else ""
-    )  # its preset may have taken the values over since
+    own = " --set sweep.found=none" if run.run.protocol.to_try else ""  # the preset may have taken the values over
     return re.sub(r" --(out|threads) \S+| --(sweep-only|resume)", "", said) + own
 
 

@@ -86,9 +86,7 @@ def loss_curves(curves: Mapping[str, Sequence[Sequence[float]]], steps_per_epoch
         axes.plot(x, y.mean(0), color=colour(index), label=_plain(name), linewidth=1.6)
         if len(finite) > 1:
             axes.fill_between(x, y.min(0), y.max(0), color=colour(index), alpha=0.25, linewidth=0)
-    positive = [loss for seeds in curves.values() for losses in seeds for loss in losses if loss > 0]
-    if positive and max(positive) > 20 * min(positive):
-        axes.set_yscale("log")
+    _log_if_wide(axes, [loss for seeds in curves.values() for losses in seeds for loss in losses])
     _legend(axes)
     return figure
 
@@ -153,6 +151,7 @@ def sweep_losses(found: Swept) -> Figure:
             axes.plot(one.value, points[one.value], "o", color=colour(index), markersize=11, fillstyle="none")
     if found.values[0] > 0:
         axes.set_xscale("log")
+    _log_if_wide(axes, [loss for one in found.choices.values() for loss in one.losses if not isinstance(loss, str)])
     _legend(axes)
     return figure
 
@@ -179,6 +178,13 @@ def _axes(x_label: str, y_label: str):
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     return figure, axes
+
+
+def _log_if_wide(axes, losses: Sequence[float]) -> None:
+    """A logarithmic scale where a linear one would hide the small losses."""
+    positive = [loss for loss in losses if loss > 0]
+    if positive and max(positive) > 20 * min(positive):
+        axes.set_yscale("log")
 
 
 def _legend(axes) -> None:
