@@ -45,7 +45,7 @@ class Page {
       End: () => this.transport.seek(this.transport.steps),
       ...this.controls.actions,
     }, byId("single-keys"));
-    this.flow(this.controls.choice);
+    this.flow({ ...this.controls.choice }); // a copy: the controls go on changing theirs while it flows
   }
 
   /** Everything anew for a choice; what was still under way is dropped. @param {Choice} choice */
