@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bakeoff.errors import BakeoffError
 from bakeoff.models.mixers import Attention, Mlp
-from bakeoff.models.mixers.attention import rotated
+from bakeoff.models.mixers.rope import rotated
 from bakeoff.protocol.presets import load_protocol
 
 VARIANTS: list[dict[str, Any]] = [
@@ -35,7 +35,7 @@ def defined(mixer: Attention, x_BLD: Tensor) -> Tensor:
             for x, n in ((q, "q"), (k, "k"))
         )
     if mixer.rope:
-        q, k = rotated(q, torch.arange(L)), rotated(k, torch.arange(L))
+        q, k = rotated(q, torch.arange(L)[:, None]), rotated(k, torch.arange(L)[:, None])
     heads = []
     for head in range(mixer.heads):
         keys, values = k[:, head // shared], v[:, head // shared]

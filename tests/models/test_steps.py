@@ -11,8 +11,8 @@ from bakeoff.models.backbones import build_mixers, mixer_class
 from bakeoff.models.batch import Batch
 from bakeoff.models.contract import check_mixer
 from bakeoff.models.mixers import Attention, Mamba, Mixer, Mlp
-from bakeoff.models.mixers.attention import rotated
 from bakeoff.models.mixers.base import step
+from bakeoff.models.mixers.rope import rotated
 from bakeoff.models.trunk import Frame, Trunk
 from bakeoff.protocol.space import Space
 
@@ -86,11 +86,11 @@ def test_rope_depends_on_distances_alone() -> None:
     q, k = (torch.randn(1, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(i)) for i in (1, 2))
 
     def product(i: int, j: int) -> float:
-        return float((rotated(q, torch.tensor([i])) * rotated(k, torch.tensor([j]))).sum())
+        return float((rotated(q, torch.tensor([[i]])) * rotated(k, torch.tensor([[j]]))).sum())
 
     assert product(9, 4) == pytest.approx(product(14, 9), abs=1e-6)
     assert abs(product(9, 4) - product(9, 5)) > 1e-3
-    assert rotated(q, torch.tensor([7])).norm() == pytest.approx(float(q.norm()), rel=1e-6)
+    assert rotated(q, torch.tensor([[7]])).norm() == pytest.approx(float(q.norm()), rel=1e-6)
 
 
 @pytest.mark.parametrize("positions", ["none", "sinusoidal", "learned", "rope"])

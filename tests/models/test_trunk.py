@@ -5,6 +5,7 @@ import torch
 
 from bakeoff.codecs.latent import LatentCodec
 from bakeoff.codecs.pixel import PixelCodec
+from bakeoff.errors import BakeoffError
 from bakeoff.models.backbones import build_mixers
 from bakeoff.models.mixers import Mamba
 from bakeoff.models.trunk import Frame, Trunk
@@ -148,3 +149,20 @@ def test_every_norm_is_of_the_kind_that_is_asked_for(conditioning, classes) -> N
     torch.testing.assert_close(own[0](x), x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt())
     labels = torch.tensor([1, 2]) if classes else None
     assert rms(torch.randn(2, 9, 4), torch.rand(2) if classes else None, labels).shape == (2, 9, 4)
+
+
+def test_a_bottleneck_embeds_by_two_maps() -> None:
+    space = Space(49, channels=12)
+    narrow = Trunk(Frame(space, 32, "none", "adaln", out=4, bottleneck=3), mixers())
+    wide = Trunk(Frame(space, 32, "none", "adaln", out=4), mixers())
+    assert isinstance(narrow.embed, torch.nn.Sequential)
+    x = torch.randn(2, 49, 12)
+    down, up = (one.weight for one in narrow.embed)
+    torch.testing.assert_close(narrow.embedded(x), x @ (up @ down).T + narrow.embed[1].bias)
+    assert wide.parameter_count() - narrow.parameter_count() == 12 * 32 - 3 * (12 + 32)
+    assert wide.flops() - narrow.flops() == 2 * 49 * (12 * 32 - 3 * (12 + 32))
+
+
+def test_symbols_have_no_bottleneck() -> None:
+    with pytest.raises(BakeoffError, match="symbols"):
+        Trunk(Frame(Space(7, vocabulary=5), 32, "none", "adaln", out=5, bottleneck=3), mixers())

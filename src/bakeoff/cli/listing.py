@@ -1,4 +1,4 @@
-"""Output of `bakeoff ls`: presets, and the runs below a folder with their progress."""
+"""Output of `bakeoff ls`: presets, the backbones that ship, and the runs below a folder with their progress."""
 
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bakeoff.errors import BakeoffError
+from bakeoff.protocol.catalogue import catalogue
 from bakeoff.protocol.presets import load_protocol, preset_names
 from bakeoff.run.directory import RunDir
 from bakeoff.run.files import read_json
@@ -18,6 +19,26 @@ DEPTH = 3
 def list_presets() -> list[dict[str, Any]]:
     presets = (load_protocol(name) for name in preset_names())
     return [{"name": p.name, "description": p.description, "digest": p.digest()} for p in presets]
+
+
+def list_backbones() -> list[dict[str, Any]]:
+    """The catalogue, each entry with its source and written out."""
+    return [
+        {"about": entry.about, "source": entry.source, **entry.document, "versions": entry.versions}
+        for entry in catalogue().values()
+    ]
+
+
+def show_backbones(console: Console) -> None:
+    table = Table("backbone", "what it is", "layers", "source")
+    for name, entry in catalogue().items():
+        table.add_row(
+            name, escape(entry.about), escape(entry.backbone.arranged()), entry.source.removeprefix("https://")
+        )
+    console.print(table)
+    console.print(
+        'A protocol takes one with \\[\\[backbones]] from = "jamba"; keys beside it go over its own.', highlight=False
+    )
 
 
 def list_runs(folder: Path) -> list[dict[str, Any]]:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from bakeoff.protocol.lint import LintFinding
     from bakeoff.protocol.measurement import Evidence
     from bakeoff.protocol.seal import Seal
-    from bakeoff.protocol.sections.mixers import Layer
     from bakeoff.run.verify import Verification
     from bakeoff.tasks.calibration import Calibration
     from bakeoff.trial.plan import Plan
@@ -52,7 +51,7 @@ def show_plan(console: Console, plan: "Plan", estimated: Mapping[str, Any] | Non
         own = f"; {groups[one.backbone.name]}" if len(set(groups.values())) > 1 else ""
         table.add_row(
             one.backbone.name,
-            escape(f"{one.backbone.repeats} x [{', '.join(map(_layer, one.backbone.mixers))}]{own}"),
+            escape(one.backbone.arranged(_short) + own),
             _widths(one.nominal_widths),
             f"{one.nominal_params:,}",
             _widths(one.fit.widths),
@@ -210,11 +209,6 @@ def show_value(value: float | str | None) -> str:
 
 def _widths(widths: Mapping[str, int]) -> str:
     return ", ".join(f"{_short(kind)} {width}" for kind, width in widths.items())
-
-
-def _layer(layer: "Layer") -> str:
-    """A layer's mixer, or its mixers side by side."""
-    return _short(layer) if isinstance(layer, str) else " + ".join(map(_short, layer))
 
 
 def _short(mixer: str) -> str:

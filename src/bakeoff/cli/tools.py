@@ -122,11 +122,16 @@ def ls(
     directory: Annotated[
         Path | None, typer.Argument(metavar="DIR", help="Folder to look for runs in; default: runs.")
     ] = None,
+    backbones: Annotated[
+        bool, typer.Option("--backbones", help="The backbones that ship, with their sources.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List presets, and runs below a folder."""
-    from bakeoff.cli.listing import list_presets, list_runs, show_listing
+    """List presets, and runs below a folder; or the backbones that ship."""
+    from bakeoff.cli.listing import list_backbones, list_presets, list_runs, show_backbones, show_listing
 
+    if backbones:
+        return print_json({"backbones": list_backbones()}) if as_json else show_backbones(new_console())
     if directory is not None and not directory.is_dir():
         problem = "is not a folder" if directory.exists() else "no such folder"
         raise BakeoffError(f"{directory}: {problem}; give the folder to look for runs in.")

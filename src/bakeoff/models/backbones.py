@@ -8,14 +8,14 @@ from torch import nn
 from bakeoff.errors import BakeoffError
 from bakeoff.models.costs import expand_of, reads_one_way, width_name_of
 from bakeoff.models.mixers import Direction
-from bakeoff.models.order import ContextFirst
+from bakeoff.models.order import ContextFirst, CrossScan
 from bakeoff.models.parallel import Parallel
 from bakeoff.protocol.sections.mixers import Combine, Layer
 from bakeoff.registry import MIXERS
 
 Kinds = Mapping[str, str]  # a version's name -> the mixer that it is a version of
 NO_VERSIONS: Kinds = {}
-Order = Literal["raster", "reverse", "alternating", "bidirectional"]
+Order = Literal["raster", "reverse", "alternating", "bidirectional", "cross"]
 
 
 def mixer_class(name: str) -> type[nn.Module]:
@@ -49,6 +49,7 @@ def build_mixers(
     *,
     causal: bool = False,
     context: int = 0,
+    grid: tuple[int, ...] = (),
     rope: bool = False,
     kinds: Kinds = NO_VERSIONS,
     combine: Combine = "sum",
@@ -59,19 +60,27 @@ def build_mixers(
         order: order of the tokens; it becomes a direction for the mixers that read one way.
         causal: every mixer reads only earlier tokens, whatever the order.
         context: number of tokens that are read before the others, whatever the order.
-        rope: mixers that can add positions themselves do.
+        grid: how those others lie; empty: in a row.
+        rope: mixers that can add positions themselves do, by place in the row; by the grid if their own option says so.
         kinds: the mixer behind every name that is a version of another.
         combine: how mixers side by side become one.
 
     Raises:
-        BakeoffError: a mixer does not take the options, or the objective is causal and a mixer cannot be.
+        BakeoffError: a mixer does not take the options, or the objective is causal and a mixer cannot be; or the order
+            needs a grid.
     """
+    if order == "cross" and len(grid) < 2:
+        raise BakeoffError(
+            "model.order = cross: reads a grid along each of its axes; the tokens of this task lie in a row."
+        )
     turns = 0
 
     def built(name: str) -> nn.Module:
         nonlocal turns
         kind, arguments = mixer_class(kinds.get(name, name)), dict(options.get(name, {}))
-        if rope and getattr(kind, "takes_rope", False):
+        if getattr(kind, "takes_places", False) and arguments.get("rope"):
+            arguments |= {"grid": grid, "context": context}
+        elif rope and getattr(kind, "takes_rope", False):
             arguments["rope"] = True
         if not reads_one_way(kind):
             if causal and getattr(kind, "reads", "both ways") == "both ways":
@@ -81,8 +90,10 @@ def build_mixers(
         turns += 1
         if context and direction != "forward":
             mixer = _construct(name, kind, d_model, widths[name], arguments | {"direction": "forward"})
-            return ContextFirst(mixer, direction, context, d_model)
-        return _construct(name, kind, d_model, widths[name], arguments | {"direction": direction})
+            mixer = ContextFirst(mixer, direction, context, d_model)
+        else:
+            mixer = _construct(name, kind, d_model, widths[name], arguments | {"direction": direction})
+        return CrossScan(mixer, grid, context, d_model) if order == "cross" and not causal else mixer
 
     return [
         built(layer) if isinstance(layer, str) else Parallel([built(name) for name in layer], d_model, combine)
@@ -99,7 +110,7 @@ def _construct(name: str, kind: type[nn.Module], d_model: int, width: int, argum
 
 
 def _direction(order: Order, turn: int) -> Direction:
-    if order == "bidirectional":
+    if order in ("bidirectional", "cross"):
         return "both"
     if order == "alternating":
         return "reverse" if turn % 2 else "forward"

@@ -1,7 +1,9 @@
-"""The reading order of one-way mixers when there is a context: the context first, whatever the order of the tokens.
+"""The reading order of one-way mixers: the context first, whatever the order of the tokens; along each axis of a grid.
 
 Shapes: B items, K context tokens, L tokens, D = d_model.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -39,3 +41,38 @@ class ContextFirst(nn.Module):
         if self.direction == "forward":
             return held
         return held + L * self.d_model * costs.FLOAT_BYTES  # reading backward needs all tokens
+
+
+class CrossScan(nn.Module):
+    """A mixer along each axis of a grid with the same weights, summed [after VMamba, Liu et al. 2024].
+
+    The given mixer reads both ways, so that there are four directions on a plane and six in space: raster order, and
+    the orders in which each other axis is the one that runs fastest. The context comes first in all.
+    """
+
+    inverse: Tensor
+    order: Tensor
+
+    def __init__(self, mixer: nn.Module, grid: tuple[int, ...], context: int, d_model: int) -> None:
+        super().__init__()
+        self.mixer, self.d_model = mixer, d_model
+        axes, index = range(len(grid)), torch.arange(math.prod(grid), device="cpu").reshape(grid)
+        # the axes in a circle: (0, 1), (1, 0), or (0, 1, 2), (1, 2, 0), (2, 0, 1)
+        turned = [index.permute([(axis + turn) % len(grid) for axis in axes]).flatten() for turn in axes]
+        prefix = torch.arange(context, device="cpu")
+        order_PT = torch.stack([torch.cat([prefix, context + one]) for one in turned])
+        self.register_buffer("order", order_PT, persistent=False)
+        self.register_buffer("inverse", order_PT.argsort(1), persistent=False)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """(B, K + L, D) -> (B, K + L, D)."""
+        read = [
+            self.mixer(x_BTD[:, order_T])[:, back_T] for order_T, back_T in zip(self.order, self.inverse, strict=True)
+        ]
+        return torch.stack(read).sum(0)
+
+    def flops(self, L: int) -> int:
+        return len(self.order) * costs.flops(self.mixer, L, self.d_model)
+
+    def state_bytes(self, L: int) -> int:
+        return len(self.order) * costs.state_bytes(self.mixer, L, self.d_model)

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from bakeoff.errors import BakeoffError
 from bakeoff.models import costs
 from bakeoff.models.batch import Batch
 from bakeoff.models.conditioning import (
@@ -39,6 +40,7 @@ class Frame:
         times: how many numbers the model gets besides the tokens; 0 or 1.
         symbols: number of extra symbols besides the vocabulary.
         norm: of every branch and of the head.
+        bottleneck: width between two linear maps that embed tokens of numbers [JiT, Li and He 2025]; 0: one map.
     """
 
     space: Space
@@ -49,6 +51,7 @@ class Frame:
     times: int = 1
     symbols: int = 0
     norm: Norm = "layer"
+    bottleneck: int = 0
 
     @property
     def tokens(self) -> int:
@@ -70,9 +73,16 @@ class Trunk(nn.Module):
         conditioned = frame.times > 0 or space.classes > 0
         adaln = frame.conditioning == "adaln"
         self.embed: nn.Module
+        if space.vocabulary and frame.bottleneck:
+            raise BakeoffError(
+                f"model.bottleneck = {frame.bottleneck}: the tokens of this task are symbols; allowed: 0."
+            )
         if space.vocabulary:
             self.embed = nn.Embedding(space.vocabulary + frame.symbols, D)
             nn.init.normal_(self.embed.weight, std=SYMBOL_SPREAD)
+        elif frame.bottleneck:
+            narrow = nn.Linear(space.channels, frame.bottleneck, bias=False)
+            self.embed = nn.Sequential(narrow, nn.Linear(frame.bottleneck, D))
         else:
             self.embed = nn.Linear(space.channels, D)
         self.positions: Tensor | None
@@ -166,7 +176,8 @@ class Trunk(nn.Module):
 
     def _embedding_flops(self) -> int:
         space = self.frame.space
-        tokens = 2 * space.length * self.embed.weight.numel() if isinstance(self.embed, nn.Linear) else 0
+        maps = [one for one in self.embed.modules() if isinstance(one, nn.Linear)]
+        tokens = 2 * space.length * sum(one.weight.numel() for one in maps)
         context = 2 * space.context * self.context.weight.numel() if isinstance(self.context, nn.Linear) else 0
         return tokens + context
 

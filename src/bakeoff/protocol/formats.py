@@ -36,8 +36,11 @@ ADDED: dict[str, Any] = {
     "mixers.attention.kv_heads": 0,
     "mixers.attention.qk_norm": False,
     "mixers.attention.window": 0,
+    "mixers.attention.rope": False,
     "mixers.mlp.gate": "gelu",
     "backbones.combine": "sum",
+    "backbones.attention_every": 0,
+    "model.bottleneck": 0,
     "mixers.gru": {},
     "mixers.conv": {"d_conv": 4},
 }

@@ -8,6 +8,7 @@ from typing import Any
 import tomli_w
 
 from bakeoff.errors import BakeoffError, did_you_mean
+from bakeoff.protocol.catalogue import written_out
 from bakeoff.protocol.documents import existing_file, parse_document, read_toml
 from bakeoff.protocol.formats import upgrade
 from bakeoff.protocol.schema import Protocol
@@ -38,11 +39,12 @@ def parse_protocol(document: dict[str, Any], source: str) -> Protocol:
 
 
 def _upgraded(document: Any, source: str) -> Any:
-    """In the present format; what is no document is left to the schema, which says what is wrong with it."""
+    """In the present format and without references to the catalogue; what is no document is left to the schema, which
+    says what is wrong with it."""
     if not isinstance(document, dict):
         return document
     try:
-        return upgrade(document)
+        return written_out(upgrade(document))
     except BakeoffError as error:
         raise BakeoffError(f"{source}: {error}") from None
 

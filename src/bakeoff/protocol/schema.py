@@ -30,14 +30,22 @@ class Model(Section):
     """The trunk that all backbones share."""
 
     d_model: int = Field(default=64, ge=8, le=4096, description="width of a token inside the trunk")
-    order: Literal["raster", "reverse", "alternating", "bidirectional"] = Field(
-        default="raster", description="order in which directional mixers read the tokens; alternating: layer by layer"
+    order: Literal["raster", "reverse", "alternating", "bidirectional", "cross"] = Field(
+        default="raster",
+        description="order in which directional mixers read the tokens; alternating: layer by layer; cross: both ways "
+        "along every axis of a grid, summed",
     )
     positions: Literal["none", "sinusoidal", "learned", "rope"] = Field(
         default="sinusoidal",
         description="rope: inside the mixers that compare places, such as attention; others get none",
     )
     norm: Literal["layer", "rms"] = Field(default="layer", description="of every residual branch and of the head")
+    bottleneck: int = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        description="width between two linear maps that embed a token of numbers; 0: one map; symbols have none",
+    )
     conditioning: Literal["adaln", "head"] = Field(
         default="adaln", description="adaLN-zero in every residual branch, or time (and class) only in the head"
     )

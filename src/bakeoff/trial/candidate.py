@@ -50,6 +50,7 @@ def candidate_of(task: Task, backbone: Backbone) -> Candidate:
         objective.times,
         objective.symbols,
         model.norm,
+        model.bottleneck,
     )
     blueprint = Blueprint(protocol, backbone, frame, objective.causal, lambda: task.encoder(model.d_model, backbone))
     return Candidate(protocol, task, objective, backbone, blueprint)

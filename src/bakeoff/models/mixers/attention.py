@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from bakeoff.errors import BakeoffError
 from bakeoff.models.mixers.base import FLOAT_BYTES, Mixer
+from bakeoff.models.mixers.rope import places, rotated
 
-ROPE_BASE, EPS = 10_000.0, 1e-6
+EPS = 1e-6
 
 
 class Cache:
@@ -53,11 +54,13 @@ class Attention(Mixer):
         qk_norm: RMSNorm of each query and key before the rotation [Dehghani et al. 2023, with RMSNorm as in Qwen3].
         window: a token reads itself and the window - 1 tokens before it, and if not causal as many after it; 0: all.
         causal: whether a token reads only itself and the tokens before it.
-        rope: whether queries and keys are rotated by their position [Su et al. 2021].
+        rope: whether queries and keys are rotated by their places [Su et al. 2021].
+        grid: how the tokens lie behind the first `context` ones, in raster order; empty: all in a row.
     """
 
     reads = "both ways"
     takes_rope = True
+    takes_places = True
 
     def __init__(
         self,
@@ -70,13 +73,19 @@ class Attention(Mixer):
         window: int = 0,
         causal: bool = False,
         rope: bool = False,
+        grid: tuple[int, ...] = (),
+        context: int = 0,
     ) -> None:
         super().__init__()
         self.d_model, self.width, self.heads, self.causal, self.rope = d_model, width, heads, causal, rope
+        self.grid, self.context = grid, context
         self.kv_heads, self.window = kv_heads or heads, window or None
         self.channels = width // heads
-        if rope and self.channels % 2:
-            raise BakeoffError(f"attention: rope needs heads of an even width; {width} / {heads} = {self.channels}.")
+        if rope and (self.channels % 2 or self.channels < 2 * len(grid)):
+            least = f"at least {2 * len(grid)}" if grid else "2"
+            raise BakeoffError(
+                f"attention: rope needs heads of an even width of {least}; {width} / {heads} = {self.channels}."
+            )
         if heads % self.kv_heads:
             raise BakeoffError(f"attention: kv_heads = {kv_heads} does not divide heads = {heads}.")
         self.parts = [width, self.kv_heads * self.channels, self.kv_heads * self.channels]
@@ -96,8 +105,8 @@ class Attention(Mixer):
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q.float()).to(v.dtype), self.k_norm(k.float()).to(v.dtype)
         if self.rope:
-            positions_L = torch.arange(first, first + x_BLD.shape[1], device=x_BLD.device)
-            q, k = rotated(q, positions_L), rotated(k, positions_L)
+            places_Ld = places(first, x_BLD.shape[1], self.grid, self.context, x_BLD.device)
+            q, k = rotated(q, places_Ld), rotated(k, places_Ld)
         return [q, k, v]
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, first: int) -> Tensor:
@@ -141,13 +150,3 @@ class Attention(Mixer):
     def state_bytes(self, L: int) -> int:
         kept = L if self.window is None else min(L, self.window - 1)
         return 2 * kept * self.kv_heads * self.channels * FLOAT_BYTES  # keys and values
-
-
-def rotated(x: Tensor, positions_L: Tensor) -> Tensor:
-    """Each pair of channels (i, i + P/2) of (..., L, P), turned by the angle position / 10 000^(2i / P)."""
-    half = x.shape[-1] // 2
-    rates = ROPE_BASE ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
-    angles_LP = positions_L[:, None].float() * rates
-    cos, sin = angles_LP.cos().to(x.dtype), angles_LP.sin().to(x.dtype)
-    a, b = x[..., :half], x[..., half:]
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)

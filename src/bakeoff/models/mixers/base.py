@@ -38,6 +38,7 @@ class Mixer(nn.Module, ABC):
         reads: "token": each token by itself; "one way": in one order, and the constructor takes a `direction`;
             "both ways": all tokens, and the constructor takes `causal` if the mixer can read only earlier ones.
         takes_rope: whether its constructor takes `rope`, for positions that it adds itself.
+        takes_places: whether it takes `grid` and `context` beside `rope`, to add positions on each axis of a grid.
         no_decay: names of its parameters without weight decay; norms and biases never have it.
     """
 
@@ -45,6 +46,7 @@ class Mixer(nn.Module, ABC):
     width_name: ClassVar[str | None] = None
     reads: ClassVar[Reads] = "both ways"
     takes_rope: ClassVar[bool] = False
+    takes_places: ClassVar[bool] = False
     no_decay: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod

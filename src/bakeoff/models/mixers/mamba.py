@@ -4,6 +4,7 @@ Shapes: B batch, L tokens, D = d_model, E = width (d_inner), N = d_state, R = ra
 """
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,11 @@ from torch import Tensor, nn
 from bakeoff.models.mixers.base import FLOAT_BYTES, Direction, OneWay, draw_steps_
 from bakeoff.ops import causal_conv, selective_scan
 
+REFERENCE_NAMES = {
+    "conv1d.weight": "conv_weight",
+    "conv1d.bias": "conv_bias",
+    "dt_proj.bias": "dt_bias",
+}  # theirs, ours
 ScanInputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor]
 
 
@@ -130,6 +136,12 @@ class Mamba(OneWay):
             return torch.zeros_like(u), B, C
         low, B, C = self.x_proj(u).split([self.dt_rank, self.d_state, self.d_state], dim=-1)
         return self.dt_proj(low), B, C
+
+    @staticmethod
+    def renamed(reference: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A state dict of the reference implementation, or of transformers' MambaMixer, under the names used here."""
+        ours = {REFERENCE_NAMES.get(name, name): one for name, one in reference.items()}
+        return ours | {"conv_weight": ours["conv_weight"].squeeze(1)}
 
     def flops(self, L: int) -> int:
         D, E, N, R, K = self.d_model, self.width, self.d_state, self.dt_rank, self.d_conv

@@ -1,5 +1,6 @@
 """The mixers, their options, and the backbones that they are arranged in."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -58,6 +59,11 @@ class AttentionOptions(Section):
         default=0, ge=0, le=128, description="heads of keys and values; must divide heads; 0: as many as heads"
     )
     qk_norm: bool = Field(default=False, description="RMSNorm of each query and key")
+    rope: bool = Field(
+        default=False,
+        description="queries and keys turn by their places: along each axis of a grid, or in the row; beside what "
+        "model.positions gives all backbones",
+    )
     window: int = Field(
         default=0, ge=0, le=1_000_000, description="tokens that one reads, itself included, on each side; 0: all"
     )
@@ -143,6 +149,12 @@ class Backbone(Section):
         min_length=1, max_length=64, description='such as ["mamba", "mlp"], or [["mamba", "attention"], "mlp"]'
     )
     repeats: int = Field(default=1, ge=1, le=256)
+    attention_every: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="in the middle one of so many repeats `attention` stands in the first mixer's place; 0: in none",
+    )
     combine: Combine = Field(
         default="sum", description="of mixers side by side: their sum, or the mean of their normed outputs, mapped"
     )
@@ -156,11 +168,29 @@ class Backbone(Section):
     def _sampling_follows_objective(cls, given: Any, others: ValidationInfo) -> Any:
         return of_objective(given, others.data.get("objective"))
 
+    @model_validator(mode="after")
+    def _has_attention(self) -> Self:
+        if self.attention_every and self.attention_every // 2 >= self.repeats:
+            raise ValueError(
+                f"attention_every = {self.attention_every} places no attention in {self.repeats} repeats; allowed: up "
+                f"to {2 * self.repeats - 1}"
+            )
+        return self
+
     @property
     def layers(self) -> tuple[Layer, ...]:
-        return self.mixers * self.repeats
+        every, with_attention = self.attention_every, ("attention", *self.mixers[1:])
+        blocks = (with_attention if every and i % every == every // 2 else self.mixers for i in range(self.repeats))
+        return tuple(layer for block in blocks for layer in block)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The mixers of all layers, one by one, in order."""
         return tuple(name for layer in self.layers for name in ((layer,) if isinstance(layer, str) else layer))
+
+    def arranged(self, shown: Callable[[str], str] = str) -> str:
+        """The layers in words, such as 4 x [mamba2 + attention, mlp]; `shown` writes a mixer's name."""
+        layers = [(layer,) if isinstance(layer, str) else layer for layer in self.mixers]
+        block = ", ".join(" + ".join(map(shown, layer)) for layer in layers)
+        share = f", attention in 1 of {self.attention_every}" if self.attention_every else ""
+        return f"{self.repeats} x [{block}]{share}"

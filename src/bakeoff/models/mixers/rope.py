@@ -1,0 +1,37 @@
+"""Rotary positions [Su et al. 2021]: by place in a row, or by the coordinates of a grid, as in JiT [Li and He 2025].
+
+Shapes: L tokens, P channels a head, d axes.
+"""
+
+import torch
+from torch import Tensor
+
+BASE = 10_000.0
+
+
+def places(first: int, count: int, grid: tuple[int, ...], context: int, device: torch.device) -> Tensor:
+    """Coordinates (L, d) of the tokens from `first` on; without a grid their numbers, (L, 1).
+
+    The first `context` tokens lie on no grid; they have place 0 on every axis.
+    """
+    index_L = torch.arange(first, first + count, device=device)
+    if not grid:
+        return index_L[:, None]
+    inside_L = (index_L - context).clamp_min(0)
+    return torch.stack(torch.unravel_index(inside_L, grid), -1)
+
+
+def rotated(x: Tensor, places_Ld: Tensor) -> Tensor:
+    """Pairs of channels of (..., L, P), turned by angles; the axes share the pairs, what is left does not turn.
+
+    With m pairs an axis, the i-th turns by place / 10 000^(i / m); it is made of channel i and the one P/2 behind it.
+    """
+    L, axes = places_Ld.shape
+    half = x.shape[-1] // 2
+    m = half // axes
+    rates_m = BASE ** (-torch.arange(m, device=x.device, dtype=torch.float32) / m)
+    turning_LP = (places_Ld.float()[:, :, None] * rates_m).flatten(1)
+    angles_LP = torch.cat([turning_LP, turning_LP.new_zeros(L, half - axes * m)], 1)
+    cos, sin = angles_LP.cos().to(x.dtype), angles_LP.sin().to(x.dtype)
+    a, b = x[..., :half], x[..., half:]
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
