@@ -6,7 +6,6 @@ Beside the page: recall.json with every measurement, and a picture of answers. A
 """
 
 import argparse
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,13 +15,12 @@ from bakeoff.artefacts.sheets import png
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.sweep import Swept
 from bakeoff.protocol.verdict import headline
-from bakeoff.report.gather import command
-from bakeoff.run.directory import read_seal
 from bakeoff.run.files import read_json
 from bakeoff.run.verify import verify
 from bakeoff.tasks import build_task
-from paper_runs import MACHINE, Run, open_runs, swept_trials, write_results
+from paper_runs import Run, open_runs, swept_trials, write_results
 from recall_curves import Rung, against_attention, against_state, rungs, share_of_attention
+from run_words import busy, command_of, made, swept_table
 
 ROOT = Path(__file__).parents[1]
 SHOWN = 3  # sequences of a picture
@@ -48,16 +46,16 @@ def page(runs: list[Run], pilots: list[dict[str, Any]], pictures: Mapping[str, b
 
 def _of_run(run: Run, pictures: Mapping[str, bytes]) -> Iterator[str]:
     protocol, found = run.run.protocol, verify(run.run.path)
-    yield from (f"## {run.name}", "", protocol.description, "", "```sh", _command(run), "```", "")
+    yield from (f"## {run.name}", "", protocol.description, "", "```sh", command_of(run), "```", "")
     if run.verdict.outcome == "incomplete":
         yield from (f"**Partial: {len(run.measured)} of {len(run.trials)} trials are done.**", "")
     if found.changed:
         yield from (f"**Changed since it was run: {', '.join(found.changed)}.**", "")
-    yield from (f"{_made(run)} Digest of the run: `{found.digest}`.", "")
+    yield from (f"{made(run)} Digest of the run: `{found.digest}`.", "")
     yield from (f"**Verdict: {headline(run.verdict)}**", "")
-    yield from (line for line in (_control(run), _busy(run)) if line)
+    yield from (line for line in (_control(run), busy(run)) if line)
     if run.shown.sweep is not None:
-        yield from (*_swept(run.name, run.shown.sweep), "")
+        yield from (*swept_table(run.name, run.shown.sweep), "")
     yield "| backbone | parameters | state, bytes | seeds that pass the bar | accuracy, 95 % interval over seeds |"
     yield "|---|---|---|---|---|"
     for name, result in run.shown.backbones.items():
@@ -98,23 +96,6 @@ def _of_run(run: Run, pictures: Mapping[str, bytes]) -> Iterator[str]:
         yield from ("", f"![Sequences with their answers, right and wrong in colour]({picture})")
 
 
-def _command(run: Run) -> str:
-    """What makes such a run, without the folder and the number of threads."""
-    said = command(run.environment) or f"bakeoff run {run.name}"
-    own = " --set sweep.found=none" if run.run.protocol.to_try else ""  # the preset may have taken the values over
-    return re.sub(r" --(out|threads) \S+| --(sweep-only|resume)", "", said) + own
-
-
-def _made(run: Run) -> str:
-    """When, on what, and with how many seeds."""
-    machine = ", ".join(f"{key} {value}" for key in MACHINE if (value := run.environment.get(key)))
-    threads = sorted({one.threads for one in run.measured.values()})
-    seeds = ", ".join(map(str, run.run.protocol.seeds))
-    return (
-        f"Sealed {read_seal(run.run.path).created}; {machine}; threads {', '.join(map(str, threads))}; seeds {seeds}."
-    )
-
-
 def _control(run: Run) -> str:
     """Whether the backbones of attention alone, the control of recall, solve the task."""
     found = []
@@ -128,32 +109,6 @@ def _control(run: Run) -> str:
                 f"Control: {backbone.name} is attention alone and passes in {passed} of {seeds} seeds; {behaved}."
             )
     return " ".join(found)
-
-
-def _busy(run: Run) -> str:
-    """Whether step times can be believed."""
-    busy = sum(any("the machine was busy" in note for note in one.notes) for one in run.measured.values())
-    if not busy:
-        return ""
-    return (
-        f"In {busy} of {len(run.measured)} trials the step time does not explain the wall-clock: other work ran beside "
-        "them, so that step times, and a verdict that rests on them, are rough; accuracies do not depend on it."
-    )
-
-
-def _swept(name: str, found: Swept) -> Iterator[str]:
-    again = f"`bakeoff run {name} --set sweep.found=none --sweep-only`"
-    whose = f"by {again}, digest `{found.run}`" if found.run else "in the same run"
-    yield ""
-    yield f"Held-out loss at every value of `{found.key}`, on seed {found.seed}, {whose}; each keeps its best:"
-    yield ""
-    yield "| backbone | " + " | ".join(f"{value:g}" for value in found.values) + " | kept |"
-    yield "|---|" + "---|" * (len(found.values) + 1)
-    for name, one in found.choices.items():
-        losses = (loss if isinstance(loss, str) else f"{loss:.4f}" for loss in one.losses)
-        yield f"| {name} | {' | '.join(losses)} | {one.value:g} |"
-    for warning in found.warnings():
-        yield from ("", f"- {warning}")
 
 
 def _curves(runs: list[Run]) -> Iterator[tuple[str, str, str, list[Run]]]:
@@ -177,8 +132,8 @@ def _listed(runs: list[Run]) -> Iterator[str]:
         found = verify(run.run.path)
         kept = "" if run.shown.sweep is None else _kept(run.shown.sweep)
         digest = f"Digest of the run: `{found.digest}` ({found.outcome})."
-        told = " ".join(part for part in (_made(run), _control(run), _busy(run)) if part)
-        yield f"- `{_command(run)}`: {headline(run.verdict)}{kept} {told} {digest}"
+        told = " ".join(part for part in (made(run), _control(run), busy(run)) if part)
+        yield f"- `{command_of(run)}`: {headline(run.verdict)}{kept} {told} {digest}"
 
 
 def _kept(found: Swept) -> str:

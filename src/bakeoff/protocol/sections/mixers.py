@@ -142,7 +142,10 @@ class Mixers(Section):
 
 
 class Backbone(Section):
-    """A named arrangement of mixers, repeated `repeats` times; those in a list of their own run side by side."""
+    """A named arrangement of mixers, repeated `repeats` times; those in a list of their own run side by side.
+
+    `from = "jamba"` takes one that ships (`bakeoff ls --backbones`); keys beside it go over its own.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$", description="lower case, digits, - and _")
     mixers: tuple[Layer, ...] = Field(

@@ -1,0 +1,52 @@
+"""What every page of results says of a run in the same words: its command, its machine, its sweep."""
+
+import re
+from collections.abc import Iterator
+
+from bakeoff.protocol.sweep import Swept
+from bakeoff.report.gather import command
+from bakeoff.run.directory import read_seal
+from paper_runs import MACHINE, Run
+
+
+def command_of(run: Run) -> str:
+    """What makes such a run, without the folder and the number of threads."""
+    said = command(run.environment) or f"bakeoff run {run.name}"
+    own = " --set sweep.found=none" if run.run.protocol.to_try else ""  # the preset may have taken the values over
+    return re.sub(r" --(out|threads) \S+| --(sweep-only|resume)", "", said) + own
+
+
+def made(run: Run) -> str:
+    """When, on what, and with how many seeds."""
+    machine = ", ".join(f"{key} {value}" for key in MACHINE if (value := run.environment.get(key)))
+    threads = sorted({one.threads for one in run.measured.values()})
+    seeds = ", ".join(map(str, run.run.protocol.seeds))
+    return (
+        f"Sealed {read_seal(run.run.path).created}; {machine}; threads {', '.join(map(str, threads))}; seeds {seeds}."
+    )
+
+
+def busy(run: Run) -> str:
+    """Whether step times can be believed."""
+    busy = sum(any("the machine was busy" in note for note in one.notes) for one in run.measured.values())
+    if not busy:
+        return ""
+    return (
+        f"In {busy} of {len(run.measured)} trials the step time does not explain the wall-clock: other work ran beside "
+        "them, so that step times, and a verdict that rests on them, are rough; accuracies do not depend on it."
+    )
+
+
+def swept_table(name: str, found: Swept) -> Iterator[str]:
+    again = f"`bakeoff run {name} --set sweep.found=none --sweep-only`"
+    whose = f"by {again}, digest `{found.run}`" if found.run else "in the same run"
+    yield ""
+    yield f"Held-out loss at every value of `{found.key}`, on seed {found.seed}, {whose}; each keeps its best:"
+    yield ""
+    yield "| backbone | " + " | ".join(f"{value:g}" for value in found.values) + " | kept |"
+    yield "|---|" + "---|" * (len(found.values) + 1)
+    for name, one in found.choices.items():
+        losses = (loss if isinstance(loss, str) else f"{loss:.4f}" for loss in one.losses)
+        yield f"| {name} | {' | '.join(losses)} | {one.value:g} |"
+    for warning in found.warnings():
+        yield from ("", f"- {warning}")
