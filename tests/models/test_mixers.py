@@ -21,6 +21,8 @@ def build() -> list[Mixer]:
         Mamba(32, 40, d_state=8, direction="reverse"),
         Mamba(32, 40, d_state=8, direction="both"),
         Mamba(32, 40, d_state=8, selective=False),
+        Mamba(32, 40, d_state=8, discretise="euler"),
+        Mamba(32, 40, d_state=8, discretise="none"),
         Attention(32, 32, heads=4),
         Mlp(32, 72),
         Mamba2(32, 40, d_state=8),
@@ -91,7 +93,8 @@ def influence(mixer: Mixer, source: int) -> Tensor:
 
 
 def test_directions() -> None:
-    forward, reverse, both, _, attention, mlp, *newer = build()
+    forward, reverse, both, *_, attention, mlp = (made := build())[:8]
+    newer = made[8:]
     at = torch.arange(12)
     for ahead, back, all_ in (newer[:3], newer[3:6], newer[6:9], newer[9:]):
         assert torch.equal(influence(ahead, 5), at >= 5) and torch.equal(influence(back, 5), at <= 5)

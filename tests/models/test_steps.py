@@ -26,6 +26,8 @@ def causal() -> list[Mixer]:
         Mamba(D, 64, d_state=5, d_conv=1),
         Mamba(D, 64, d_state=5, d_conv=8),
         Mamba(D, 40, d_state=8, selective=False),
+        Mamba(D, 40, d_state=8, discretise="euler"),
+        Mamba(D, 40, d_state=8, discretise="none"),
         Attention(D, D, heads=4, causal=True),
         Attention(D, D, heads=2, causal=True, rope=True),
         Mlp(D, 72),

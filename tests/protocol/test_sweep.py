@@ -2,6 +2,7 @@
 
 import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from bakeoff.protocol.sweep import choice, swept
 from bakeoff.trial.candidate import candidates
 from bakeoff.trial.plan import lint_plan, make_plan
 
+ROOT = Path(__file__).parents[2]
 VALUES = (1e-3, 3e-3, 1e-2)
 SWEEP = "sweep={values = [1e-3, 3e-3, 1e-2], seed = 9}"
 LOSSES = {"mamba": (2.0, 1.0, 3.0), "transformer": (1.0, 2.0, "diverged"), "hybrid": (3.0, 2.0, 1.0)}
@@ -82,6 +84,15 @@ def test_what_an_earlier_run_found_is_what_every_candidate_is_trained_with() -> 
     assert kept == {"mamba": 3e-3, "transformer": 1e-3, "hybrid": 1e-2}
     again = parse_protocol(tomllib.loads(dump_protocol(protocol)), "again")
     assert again.swept == protocol.swept and again.digest() == protocol.digest()
+
+
+@pytest.mark.parametrize(
+    "source", ["recall-quick", "recall-share", "recall-ladder", "protocols/recall-selectivity.toml"]
+)
+def test_what_ships_was_found_with_the_recipe_that_ships(source: str) -> None:
+    protocol = load_protocol(str(ROOT / source) if "/" in source else source)
+    assert protocol.sweep is not None and protocol.sweep.found is not None
+    assert protocol.sweep.found.recipe == protocol.recipe
 
 
 def test_a_recipe_is_what_a_held_out_loss_depends_on() -> None:

@@ -19,6 +19,7 @@ ADDED: dict[str, Any] = {
     "training.decay": "all",
     "sampling.kind": "solver",
     "mixers.mamba.selective": True,
+    "mixers.mamba.discretise": "exponential",
     "model.norm": "layer",
     "mixers.mamba2": {"d_state": 64, "d_conv": 4, "heads": 4, "groups": 1},
     "mixers.mamba3": {
@@ -44,6 +45,8 @@ ADDED: dict[str, Any] = {
     "mixers.gru": {},
     "mixers.conv": {"d_conv": 4},
 }
+# Those that came after mixers had versions ([mixers.NAME] kind = ...), of which they are left out, too.
+OF_VERSIONS = ("mixers.mamba.discretise", "mixers.attention.rope")
 
 
 class Moved(NamedTuple):
@@ -117,6 +120,11 @@ def without_added(document: dict[str, Any], added: Mapping[str, Any] = ADDED) ->
     """The document without the keys that were added later and hold their default; lists are stepped through."""
     for key, default in added.items():
         _leave_out(document, key.split("."), default)
+    for key in OF_VERSIONS:
+        _, kind, option = key.split(".")
+        for one in document.get("mixers", {}).values():
+            if isinstance(one, dict) and one.get("kind") == kind:
+                _leave_out(one, [option], ADDED[key])
     return document
 
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bakeoff.models.mixers.base import FLOAT_BYTES, Direction, OneWay, draw_steps_
+from bakeoff.models.mixers.discretise import Rule, coefficients, scan
 from bakeoff.ops import causal_conv, selective_scan
 
 REFERENCE_NAMES = {
@@ -38,6 +39,7 @@ class Mamba(OneWay):
     Args:
         selective: whether dt, B and C depend on the token. Where they do not, the scan is linear and the same at every
             token, with real A as in S4D-Real [Gu et al. 2022]: dt = softplus(dt_bias), B and C are parameters.
+        discretise: how the continuous system becomes a recurrence; "none": there is no system, the decay is a gate.
     """
 
     expand = 2
@@ -53,9 +55,10 @@ class Mamba(OneWay):
         d_conv: int = 4,
         direction: Direction = "forward",
         selective: bool = True,
+        discretise: Rule = "exponential",
     ) -> None:
         super().__init__(direction)
-        self.selective = selective
+        self.selective, self.rule = selective, discretise
         self.d_model, self.width, self.d_state, self.d_conv = d_model, width, d_state, d_conv
         self.dt_rank = math.ceil(d_model / 16)
         self.in_proj = nn.Linear(d_model, 2 * width, bias=False)
@@ -68,7 +71,8 @@ class Mamba(OneWay):
             self.B = nn.Parameter(torch.empty(d_state))
             self.C = nn.Parameter(torch.empty(d_state))
         self.dt_bias = nn.Parameter(torch.empty(width))
-        self.A_log = nn.Parameter(torch.empty(width, d_state))
+        if discretise != "none":
+            self.A_log = nn.Parameter(torch.empty(width, d_state))
         self.D = nn.Parameter(torch.empty(width))
         self.out_proj = nn.Linear(width, d_model, bias=False)
         self.reset_parameters()
@@ -85,7 +89,8 @@ class Mamba(OneWay):
             self.B.fill_(1.0)
             self.C.normal_()
         draw_steps_(self.dt_bias)
-        self.A_log.copy_(torch.arange(1, self.d_state + 1).log().expand(self.width, -1))
+        if self.rule != "none":
+            self.A_log.copy_(torch.arange(1, self.d_state + 1).log().expand(self.width, -1))
         self.D.fill_(1.0)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
@@ -97,12 +102,22 @@ class Mamba(OneWay):
 
     def _scan(self, x_BLE: Tensor, z_BLE: Tensor | None, reverse: bool) -> Tensor:
         u_BLE = causal_conv(x_BLE, self.conv_weight, self.conv_bias, reverse=reverse)
-        return selective_scan(*self._inputs(u_BLE, z_BLE), reverse=reverse)
+        inputs = self._inputs(u_BLE, z_BLE)
+        if self.rule == "exponential":
+            return selective_scan(*inputs, reverse=reverse)
+        return scan(self.rule, *inputs, reverse=reverse)[0]
 
     def _inputs(self, u_BLE: Tensor, z_BLE: Tensor | None) -> ScanInputs:
         """The scan's: u, dt before its bias and softplus, A, B, C, D, z and dt's bias."""
         dt_BLE, B_BLN, C_BLN = self._selected(u_BLE)
-        return u_BLE, dt_BLE, -torch.exp(self.A_log.float()), B_BLN, C_BLN, self.D, z_BLE, self.dt_bias
+        return u_BLE, dt_BLE, self._A, B_BLN, C_BLN, self.D, z_BLE, self.dt_bias
+
+    @property
+    def _A(self) -> Tensor:
+        """(E, N) float32, below 0; -1 where there is no system."""
+        if self.rule == "none":
+            return self.D.new_full((self.width, self.d_state), -1.0, dtype=torch.float32)
+        return -torch.exp(self.A_log.float())
 
     def start(self, B: int) -> Memory:
         self.require_forward()
@@ -113,8 +128,11 @@ class Mamba(OneWay):
         x_BLE, z_BLE = self.in_proj(x_BLD).chunk(2, dim=-1)
         read_BLE = torch.cat([state.inputs_BKE.to(x_BLE.dtype), x_BLE], 1)
         u_BLE = causal_conv(read_BLE, self.conv_weight, self.conv_bias)[:, self.d_conv - 1 :]
-        inputs = self._inputs(u_BLE, z_BLE)
-        y_BLE, state_BEN = selective_scan(*inputs, initial_state_BDN=state.state_BEN, return_final_state=True)
+        inputs, before = self._inputs(u_BLE, z_BLE), state.state_BEN
+        if self.rule == "exponential":
+            y_BLE, state_BEN = selective_scan(*inputs, initial_state_BDN=before, return_final_state=True)
+        else:
+            y_BLE, state_BEN = scan(self.rule, *inputs, initial_BEN=before)
         return self.out_proj(y_BLE), Memory(read_BLE[:, x_BLE.shape[1] :], state_BEN)
 
     def step(self, x_BD: Tensor, state: Memory) -> tuple[Tensor, Memory]:
@@ -122,9 +140,8 @@ class Mamba(OneWay):
         read_BKE = torch.cat([state.inputs_BKE.to(x_BE.dtype), x_BE.unsqueeze(1)], 1)
         u_BE = F.silu((read_BKE * self.conv_weight.t()).sum(1) + self.conv_bias)
         dt_BE, B_BN, C_BN = (part.float() for part in self._selected(u_BE))
-        dt_BE1 = F.softplus(dt_BE + self.dt_bias).unsqueeze(-1)
-        decay_BEN = torch.exp(dt_BE1 * -torch.exp(self.A_log.float()))
-        state_BEN = decay_BEN * state.state_BEN + dt_BE1 * u_BE.unsqueeze(-1) * B_BN.unsqueeze(1)
+        decay_BEN, weight_BE1 = coefficients(self.rule, (dt_BE + self.dt_bias).unsqueeze(-1), self._A)
+        state_BEN = decay_BEN * state.state_BEN + weight_BE1 * u_BE.unsqueeze(-1) * B_BN.unsqueeze(1)
         y_BE = (state_BEN @ C_BN.unsqueeze(-1)).squeeze(-1) + self.D * u_BE
         return self.out_proj((y_BE * F.silu(z_BE)).to(x_BE.dtype)), Memory(read_BKE[:, 1:], state_BEN)
 

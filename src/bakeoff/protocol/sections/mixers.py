@@ -20,6 +20,11 @@ class MambaOptions(Section):
     selective: bool = Field(
         default=True, description="dt, B and C depend on the token; false: they are the same for all tokens, as in S4"
     )
+    discretise: Literal["exponential", "euler", "none"] = Field(
+        default="exponential",
+        description="how the continuous system becomes a recurrence: as published, by Euler's rule for A too (slow: no "
+        "kernel has it), or no system at all: the decay is a gate",
+    )
 
 
 class _Headed(Section):
