@@ -58,7 +58,8 @@ class Mamba(OneWay):
         discretise: Rule = "exponential",
     ) -> None:
         super().__init__(direction)
-        self.selective, self.rule = selective, discretise
+        self.selective = selective
+        self.rule: Rule = discretise
         self.d_model, self.width, self.d_state, self.d_conv = d_model, width, d_state, d_conv
         self.dt_rank = math.ceil(d_model / 16)
         self.in_proj = nn.Linear(d_model, 2 * width, bias=False)
