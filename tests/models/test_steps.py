@@ -119,18 +119,33 @@ def test_the_trunk_reads_its_context_first() -> None:
     torch.testing.assert_close(found_BLO, trunk(x, context=context, hidden_B=hidden_B), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("at", [0, 1, 3])
+@torch.no_grad()
+def test_the_trunk_reads_its_class_tokens_first(at: int) -> None:
+    space = Space(L, vocabulary=11, classes=4, context=4, context_channels=2)
+    trunk, x, labels_B = _trunk("rope", space, class_tokens=(2, at))
+    context = torch.randn(3, 4, 2)
+    reader = trunk.reader(Batch(labels_B=labels_B, context=context))
+    assert reader is not None
+    found_BLO = torch.cat([reader.read(x[:, :6]), reader.read(x[:, 6:])], 1)
+    torch.testing.assert_close(found_BLO, trunk(x, labels_B=labels_B, context=context), rtol=1e-4, atol=1e-4)
+
+
 def test_symbols_beyond_the_vocabulary_are_negative() -> None:
     trunk, _, _ = _trunk("none", Space(L, vocabulary=11))
     assert isinstance(trunk.embed, torch.nn.Embedding) and trunk.embed.num_embeddings == 12
     assert torch.equal(trunk.embedded(torch.tensor([[-1, 3]])), trunk.embed(torch.tensor([[11, 3]])))
 
 
-def _trunk(positions: Any, space: Space) -> tuple[Trunk, Tensor, Tensor | None]:
+def _trunk(positions: Any, space: Space, class_tokens: tuple[int, int] = (0, 0)) -> tuple[Trunk, Tensor, Tensor | None]:
     torch.manual_seed(1)
     widths = {"mamba": 48, "attention": D, "mlp": 64}
     layers = ("mamba", "attention", "mlp", "mamba")
-    mixers = build_mixers(layers, D, widths, {}, "raster", causal=True, context=space.context, rope=positions == "rope")
-    trunk = Trunk(Frame(space, D, positions, "adaln", 11, times=0, symbols=1), mixers).eval()
+    read = {"context": space.context, "class_tokens": class_tokens, "rope": positions == "rope"}
+    mixers = build_mixers(layers, D, widths, {}, "raster", causal=True, **read)
+    count, at = class_tokens
+    frame = Frame(space, D, positions, "adaln", 11, times=0, symbols=1, class_tokens=count, class_tokens_at=at)
+    trunk = Trunk(frame, mixers).eval()
     for parameter in trunk.parameters():  # what begins at zero hides mistakes
         torch.nn.init.normal_(parameter, std=0.2) if parameter.dim() > 1 else None
     x = torch.randint(11, (3, L)) if space.vocabulary else torch.randn(3, L, space.channels)

@@ -166,3 +166,39 @@ def test_a_bottleneck_embeds_by_two_maps() -> None:
 def test_symbols_have_no_bottleneck() -> None:
     with pytest.raises(BakeoffError, match="symbols"):
         Trunk(Frame(Space(7, vocabulary=5), 32, "none", "adaln", out=5, bottleneck=3), mixers())
+
+
+def with_class_tokens(at: int, order="bidirectional") -> Trunk:
+    built = build_mixers(LAYERS, 32, WIDTHS, {"mamba": {"d_state": 8}}, order, class_tokens=(3, at), grid=(7, 7))
+    space = Space(49, channels=4, classes=10, grid=(7, 7))
+    return wake(Trunk(Frame(space, 32, "none", "adaln", 4, class_tokens=3, class_tokens_at=at), built))
+
+
+@pytest.mark.parametrize("order", ["raster", "reverse", "bidirectional", "cross"])
+@pytest.mark.parametrize("at", [0, 2, 3])
+def test_class_tokens_tell_every_token_the_class(at, order) -> None:
+    """By the tokens alone: the branches' condition is taken away, and in each order all tokens still see the class."""
+    net = with_class_tokens(at, order)
+    x, t = torch.randn(2, 49, 4), torch.rand(2)
+    table = net.condition.label.weight.data.clone()
+    net.condition.forward = lambda x, t_B, labels_B: torch.zeros(len(x), 32)  # type: ignore[method-assign]
+    given = net(x, t, torch.tensor([1, 2]))
+    assert given.shape == x.shape
+    assert ((net(x, t, torch.tensor([3, 2])) - given).abs().amax(-1) > 1e-7).all(1).tolist() == [True, False]
+    assert torch.equal(net(x, t), net(x, t, torch.tensor([10, 10])))
+    net.condition.label.weight.data.copy_(table[[3, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]])
+    torch.testing.assert_close(net(x, t, torch.tensor([0, 2]))[0], net(x, t, torch.tensor([3, 2]))[0])
+
+
+def test_class_tokens_cost_what_they_add() -> None:
+    none, late, early = (with_class_tokens(at) for at in (0, 2, 3))
+    counts = {one.parameter_count() for one in (none, late, early)}
+    assert counts == {wake(model(positions="none", order="bidirectional")).parameter_count() + 3 * 32}
+    assert none.flops() > late.flops() > early.flops() > model(positions="none", order="bidirectional").flops()
+
+
+def test_class_tokens_need_labels_and_a_branch() -> None:
+    for classes, at, said in ((0, 0, "no labels"), (10, 4, "4 branches")):
+        space = Space(49, channels=4, classes=classes)
+        with pytest.raises(BakeoffError, match=said):
+            Trunk(Frame(space, 32, "none", "adaln", 4, class_tokens=3, class_tokens_at=at), mixers())

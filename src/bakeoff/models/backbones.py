@@ -49,6 +49,7 @@ def build_mixers(
     *,
     causal: bool = False,
     context: int = 0,
+    class_tokens: tuple[int, int] = (0, 0),
     grid: tuple[int, ...] = (),
     rope: bool = False,
     kinds: Kinds = NO_VERSIONS,
@@ -60,7 +61,8 @@ def build_mixers(
         order: order of the tokens; it becomes a direction for the mixers that read one way.
         causal: every mixer reads only earlier tokens, whatever the order.
         context: number of tokens that are read before the others, whatever the order.
-        grid: how those others lie; empty: in a row.
+        class_tokens: number of tokens that are read before even those, and the layer before which they come.
+        grid: how the others lie; empty: in a row.
         rope: mixers that can add positions themselves do, by place in the row; by the grid if their own option says so.
         kinds: the mixer behind every name that is a version of another.
         combine: how mixers side by side become one.
@@ -75,7 +77,7 @@ def build_mixers(
         )
     turns = 0
 
-    def built(name: str) -> nn.Module:
+    def built(name: str, context: int) -> nn.Module:
         nonlocal turns
         kind, arguments = mixer_class(kinds.get(name, name)), dict(options.get(name, {}))
         if getattr(kind, "takes_places", False) and arguments.get("rope"):
@@ -95,10 +97,13 @@ def build_mixers(
             mixer = _construct(name, kind, d_model, widths[name], arguments | {"direction": direction})
         return CrossScan(mixer, grid, context, d_model) if order == "cross" and not causal else mixer
 
-    return [
-        built(layer) if isinstance(layer, str) else Parallel([built(name) for name in layer], d_model, combine)
-        for layer in layers
-    ]
+    def layer_of(layer: Layer, first: int) -> nn.Module:
+        if isinstance(layer, str):
+            return built(layer, first)
+        return Parallel([built(name, first) for name in layer], d_model, combine)
+
+    more, at = class_tokens
+    return [layer_of(layer, context + (more if i >= at else 0)) for i, layer in enumerate(layers)]
 
 
 def _construct(name: str, kind: type[nn.Module], d_model: int, width: int, arguments: dict[str, Any]) -> nn.Module:

@@ -42,6 +42,7 @@ class Blueprint:
             model.order,
             causal=self.causal,
             context=self.frame.space.context,
+            class_tokens=(self.frame.class_tokens, self.frame.class_tokens_at),
             grid=self.frame.space.grid,
             rope=self.frame.positions == "rope",
             kinds=self.protocol.mixers.kinds,

@@ -25,6 +25,18 @@ def sinusoidal(positions_N: Tensor, dim: int, longest: float = 10_000.0) -> Tens
     return torch.cat([angle.sin(), angle.cos()], dim=-1)[:, :dim]
 
 
+class ClassTokens(nn.Module):
+    """K tokens that say the class, read before all others: its embedding and learned positions [Li and He 2025]."""
+
+    def __init__(self, count: int, d_model: int) -> None:
+        super().__init__()
+        self.positions = nn.Parameter(0.02 * torch.randn(count, d_model))
+
+    def forward(self, class_BD: Tensor) -> Tensor:
+        """(B, D), the embedded class of each item, to (B, K, D)."""
+        return class_BD.unsqueeze(1) + self.positions
+
+
 class Condition(nn.Module):
     """Maps time t in [0, 1] and an optional class to one vector c_BD; class number `classes` means "no class".
 
@@ -47,11 +59,14 @@ class Condition(nn.Module):
         if self.time is not None:
             assert t_B is not None
             c_BD = self.time(sinusoidal(1000.0 * t_B, self.d_model))
-        if self.label is None:
-            return c_BD
+        return c_BD if self.label is None else c_BD + self.embedded_class(len(x), labels_B)
+
+    def embedded_class(self, count: int, labels_B: Tensor | None) -> Tensor:
+        """(B, D) for so many items; None hides every class."""
+        assert self.label is not None
         if labels_B is None:
-            labels_B = torch.full((len(x),), self.classes, device=x.device)
-        return c_BD + self.label(labels_B)
+            labels_B = torch.full((count,), self.classes, device=self.label.weight.device)
+        return self.label(labels_B)
 
     def flops(self) -> int:
         return 0 if self.time is None else 4 * self.d_model**2

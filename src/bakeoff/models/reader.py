@@ -34,7 +34,11 @@ class Reader:
         self.trunk, self.read_tokens, B = trunk, 0, prompts.items()
         self._states: list[Any] = [branch.mixer.start(B) for branch in trunk.residual_branches()]  # type: ignore[operator]
         placed = torch.empty(B, 0, device=next(trunk.parameters()).device)
-        self._c_BD = trunk.condition(placed, None, trunk.hidden_labels(prompts.labels_B, prompts.hidden_B))
+        labels_B = trunk.hidden_labels(prompts.labels_B, prompts.hidden_B)
+        self._c_BD = trunk.condition(placed, None, labels_B)
+        if trunk.class_tokens is not None:
+            tokens_BKD = trunk.class_tokens(trunk.condition.embedded_class(B, labels_B))
+            self._branches(tokens_BKD, trunk.frame.class_tokens_at)
         if trunk.frame.space.context:
             self._through(trunk.prefix(B, prompts.context, prompts.hidden_B))
 
@@ -44,8 +48,11 @@ class Reader:
 
     def _through(self, h_BLD: Tensor) -> Tensor:
         first, self.read_tokens = self.read_tokens, self.read_tokens + h_BLD.shape[1]
-        h_BLD = self.trunk.placed(h_BLD, first)
-        for i, branch in enumerate(self.trunk.residual_branches()):
+        return self._branches(self.trunk.placed(h_BLD, first))
+
+    def _branches(self, h_BLD: Tensor, first: int = 0) -> Tensor:
+        """Through the branches from `first` on."""
+        for i, branch in enumerate(self.trunk.residual_branches()[first:], first):
 
             def mix(normed_BLD: Tensor, i: int = i, mixer: nn.Module = branch.mixer) -> Tensor:
                 if normed_BLD.shape[1] == 1:

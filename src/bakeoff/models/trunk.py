@@ -16,6 +16,7 @@ from bakeoff.models.batch import Batch
 from bakeoff.models.conditioning import (
     AdaLNBranch,
     AdaLNHead,
+    ClassTokens,
     Condition,
     Conditioning,
     Norm,
@@ -41,6 +42,7 @@ class Frame:
         symbols: number of extra symbols besides the vocabulary.
         norm: of every branch and of the head.
         bottleneck: width between two linear maps that embed tokens of numbers [JiT, Li and He 2025]; 0: one map.
+        class_tokens: tokens that say the class, read before all others from the branch `class_tokens_at` on [ibid.].
     """
 
     space: Space
@@ -52,11 +54,17 @@ class Frame:
     symbols: int = 0
     norm: Norm = "layer"
     bottleneck: int = 0
+    class_tokens: int = 0
+    class_tokens_at: int = 0
 
     @property
     def tokens(self) -> int:
-        """K + L, the tokens that the mixers read."""
+        """K + L, the tokens that all mixers read."""
         return self.space.context + self.space.length
+
+    def tokens_of(self, branch: int) -> int:
+        """Those, and the class tokens where they have come."""
+        return self.tokens + (self.class_tokens if branch >= self.class_tokens_at else 0)
 
 
 class Trunk(nn.Module):
@@ -93,6 +101,12 @@ class Trunk(nn.Module):
         else:
             self.positions = None
         self.condition = Condition(D, space.classes, frame.times > 0)
+        if frame.class_tokens and (not space.classes or frame.class_tokens_at >= len(mixers)):
+            why = f"a backbone has {len(mixers)} branches" if space.classes else "the items of this task have no labels"
+            raise BakeoffError(
+                f"model.class_tokens = {frame.class_tokens} before branch {frame.class_tokens_at}: {why}."
+            )
+        self.class_tokens = ClassTokens(frame.class_tokens, D) if frame.class_tokens else None
         branch = AdaLNBranch if conditioned and adaln else PlainBranch
         self.branches = nn.ModuleList(branch(mixer, D, frame.norm) for mixer in mixers)
         head = (AdaLNHead if adaln else TimeHead) if conditioned else PlainHead
@@ -126,10 +140,13 @@ class Trunk(nn.Module):
         if self.frame.space.context:
             h_BLD = torch.cat([self.prefix(len(x), context, hidden_B), h_BLD], 1)
         h_BLD = self.placed(h_BLD)
-        c_BD = self.condition(x, t_B, self.hidden_labels(labels_B, hidden_B))
-        for branch in self.branches:
+        labels_B = self.hidden_labels(labels_B, hidden_B)
+        c_BD = self.condition(x, t_B, labels_B)
+        for i, branch in enumerate(self.branches):
+            if self.class_tokens is not None and i == self.frame.class_tokens_at:
+                h_BLD = torch.cat([self.class_tokens(self.condition.embedded_class(len(x), labels_B)), h_BLD], 1)
             h_BLD = branch(h_BLD, c_BD)
-        return self.head(h_BLD[:, self.frame.space.context :], c_BD)
+        return self.head(h_BLD[:, self.frame.space.context + self.frame.class_tokens :], c_BD)
 
     def embedded(self, x: Tensor) -> Tensor:
         """Tokens without their positions, (B, L, D)."""
@@ -169,10 +186,10 @@ class Trunk(nn.Module):
 
     def flops(self) -> int:
         """FLOPs of one item's forward pass: matrix products, convolutions and scans."""
-        L, D = self.frame.tokens, self.frame.d_model
-        trunk = self._embedding_flops() + self.condition.flops() + self.head.flops(self.frame.space.length)
-        branches = sum(branch.flops() + costs.flops(branch.mixer, L, D) for branch in self.residual_branches())
-        return trunk + branches
+        D, frame = self.frame.d_model, self.frame
+        trunk = self._embedding_flops() + self.condition.flops() + self.head.flops(frame.space.length)
+        branches = enumerate(self.residual_branches())
+        return trunk + sum(one.flops() + costs.flops(one.mixer, frame.tokens_of(i), D) for i, one in branches)
 
     def _embedding_flops(self) -> int:
         space = self.frame.space
@@ -183,8 +200,10 @@ class Trunk(nn.Module):
 
     def state_bytes(self) -> int:
         """Bytes that generation token by token would keep, for all mixers together, in float32."""
-        L, D = self.frame.tokens, self.frame.d_model
-        return sum(costs.state_bytes(branch.mixer, L, D) for branch in self.residual_branches())
+        D, frame = self.frame.d_model, self.frame
+        return sum(
+            costs.state_bytes(one.mixer, frame.tokens_of(i), D) for i, one in enumerate(self.residual_branches())
+        )
 
     def residual_branches(self) -> list[AdaLNBranch | PlainBranch]:
         return list(self.branches)  # type: ignore[arg-type]

@@ -42,6 +42,8 @@ ADDED: dict[str, Any] = {
     "backbones.combine": "sum",
     "backbones.attention_every": 0,
     "model.bottleneck": 0,
+    "model.class_tokens": 0,
+    "model.class_tokens_at": 0,
     "mixers.gru": {},
     "mixers.conv": {"d_conv": 4},
 }

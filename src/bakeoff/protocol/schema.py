@@ -46,6 +46,12 @@ class Model(Section):
         le=4096,
         description="width between two linear maps that embed a token of numbers; 0: one map; symbols have none",
     )
+    class_tokens: int = Field(
+        default=0, ge=0, le=1024, description="tokens that say the class, read before all others, whatever the order"
+    )
+    class_tokens_at: int = Field(
+        default=0, ge=0, le=16_384, description="the branch, counted from 0, before which they come; dropped at the end"
+    )
     conditioning: Literal["adaln", "head"] = Field(
         default="adaln", description="adaLN-zero in every residual branch, or time (and class) only in the head"
     )

@@ -51,6 +51,8 @@ def candidate_of(task: Task, backbone: Backbone) -> Candidate:
         objective.symbols,
         model.norm,
         model.bottleneck,
+        model.class_tokens,
+        model.class_tokens_at,
     )
     blueprint = Blueprint(protocol, backbone, frame, objective.causal, lambda: task.encoder(model.d_model, backbone))
     return Candidate(protocol, task, objective, backbone, blueprint)
