@@ -30,6 +30,7 @@ PROTOCOL_SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("top level", schema.Protocol),
     ('[task], kind = "mnist"', tasks.Mnist),
     ('[task], kind = "recall"', tasks.Recall),
+    ('[task], kind = "tracking"', tasks.Tracking),
     ('[task], kind = "module:Class"', tasks.PlugInTask),
     ('[codec], kind = "pixel"', codecs.PixelCodec),
     ('[codec], kind = "latent"', codecs.LatentCodec),

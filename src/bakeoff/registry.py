@@ -122,7 +122,12 @@ OBJECTIVES: Registry[Any] = Registry(
     },
 )
 TASKS: Registry[Any] = Registry(
-    "task", {"mnist": "bakeoff.tasks.digits:Digits", "recall": "bakeoff.tasks.recall:Recall"}
+    "task",
+    {
+        "mnist": "bakeoff.tasks.digits:Digits",
+        "recall": "bakeoff.tasks.recall:Recall",
+        "tracking": "bakeoff.tasks.tracking:Tracking",
+    },
 )
 PROBES: Registry[Any] = Registry(
     "probe",

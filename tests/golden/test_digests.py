@@ -18,6 +18,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 TABLE = HERE / "digests.json"
 FROZEN: dict[str, str] = json.loads(TABLE.read_text())
+SINCE = {"mnist-quick": ["sweep=none", "training.lr=2e-3"]}  # what a preset has changed since format 1, taken back
 OF_FORMAT_1: dict[str, dict[str, Any]] = json.loads((HERE / "documents-format1.json").read_text())
 
 
@@ -38,7 +39,7 @@ def test_every_preset_is_in_the_table() -> None:
 def test_a_document_of_format_1_is_the_same_experiment_today(name: str) -> None:
     document = OF_FORMAT_1[name]
     before = json.dumps(document)
-    assert parse_protocol(document, name) == load_protocol(source(name))
+    assert parse_protocol(document, name) == load_protocol(source(name), SINCE.get(name, []))
     assert json.dumps(document) == before and upgrade(upgrade(document)) == upgrade(document)
 
 

@@ -114,7 +114,13 @@ RECALL = _named(
     HELD_OUT,
 )
 
-FIGURES = {"mnist": DIGITS, "recall": RECALL}  # by the kind of the task
+TRACKING = _named(
+    Figure("tracked", "scaled accuracy at the end", "higher", low=-1, high=1, of="items"),
+    Figure("accuracy", "accuracy", "higher", low=0, high=1, of="items"),
+    HELD_OUT,
+)
+
+FIGURES = {"mnist": DIGITS, "recall": RECALL, "tracking": TRACKING}  # by the kind of the task
 
 
 def figures_of(task_kind: str) -> dict[str, Figure] | None:

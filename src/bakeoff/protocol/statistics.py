@@ -109,8 +109,11 @@ def _tail(distance: float, stderr: float, freedom: float) -> float:
     return float(special.ndtr(z) if math.isinf(freedom) else special.stdtr(freedom, z))
 
 
-def wilson(hits: int, of: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The interval of a share, from `hits` among `of` [Wilson 1927]; (0, 1) where there are none."""
+def wilson(hits: float, of: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The interval of a share, from `hits` among `of` [Wilson 1927]; (0, 1) where there are none.
+
+    Of a mean of shares, whose sum is `hits`, it is no narrower than it should be: they spread less than hits do.
+    """
     if not of:
         return 0.0, 1.0
     z, share = float(special.ndtri(0.5 + confidence / 2)), hits / of

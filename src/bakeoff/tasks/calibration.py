@@ -5,16 +5,23 @@
 
 import json
 import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, TypeVar
+
+from torch import Generator
 
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol import seal
 from bakeoff.protocol.schema import Protocol
+from bakeoff.seeding import generator
 
 LARGEST = 16 << 20
+DRAWS, SEED = 20, 11  # of a calibration by arithmetic
 Spread = tuple[float, float, float]  # minimum, median and maximum over draws
+A = TypeVar("A")
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,31 @@ class Calibration:
     def of(self, kind: str) -> dict[int, dict[str, Spread]]:
         """Items assessed together -> figure -> spread, of one kind of items."""
         return {count: kinds[kind] for count, kinds in self.samples.items() if kind in kinds}
+
+
+def of_draws(
+    purpose: str,
+    answers: Mapping[str, A],
+    figures: Callable[[A, Generator], Mapping[str, float]],
+    assessed: Iterable[str],
+    baselines: Iterable[str],
+    count: int,
+) -> Calibration:
+    """A calibration by arithmetic: the figures of each sort of answers, over draws that all sorts share.
+
+    Args:
+        answers: name -> how such answers are made; one of the names is "real".
+        figures: of `count` items that are drawn from the generator and answered in this way.
+        assessed: the figures to keep.
+        baselines: the names that a candidate has to beat.
+    """
+    spreads: dict[str, dict[str, Spread]] = {}
+    for name, answer in answers.items():
+        found = [figures(answer, generator(purpose, SEED, draw)) for draw in range(DRAWS)]
+        values = {figure: [one[figure] for one in found] for figure in assessed}
+        spreads[name] = {figure: (min(v), median(v), max(v)) for figure, v in values.items()}
+    medians = {name: {figure: spread[1] for figure, spread in spreads[name].items()} for name in baselines}
+    return Calibration({count: spreads}, DRAWS, SEED, medians)
 
 
 def read_calibration(document: Any) -> Calibration:

@@ -23,11 +23,10 @@ from bakeoff.protocol.sections import tasks as sections
 from bakeoff.protocol.space import Space
 from bakeoff.seeding import generator
 from bakeoff.tasks.base import Endless, Finite, Split, Task
-from bakeoff.tasks.calibration import Calibration
+from bakeoff.tasks.calibration import Calibration, of_draws
 from bakeoff.tasks.sequences import Sequences, drawn, fixed, possible_answers, written
 
 VALID = 1024  # sequences
-DRAWS, SEED = 20, 11  # of a calibration
 ASSESSED = ("accuracy", "solved")
 BY_QUESTIONS = ("questions", "answers", "share_right", "share_low", "share_high")  # low and high: Wilson's, 95 %
 
@@ -172,18 +171,13 @@ def measure(section: sections.Recall, count: int) -> Calibration:
 @lru_cache(maxsize=8)
 def _measure(options: str, count: int) -> Calibration:
     section = sections.Recall.model_validate_json(options)
-    spreads: dict[str, dict[str, tuple[float, float, float]]] = {}
-    for name, answer in ANSWERS.items():
-        found = []
-        for draw in range(DRAWS):
-            g = generator("recall calibration", SEED, draw)
-            made = drawn(section, count, g)
-            right = (answer(made, g, section) == made.answers_BL) & made.asked_BL
-            found.append(figures(right.numpy(), made.asked_BL.numpy()))
-        values = {figure: [one[figure] for one in found] for figure in ASSESSED}
-        spreads[name] = {figure: (min(v), float(np.median(v)), max(v)) for figure, v in values.items()}
-    medians = {name: {figure: spread[1] for figure, spread in spreads[name].items()} for name in BASELINES}
-    return Calibration({count: spreads}, DRAWS, SEED, medians)
+
+    def found(answer: Answer, g: Generator) -> dict[str, float]:
+        made = drawn(section, count, g)
+        right_BL = (answer(made, g, section) == made.answers_BL) & made.asked_BL
+        return figures(right_BL.numpy(), made.asked_BL.numpy())
+
+    return of_draws("recall calibration", ANSWERS, found, ASSESSED, BASELINES, count)
 
 
 def figures(right_BL: np.ndarray, asked_BL: np.ndarray) -> dict[str, float]:

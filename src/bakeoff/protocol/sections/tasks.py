@@ -82,6 +82,35 @@ class Recall(Section):
         return min(self.length // 4, self.vocabulary // 2 - 1)
 
 
+class Tracking(Section):
+    """Sequences of the elements of a group; at every token, the product of all so far. New ones at every step."""
+
+    needs_codec: ClassVar[bool] = False
+    prompted: ClassVar[bool] = False
+    items: ClassVar[None] = None  # there is no end of them
+
+    kind: Literal["tracking"]
+    group: Literal["parity", "s3", "a5", "s5"] = Field(
+        default="parity",
+        description="parity: bits and their exclusive or; s3: the 6 permutations of three; a5: the 60 even ones of "
+        "five, which no chain of commuting groups makes up; s5: all 120 of five",
+    )
+    lengths: tuple[int, int] = Field(
+        default=(3, 40), description="tokens of the shortest and the longest training sequence; a batch has one length"
+    )
+    test_length: int = Field(default=256, ge=1, le=65_536, description="tokens of a test sequence")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        low, high = self.lengths
+        if not 1 <= low <= high <= self.test_length:
+            raise ValueError(
+                f"lengths = {list(self.lengths)}; allowed: the shortest first, from 1 to test_length = "
+                f"{self.test_length}"
+            )
+        return self
+
+
 class PlugInTask(PlugIn):
     """A task of the user's own."""
 
@@ -92,6 +121,9 @@ class PlugInTask(PlugIn):
 
 
 Task = Annotated[
-    Annotated[Mnist, Tag("mnist")] | Annotated[Recall, Tag("recall")] | Annotated[PlugInTask, Tag(PLUG_IN)],
-    Discriminator(tag_of(["mnist", "recall"], "mnist")),
+    Annotated[Mnist, Tag("mnist")]
+    | Annotated[Recall, Tag("recall")]
+    | Annotated[Tracking, Tag("tracking")]
+    | Annotated[PlugInTask, Tag(PLUG_IN)],
+    Discriminator(tag_of(["mnist", "recall", "tracking"], "mnist")),
 ]
