@@ -13,13 +13,14 @@ from typing import Any
 
 from bakeoff.artefacts.sheets import png
 from bakeoff.errors import BakeoffError
+from bakeoff.protocol.control import controls
 from bakeoff.protocol.sweep import Swept
 from bakeoff.protocol.verdict import headline
 from bakeoff.run.files import read_json
 from bakeoff.run.verify import verify
 from bakeoff.tasks import build_task
 from paper_runs import Run, open_runs, swept_trials, write_results
-from recall_curves import Rung, against_attention, against_state, rungs, share_of_attention
+from recall_curves import Rung, against_attention, against_state, rungs
 from run_words import busy, command_of, made, swept_table
 
 ROOT = Path(__file__).parents[1]
@@ -98,17 +99,7 @@ def _of_run(run: Run, pictures: Mapping[str, bytes]) -> Iterator[str]:
 
 def _control(run: Run) -> str:
     """Whether the backbones of attention alone, the control of recall, solve the task."""
-    found = []
-    for backbone in run.run.protocol.backbones:
-        if share_of_attention(backbone) == 1 and (result := run.shown.backbones.get(backbone.name)) is not None:
-            passed, seeds = result.seeds_passed, len(result.seeds)
-            behaved = (
-                "it behaved" if 2 * passed > seeds else "it did NOT behave, so that what fails here may be training"
-            )
-            found.append(
-                f"Control: {backbone.name} is attention alone and passes in {passed} of {seeds} seeds; {behaved}."
-            )
-    return " ".join(found)
+    return " ".join(one.said() for one in controls(run.run.protocol, run.shown))
 
 
 def _curves(runs: list[Run]) -> Iterator[tuple[str, str, str, list[Run]]]:

@@ -16,6 +16,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from bakeoff.errors import BakeoffError
+from bakeoff.protocol.control import controls, void
 from bakeoff.protocol.verdict import headline
 from bakeoff.report import figures
 from bakeoff.run.files import read_json
@@ -25,7 +26,7 @@ from paper_runs import Run, open_runs, write_results
 from run_words import busy, command_of, made, swept_table
 
 ROOT = Path(__file__).parents[1]
-CONTROL, INK = "gru", "#1b1f24"
+INK = "#1b1f24"
 
 
 def page(runs: list[Run], pilots: list[dict[str, Any]]) -> str:
@@ -43,13 +44,8 @@ def page(runs: list[Run], pilots: list[dict[str, Any]]) -> str:
 
 def control_of(run: Run) -> str:
     """Whether the control behaved, in a sentence; a page of a run in which it did not is void."""
-    result = run.shown.backbones.get(CONTROL)
-    if result is None or not result.seeds:
-        return f"**VOID: there is no trial of the control, {CONTROL}.**"
-    passed, seeds = result.seeds_passed, len(result.seeds)
-    if 2 * passed > seeds:
-        return f"Control: {CONTROL} passes in {passed} of {seeds} seeds; it behaved."
-    return f"**VOID: the control, {CONTROL}, passes in {passed} of {seeds} seeds, so what fails here may be training.**"
+    why = void(run.run.protocol, run.shown)
+    return f"**VOID. {why}**" if why else " ".join(one.said() for one in controls(run.run.protocol, run.shown))
 
 
 def _of_run(run: Run) -> Iterator[str]:

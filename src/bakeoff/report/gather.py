@@ -12,6 +12,7 @@ from bakeoff.artefacts.sheets import data_uri
 from bakeoff.errors import BakeoffError
 from bakeoff.judging.tally import judgements
 from bakeoff.judging.verdicts import sealed_verdict
+from bakeoff.protocol.control import void
 from bakeoff.protocol.measurement import Measurement
 from bakeoff.protocol.probes import ProbeRecord
 from bakeoff.protocol.scaling import quality_scale
@@ -65,7 +66,7 @@ def gather(path: Path) -> dict[str, Any]:
         "people": _people(run),
         "environment": (environment := read_json(run.environment) if run.environment.is_file() else {}),
         "resumed_on": _records(environment.get("resumed_on")),
-        "limitations": _limitations(run, measured, shown.indicative),
+        "limitations": _limitations(run, measured, shown),
         "files": _files(path),
     }
 
@@ -179,7 +180,7 @@ def _people(run: RunDir) -> dict[str, Any]:
     }
 
 
-def _limitations(run: RunDir, measured: Mapping[str, Measurement], indicative: bool) -> list[str]:
+def _limitations(run: RunDir, measured: Mapping[str, Measurement], shown: Verdict) -> list[str]:
     """What a reader should not conclude from this run."""
     protocol, seeds = run.protocol, len(run.protocol.seeds)
     quality = f"Quality is what frozen figures say of {protocol.bar.samples} samples a seed."
@@ -192,7 +193,9 @@ def _limitations(run: RunDir, measured: Mapping[str, Measurement], indicative: b
         quality,
         "Speed and memory are those of the machine named below.",
     ]
-    if indicative:
+    if why := void(protocol, shown):
+        found.append(f"{why} Failures beside it show nothing.")
+    if shown.indicative:
         found.append(f"{seeds} {'seed' if seeds == 1 else 'seeds'}, point evidence: the verdict is indicative only.")
     moving = [name for name, one in measured.items() if one.still_moving]
     if moving:

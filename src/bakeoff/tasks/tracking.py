@@ -167,7 +167,8 @@ Answer = Callable[[Tensor, Tensor, Generator, sections.Tracking], Tensor]  # of 
 
 
 def _chance(tokens_BL: Tensor, truth_BL: Tensor, g: Generator, section: sections.Tracking) -> Tensor:
-    return drawn(section.group, *truth_BL.shape, g)
+    count, length = truth_BL.shape
+    return drawn(section.group, count, length, g)
 
 
 def _latest(size: int) -> Answer:

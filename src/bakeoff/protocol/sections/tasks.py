@@ -14,6 +14,7 @@ class Mnist(Section):
     """MNIST digits, 28x28 grey."""
 
     needs_codec: ClassVar[bool] = True
+    control: ClassVar[str] = ""  # the mixer that is known to solve it; see `bakeoff.protocol.control`
 
     kind: Literal["mnist"] = "mnist"
     conditional: bool = Field(default=True, description="generate a given digit (class-conditional) or any digit")
@@ -41,6 +42,7 @@ class Recall(Section):
     needs_codec: ClassVar[bool] = False
     prompted: ClassVar[bool] = False
     items: ClassVar[None] = None  # there is no end of them
+    control: ClassVar[str] = "attention"
 
     kind: Literal["recall"]
     variant: Literal["mqar", "needle", "induction", "copying"] = Field(
@@ -88,6 +90,7 @@ class Tracking(Section):
     needs_codec: ClassVar[bool] = False
     prompted: ClassVar[bool] = False
     items: ClassVar[None] = None  # there is no end of them
+    control: ClassVar[str] = "gru"
 
     kind: Literal["tracking"]
     group: Literal["parity", "s3", "a5", "s5"] = Field(
@@ -116,6 +119,7 @@ class PlugInTask(PlugIn):
 
     needs_codec: ClassVar[bool] = False
     prompted: ClassVar[None] = None  # its class alone knows
+    control: ClassVar[str] = ""
 
     items: int | None = Field(default=None, ge=1, description="training items; left out: there is no end of them")
 
