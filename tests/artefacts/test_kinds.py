@@ -159,6 +159,15 @@ def test_a_sheet_of_many_sequences_says_how_many_it_leaves_out(monkeypatch: pyte
     assert not any("more" in text for text in said)
 
 
+def test_a_sheet_of_long_sequences_shows_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """256 tokens are eight rows of 32, so eight sequences fill the 64 rows of a picture."""
+    long = Items({name: np.resize(array, (20, 256)) for name, array in ASKED.arrays.items()})
+    said: list[str] = []
+    monkeypatch.setattr("PIL.ImageDraw.ImageDraw.text", lambda self, at, text, **_: said.append(text))
+    drawn = Answers().sheet(long)
+    assert "and 12 more" in said and drawn.height == Answers().sheet(long.take(0, 8)).height + sequences.LINE
+
+
 @pytest.mark.parametrize(
     ("name", "array", "said"),
     [

@@ -146,6 +146,27 @@ def test_text_is_typed_out_and_judged_when_it_is_finished(browser: Browser, tmp_
         assert page.locator("canvas:visible").count() == 0
 
 
+@pytest.mark.parametrize("length", [8, 256])
+def test_where_much_is_asked_the_answers_stand_alone(browser: Browser, tmp_path: Path, length: int) -> None:
+    def cell(answers: list[int]) -> dict:
+        tokens, truth = [1] * length, [t % 2 for t in range(1, length + 1)]
+        return {"kind": "answers", "tokens": tokens, "marks": [3] * length, "answers": answers, "truth": truth}
+
+    open_, wrong = cell([-1] * length), cell([1] * length)
+    info = {"item": "sequence", "start": "sequence", "controls": [NOISE]}
+    window = {"viewport": {"width": 1280, "height": 800}}
+    with page_of(browser, tmp_path / "out", info, [open_, wrong, wrong], [wrong] * 2, **window) as page:
+        whole(page, [wrong] * 2)
+        first, second = page.locator("#panes .large .asked").all()[:2]
+        assert page.locator("#panes .large .asked").count() == length
+        expect(page.locator("#panes .large")).to_contain_text(f"{length // 2} of {length} answers right")
+        expect(first).to_have_text("1" if length > 64 else "1 → 1 ✓")
+        expect(second).to_have_text("1✗" if length > 64 else "1 → 1 ✗ 0")
+        assert second.get_attribute("title") == ("2: 1 → 1 ✗ 0" if length > 64 else None)
+        page.keyboard.press("Home")
+        expect(first).to_have_text("1" if length > 64 else "1 → ?")
+
+
 def test_a_kind_that_the_page_cannot_show_is_named(browser: Browser, tmp_path: Path) -> None:
     info = {"item": "shape", "start": "noise", "controls": [NOISE]}
     with page_of(browser, tmp_path / "out", info, [{"kind": "holograms"}], []) as page:

@@ -20,7 +20,7 @@ MOST_SYMBOL = 1 << 24
 FONT_SIZE = 11
 CELL, LINE, MARGIN, GAP = 26, 17, 8, 10  # pixels
 ACROSS = 32  # tokens a row of the picture
-MOST_DRAWN, MOST_LINES = 16, 16  # sequences of a picture, and rows of one
+MOST_DRAWN, MOST_LINES, MOST_ROWS = 16, 16, 64  # sequences of a picture, rows of one, and rows of all
 PAPER, INK, FAINT = (255, 255, 255), (20, 20, 20), (165, 165, 165)
 SHADES = {KEY: (214, 228, 247), FACT: (247, 236, 205)}
 RIGHT, WRONG, OPEN = (0, 110, 50), (180, 30, 30), (110, 110, 110)
@@ -48,8 +48,9 @@ class Answers(Kind):
     def sheet(self, items: Items, columns: int = 8) -> Image.Image:
         """Sequences below each other, whatever `columns`, and how many are left out: under each asked key its answer,
         and the truth where it is wrong."""
-        shown, length = min(len(items), MOST_DRAWN), min(items["tokens"].shape[1], ACROSS * MOST_LINES)
+        length = min(items["tokens"].shape[1], ACROSS * MOST_LINES)
         lines = -(-length // ACROSS)
+        shown = min(len(items), MOST_DRAWN, MOST_ROWS // lines)
         block = lines * (3 * LINE) + GAP
         height, more = MARGIN + shown * block, len(items) - shown
         picture = Image.new("RGB", (2 * MARGIN + ACROSS * CELL, height + (LINE if more else 0)), PAPER)

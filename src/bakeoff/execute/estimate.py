@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -23,16 +24,18 @@ TRIAL_OVERHEAD_S = 6.0  # process start, data, judging
 def estimate(plan: Plan) -> dict:
     """Rough time and memory of the run on this machine, from one small step of every backbone on noise.
 
-    Time is scaled linearly from a batch of a few items. Memory is what that step keeps for its backward pass, scaled in
-    the same way, plus weights, optimiser and the libraries.
+    Time is scaled linearly from a batch of a few items as long as training's, on average. Memory is what that step
+    keeps for its backward pass, scaled in the same way, plus weights, optimiser and the libraries.
     """
     protocol, task = plan.protocol, plan.task
     seconds, peak_mib, by_backbone = 0.0, 0.0, {}
     prompts = task.prompts(protocol.samples_drawn)
-    batch = stand_in(task.space, protocol.training.batch, generator("estimate"))
+    length = protocol.task.trained or task.space.length
+    batch = stand_in(replace(task.space, length=length), protocol.training.batch, generator("estimate"))
     for planned in plan.backbones:
         evaluated = prompts.items() * planned.candidate.objective.nfe(planned.candidate.protocol.sampling, prompts)
         step_s, forward_s, kept_bytes = _probe(planned, batch)
+        forward_s *= task.space.length / length
         trial_s = TRIAL_OVERHEAD_S + protocol.total_steps * protocol.training.batch * step_s + evaluated * forward_s
         weights = 4 * (4 + (protocol.training.ema > 0)) * planned.fit.params
         memory_mib = (kept_bytes * protocol.training.batch + weights) / 2**20 + 350

@@ -15,6 +15,7 @@ class Mnist(Section):
 
     needs_codec: ClassVar[bool] = True
     control: ClassVar[str] = ""  # the mixer that is known to solve it; see `bakeoff.protocol.control`
+    trained: ClassVar[None] = None  # mean tokens of a training item, where that is not the length of its space
 
     kind: Literal["mnist"] = "mnist"
     conditional: bool = Field(default=True, description="generate a given digit (class-conditional) or any digit")
@@ -43,6 +44,7 @@ class Recall(Section):
     prompted: ClassVar[bool] = False
     items: ClassVar[None] = None  # there is no end of them
     control: ClassVar[str] = "attention"
+    trained: ClassVar[None] = None
 
     kind: Literal["recall"]
     variant: Literal["mqar", "needle", "induction", "copying"] = Field(
@@ -113,6 +115,11 @@ class Tracking(Section):
             )
         return self
 
+    @property
+    def trained(self) -> int:
+        """Mean tokens of a training sequence."""
+        return sum(self.lengths) // 2
+
 
 class PlugInTask(PlugIn):
     """A task of the user's own."""
@@ -120,6 +127,7 @@ class PlugInTask(PlugIn):
     needs_codec: ClassVar[bool] = False
     prompted: ClassVar[None] = None  # its class alone knows
     control: ClassVar[str] = ""
+    trained: ClassVar[None] = None
 
     items: int | None = Field(default=None, ge=1, description="training items; left out: there is no end of them")
 

@@ -122,17 +122,21 @@ function sequences(place, cells, { columns = 1, label, underway = false }) {
 }
 
 const MARKS = ["other", "key", "fact", "asked"];
+const DENSE = 64; // questions of a sequence; where there are more, the answers stand alone
 
 /** @param {AnswersCell} cell @param {boolean} underway */
 function sequence({ tokens, marks, answers, truth }, underway) {
   const right = tokens.filter((_, t) => MARKS[marks[t]] === "asked" && answers[t] === truth[t]).length;
   const asked = marks.filter((mark) => MARKS[mark] === "asked").length;
-  const said = underway ? "" : `${right} of ${asked} answers right`;
-  return make("div", { className: "sequence" }, ...tokens.map((token, t) => {
+  const dense = asked > DENSE;
+  const said = underway ? "" : `${right} of ${asked} answers right${dense ? "; only answers are shown" : ""}`;
+  return make("div", { className: `sequence${dense ? " dense" : ""}` }, ...tokens.map((token, t) => {
     const mark = MARKS[marks[t]];
     if (mark !== "asked") return make("span", { className: mark }, String(token));
     const open = answers[t] < 0, good = answers[t] === truth[t];
-    const judged = open ? "?" : good ? `${answers[t]} ✓` : `${answers[t]} ✗ ${truth[t]}`;
-    return make("span", { className: `asked ${open ? "open" : good ? "right" : "wrong"}` }, token < 0 ? "" : `${token} → `, judged);
+    const className = `asked ${open ? "open" : good ? "right" : "wrong"}`;
+    const whole = `${token < 0 ? "" : `${token} → `}${open ? "?" : good ? `${answers[t]} ✓` : `${answers[t]} ✗ ${truth[t]}`}`;
+    if (!dense) return make("span", { className }, whole);
+    return make("span", { className, title: `${t + 1}: ${whole}` }, open ? (token < 0 ? "?" : String(token)) : `${answers[t]}${good ? "" : "✗"}`);
   }), make("p", { className: "hint" }, said));
 }
