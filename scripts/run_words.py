@@ -20,10 +20,9 @@ def made(run: Run) -> str:
     """When, on what, and with how many seeds."""
     machine = ", ".join(f"{key} {value}" for key in MACHINE if (value := run.environment.get(key)))
     threads = sorted({one.threads for one in run.measured.values()})
+    used = f"; threads {', '.join(map(str, threads))}" if threads else ""  # of a sweep alone, no trial is measured
     seeds = ", ".join(map(str, run.run.protocol.seeds))
-    return (
-        f"Sealed {read_seal(run.run.path).created}; {machine}; threads {', '.join(map(str, threads))}; seeds {seeds}."
-    )
+    return f"Sealed {read_seal(run.run.path).created}; {machine}{used}; seeds {seeds}."
 
 
 def busy(run: Run) -> str:
