@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from bakeoff.studio.query import query_of
 from command import bakeoff
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
 SMALL = ("training.steps=12", "training.warmup=2", "bar.samples=40", "task.lengths=[3, 8]", "task.test_length=16")
 
 
@@ -31,7 +34,20 @@ def test_the_verdict_and_the_report_have_its_figures(run: Path) -> None:
     measured = RunDir.open(run).trial("gru", 0).measurement()
     assert measured.quality is not None and measured.quality.detail["last_place"] == [8, 16]
     assert bakeoff("report", run).returncode == 0
-    assert "scaled accuracy at the end" in (run / "report/report.md").read_text()
+    text = (run / "report/report.md").read_text()
+    assert "scaled accuracy at the end" in text and "\n| gru-s0 | 9 | 16 |" in text
+    assert "Control: gru is gru alone and passes in 0 of 1 seeds; it did NOT behave" in text
+
+
+def test_a_page_of_results_is_void_where_the_control_fails(run: Path, tmp_path: Path) -> None:
+    pilots = tmp_path / "pilots.json"
+    pilots.write_text('{"pilots": []}')
+    command = [sys.executable, str(ROOT / "scripts/tracking_results.py"), str(run), "--pilots", str(pilots)]
+    done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "tracking.md").read_text()
+    assert "**VOID. Control: gru is gru alone" in text and "| 1 to 8 | 9 to 16 |" in text
+    assert (tmp_path / "tracking-tracking-smoke.svg").is_file()
 
 
 def test_a_shorter_sequence_is_answered(run: Path) -> None:

@@ -53,6 +53,7 @@ def gather(path: Path) -> dict[str, Any]:
         "seal": (seal := _seal(path)),
         "lint": _records(seal.plan.get("lint") if seal else None, "check", "level", "message"),
         "measured": measured,
+        "behind": _behind(measured),
         "main": [_row(name.name, run, measured, shown) for name in run.protocol.backbones],
         "figures": run.figures,
         "scale": quality_scale(run.protocol.rule, run.figures[run.protocol.rule.quality]),
@@ -98,6 +99,19 @@ def _row(name: str, run: RunDir, measured: Mapping[str, Measurement], verdict: V
         "params": seeds[0].params if seeds else None,
         "costs": result.costs,
     }
+
+
+def _behind(measured: Mapping[str, Measurement]) -> dict[str, Any]:
+    """What stands behind the figures, if it is a table: columns, and a row for each trial at each of its places."""
+    details = {name: one.quality.detail for name, one in measured.items() if one.quality is not None}
+    columns = list(next(iter(details.values()), {}))
+    rows = [
+        [name, *row]
+        for name, detail in details.items()
+        if list(detail) == columns and len({len(column) for column in detail.values()}) == 1
+        for row in zip(*detail.values(), strict=True)
+    ]
+    return {"columns": columns, "rows": rows} if len(columns) > 1 else {"columns": [], "rows": []}
 
 
 def _losses(run: RunDir, backbone: str) -> list[list[float]]:
