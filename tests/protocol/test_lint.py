@@ -10,6 +10,7 @@ from bakeoff.protocol.statistics import p_passes_more
 from bakeoff.trial.plan import lint_plan, make_plan, refuse_errors
 
 COUNTS = {name: Counts(230_000, 49, 20_000_000) for name in ("mamba", "transformer", "hybrid")}
+UNSWEPT = ["sweep=none", "training.lr=2e-3"]  # other backbones than those for which the preset ships rates
 REAL = [
     RealDraws(64, {"recognised": (0.92, 0.97, 1.0), "classes": (9, 10, 10), "frechet": (190, 250, 400)}),
     RealDraws(256, {"recognised": (0.95, 0.96, 0.99), "classes": (10, 10, 10), "frechet": (50, 66, 84)}),
@@ -34,6 +35,7 @@ def test_a_sound_plan_has_every_check_and_no_complaint() -> None:
         "power",
         "detectable difference",
         "quality bar",
+        "sweep",
     }
 
 
@@ -45,7 +47,7 @@ def test_a_sound_plan_has_every_check_and_no_complaint() -> None:
         (["seeds=[0,1]", "rule.sigma=0.0005"], "outcomes", "warning"),  # no elimination can be shown
         (["rule.quality_margin=0"], "outcomes", "error"),
         (["rule.evidence=point"], "outcomes", "warning"),
-        (["backbones=[{name='mamba', mixers=['mamba']}]"], "outcomes", "warning"),
+        (["backbones=[{name='mamba', mixers=['mamba']}]", *UNSWEPT], "outcomes", "warning"),
         (["rule.sigma=0.1"], "power", "warning"),
         (["rule.quality_margin=0.01"], "power", "warning"),
         (["rule.pairing=unpaired"], "outcomes", "warning"),

@@ -227,7 +227,8 @@ class Protocol(Section):
             if set(sweep.found.losses) != set(names):
                 raise ValueError(
                     f"sweep.found.losses: of {', '.join(sweep.found.losses)}; the backbones are {', '.join(names)}; "
-                    "have the sweep run again (--set sweep.found=none)"
+                    "have the sweep run again (--set sweep.found=none), or do without "
+                    f"(--set sweep=none --set {sweep.key}=...)"
                 )
             if any(len(losses) != len(sweep.values) for losses in sweep.found.losses.values()):
                 raise ValueError(f"sweep.found.losses: allowed: one for each of the {len(sweep.values)} sweep.values")
