@@ -109,7 +109,7 @@ def by_place(run: Run) -> bytes:
 def _pilots(pilots: list[dict[str, Any]]) -> Iterator[str]:
     yield (
         "They chose size, steps and schedule, on a seed that no verdict reads; the bar was fixed before and did not "
-        "move. The preset had not its last form then: positions were the trunk's, and the Transformer was not yet "
+        "move. What is changed is told against the preset as it stands now; the Transformer is the one that is now "
         "named modern. "
         "`python scripts/pilot.py PROTOCOL --seed SEED --set ... --only BACKBONE --list FILE`"
     )

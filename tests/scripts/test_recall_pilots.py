@@ -1,4 +1,4 @@
-"""The list of recall's pilots: every row's command is one that the protocol of today takes."""
+"""The lists of pilots: every row's command is one that the protocol of today takes."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,11 @@ import pytest
 from bakeoff.protocol.presets import load_protocol
 
 ROOT = Path(__file__).parents[2]
-PILOTS: list[dict[str, Any]] = json.loads((ROOT / "docs/results/recall-pilots.json").read_text())["pilots"]
+PILOTS: list[dict[str, Any]] = [
+    one
+    for task in ("recall", "tracking")
+    for one in json.loads((ROOT / f"docs/results/{task}-pilots.json").read_text())["pilots"]
+]
 
 
 @pytest.mark.parametrize("protocol", sorted({one["protocol"] for one in PILOTS}))
