@@ -12,7 +12,9 @@ from paper_runs import MACHINE, Run
 def command_of(run: Run) -> str:
     """What makes such a run, without the folder and the number of threads."""
     said = command(run.environment) or f"bakeoff run {run.name}"
-    own = " --set sweep.found=none" if run.run.protocol.to_try else ""  # the preset may have taken the values over
+    own = (
+        " --set sweep.found=none" if run.run.protocol.to_try and "sweep.found=none" not in said else ""
+    )  # the preset may have taken the values over
     return re.sub(r" --(out|threads) \S+| --(sweep-only|resume)", "", said) + own
 
 
