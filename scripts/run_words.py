@@ -12,9 +12,8 @@ from paper_runs import MACHINE, Run
 def command_of(run: Run) -> str:
     """What makes such a run, without the folder and the number of threads."""
     said = command(run.environment) or f"bakeoff run {run.name}"
-    own = (
-        " --set sweep.found=none" if run.run.protocol.to_try and "sweep.found=none" not in said else ""
-    )  # the preset may have taken the values over
+    swept_anew = run.run.protocol.to_try and "sweep.found=none" not in said  # the preset may have taken them over
+    own = " --set sweep.found=none" if swept_anew else ""
     return re.sub(r" --(out|threads) \S+| --(sweep-only|resume)", "", said) + own
 
 
