@@ -87,7 +87,15 @@ def test_what_an_earlier_run_found_is_what_every_candidate_is_trained_with() -> 
 
 
 @pytest.mark.parametrize(
-    "source", ["mnist-quick", "recall-quick", "recall-share", "recall-ladder", "protocols/recall-selectivity.toml"]
+    "source",
+    [
+        "mnist-quick",
+        "recall-quick",
+        "recall-share",
+        "recall-ladder",
+        "tracking-quick",
+        "protocols/recall-selectivity.toml",
+    ],
 )
 def test_what_ships_was_found_with_the_recipe_that_ships(source: str) -> None:
     protocol = load_protocol(str(ROOT / source) if "/" in source else source)
