@@ -21,7 +21,7 @@ from bakeoff.run.verify import verify
 from bakeoff.tasks import build_task
 from paper_runs import Run, open_runs, swept_trials, write_results
 from recall_curves import Rung, against_attention, against_state, rungs
-from run_words import busy, command_of, made, swept_table
+from run_words import busy, command_of, made, swept_table, tries
 
 ROOT = Path(__file__).parents[1]
 SHOWN = 3  # sequences of a picture
@@ -160,10 +160,7 @@ def _pilots(pilots: list[dict[str, Any]]) -> Iterator[str]:
         "`python scripts/pilot.py PROTOCOL --seed SEED --set ... --only BACKBONE --list FILE`; rows without parameters "
         "are of an earlier script that did not write them down."
     )
-    tries: dict[str, int] = {}
-    for one in pilots:
-        tries[one["backbone"]] = tries.get(one["backbone"], 0) + 1
-    yield from ("", f"Tries: {', '.join(f'{name} {count}' for name, count in tries.items())}.", "")
+    yield from ("", tries(pilots), "")
     yield "| protocol | backbone | seed | changed | parameters | accuracy | loss along training |"
     yield "|---|---|---|---|---|---|---|"
     for one in pilots:

@@ -1,7 +1,9 @@
 """What every page of results says of a run in the same words: its command, its machine, its sweep."""
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from bakeoff.protocol.sweep import Swept
 from bakeoff.report.gather import command
@@ -50,3 +52,9 @@ def swept_table(name: str, found: Swept) -> Iterator[str]:
         yield f"| {name} | {' | '.join(losses)} | {one.value:g} |"
     for warning in found.warnings():
         yield from ("", f"- {warning}")
+
+
+def tries(pilots: Sequence[dict[str, Any]]) -> str:
+    """How many pilots each backbone had."""
+    counted = Counter(one["backbone"] for one in pilots)
+    return f"Tries: {', '.join(f'{name} {count}' for name, count in counted.items())}."

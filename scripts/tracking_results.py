@@ -23,7 +23,7 @@ from bakeoff.run.files import read_json
 from bakeoff.run.verify import verify
 from bakeoff.tasks import build_task
 from paper_runs import Run, open_runs, write_results
-from run_words import busy, command_of, made, swept_table
+from run_words import busy, command_of, made, swept_table, tries
 
 ROOT = Path(__file__).parents[1]
 INK = "#1b1f24"
@@ -88,7 +88,9 @@ def _places(run: Run) -> list[tuple[int, int]]:
 def by_place(run: Run) -> bytes:
     """A line through the means of each backbone at the last place of each bin, and a point a seed."""
     drawn = Figure(figsize=(figures.WIDTH, figures.HEIGHT), layout="constrained")
-    axes = drawn.add_subplot(xscale="log", xlabel="place in the sequence", ylabel="share of right answers")
+    axes = drawn.add_subplot(
+        xscale="log", xlabel="last of the places that are counted together", ylabel="share of right answers"
+    )
     ends = [last for _, last in _places(run)]
     for index, backbone in enumerate(run.run.protocol.backbones):
         qualities = [one.quality for one in run.measured.values() if one.backbone == backbone.name]
@@ -113,7 +115,8 @@ def _pilots(pilots: list[dict[str, Any]]) -> Iterator[str]:
         "named modern. "
         "`python scripts/pilot.py PROTOCOL --seed SEED --set ... --only BACKBONE --list FILE`"
     )
-    yield from ("", "| protocol | backbone | seed | changed | parameters | tracked | loss along training |")
+    yield from ("", tries(pilots), "")
+    yield "| protocol | backbone | seed | changed | parameters | tracked | loss along training |"
     yield "|---|---|---|---|---|---|---|"
     for one in pilots:
         curve = " ".join(f"{loss:.2f}" for loss in one["losses"])

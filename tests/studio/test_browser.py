@@ -211,7 +211,30 @@ def test_the_static_export_from_any_host(browser: Browser, run: Path, tmp_path: 
         expect(seen.page.locator("header nav")).to_be_hidden()
         seen.check()
         context.close()
+        _chosen_meanwhile(browser, home)
         server.shutdown()
+
+
+def _chosen_meanwhile(browser: Browser, home: str) -> None:
+    """The first flow is followed by its own samples, though another label has been chosen and waits to begin."""
+    context = browser.new_context()
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.clock.install()  # now the page's timers wait for run_for: 60 ms a step, 200 before samples, 120 for a choice
+    page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 1)
+    with page.expect_response(lambda answer: "/data/" in answer.url):
+        page.goto(home)
+    while not re.match(r"step (\d+) of \1$", page.locator("#at").text_content() or ""):
+        page.clock.run_for(60)
+    page.clock.run_for(130)
+    page.locator("body").press("5")
+    page.clock.run_for(100)  # at least 230 ms after the flow's end, 100 after the choice
+    expect(page.locator("#strips-note")).to_contain_text("samples a backbone")
+    assert not [url for url in asked if url.endswith("/data/5-0.json")]
+    with page.expect_request(re.compile("/data/5-0.json")):
+        page.clock.run_for(30)
+    context.close()
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

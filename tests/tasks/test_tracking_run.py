@@ -36,7 +36,7 @@ def test_the_verdict_and_the_report_have_its_figures(run: Path) -> None:
     assert bakeoff("report", run).returncode == 0
     text = (run / "report/report.md").read_text()
     assert "scaled accuracy at the end" in text and "\n| gru-s0 | 9 | 16 |" in text
-    assert "Control: gru is gru alone and passes in 0 of 1 seeds; it did NOT behave" in text
+    assert "Control: gru passes in 0 of 1 seeds; it did NOT behave" in text
 
 
 def test_a_page_of_results_is_void_where_the_control_fails(run: Path, tmp_path: Path) -> None:

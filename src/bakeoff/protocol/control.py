@@ -34,9 +34,8 @@ class Control:
     def said(self) -> str:
         """In one sentence."""
         told = "it behaved" if self.behaved else "it did NOT behave, so that what fails here may be training"
-        return (
-            f"Control: {self.backbone} is {self.mixer} alone and passes in {self.passed} of {self.seeds} seeds; {told}."
-        )
+        made = "" if self.backbone == self.mixer else f" is {self.mixer} alone and"
+        return f"Control: {self.backbone}{made} passes in {self.passed} of {self.seeds} seeds; {told}."
 
 
 def controls(protocol: Protocol, verdict: Verdict) -> tuple[Control, ...]:
