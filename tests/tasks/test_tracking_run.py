@@ -46,7 +46,7 @@ def test_a_page_of_results_is_void_where_the_control_fails(run: Path, tmp_path: 
     done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "tracking.md").read_text()
-    assert "**VOID. Control: gru is gru alone" in text and "| 1 to 8 | 9 to 16 |" in text
+    assert "**VOID. Control: gru passes in 0 of 1 seeds; it did NOT behave" in text and "| 1 to 8 | 9 to 16 |" in text
     assert (tmp_path / "tracking-tracking-smoke.svg").is_file()
 
 
