@@ -55,7 +55,7 @@ build/sanitize-address/ok: SANITIZE = address,undefined
 build/sanitize-thread/ok: SANITIZE = thread
 build/sanitize-%/ok: CMakeLists.txt $(wildcard csrc/* csrc/tests/*)
 	cmake -S . -B $(@D) -DBAKEOFF_KERNEL_TESTS=ON -DBAKEOFF_SANITIZE=$(SANITIZE) -DCMAKE_BUILD_TYPE=RelWithDebInfo
-	cmake --build $(@D)
+	cmake --build $(@D) --parallel 2
 	$(@D)/kernel_tests
 	@touch $@
 

@@ -1,6 +1,7 @@
 // The arguments of the kernels (raw pointers, strides, shapes), and the table of kernels of one instruction set.
 //
-// Shapes: B batch, L tokens, D channels, N states, K taps, C chunks of kChunk tokens.
+// Shapes: B batch, L tokens, D channels, N states, K taps, C chunks of tokens; of the state space dual form also G
+// groups of queries and keys, H heads, R ranks, P channels a head.
 #pragma once
 #include <cstdint>
 
@@ -16,9 +17,23 @@ constexpr int kGroup = 128;
 // Rows of states are stored padded to a multiple of the widest vector, whichever instruction set runs.
 constexpr int kPad = 16;
 constexpr int kMaxTaps = 8;
+// Rows of a chunk of the state space dual form at most, a token counting once for each rank.
+constexpr int64_t kRows = 64;
+// The state space dual form shares a group's heads among several work items until there are so many.
+constexpr int64_t kItems = 8;
 
 constexpr int64_t padded(int64_t n) { return (n + kPad - 1) / kPad * kPad; }
 constexpr int64_t chunks(int64_t L) { return (L + kChunk - 1) / kChunk; }
+
+constexpr int64_t parts_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
+// Tokens of a chunk of the state space dual form: as few chunks as kRows allows, of equal length.
+constexpr int64_t ssd_tokens(int64_t L, int64_t R) { return parts_of(L, parts_of(L * R, kRows)); }
+constexpr int64_t ssd_chunks(int64_t L, int64_t R) { return parts_of(L, ssd_tokens(L, R)); }
+// Heads of a work item; their number depends on the shape alone, so that sums keep their order on any number of threads.
+constexpr int64_t ssd_heads(int64_t B, int64_t G, int64_t H) {
+  const int64_t wanted = parts_of(kItems, B ? B * G : G), heads = H / G;
+  return parts_of(heads, wanted < heads ? wanted : heads);
+}
 
 // A (B, L, width) tensor with contiguous last axis; strides in elements; null data means absent.
 struct View {
@@ -77,6 +92,32 @@ struct ConvBackward : Conv {
   float* dbias = nullptr;    // (D) or null
 };
 
+struct Ssd {
+  int64_t B = 0, L = 0, G = 0, H = 0, R = 0, N = 0, P = 0;
+  View q, k, v;                             // (B, L, G R N) twice, (B, L, H R P)
+  const float *log_decay = nullptr, *w = nullptr, *g = nullptr;  // (B, L, H)
+  bool reverse = false;
+  int threads = 1;
+};
+
+struct SsdForward : Ssd {
+  View y;                          // (B, L, H R P)
+  const float* initial = nullptr;  // (B, H, P, N) or null
+  float* final = nullptr;          // (B, H, P, N) or null
+  float* states = nullptr;         // (B, C, H, P, padded(N)): the state before each chunk; or null
+};
+
+struct SsdBackward : Ssd {
+  View dy;
+  const float* states = nullptr;
+  const float* dfinal = nullptr;   // (B, H, P, N) or null
+  View dq, dk, dv;                 // dq and dk once for every part of a group's heads, `part` elements apart: add them up
+  int64_t part = 0;
+  float *dlog_decay = nullptr, *dw = nullptr, *dg = nullptr;  // (B, L, H)
+  bool initial = false;            // whether forward was given a state
+  float* dinitial = nullptr;       // (B, H, P, N) or null
+};
+
 struct Kernels {
   const char* name;
   int lanes;
@@ -84,6 +125,8 @@ struct Kernels {
   void (*scan_backward)(const ScanBackward&);
   void (*conv_forward)(const ConvForward&);
   void (*conv_backward)(const ConvBackward&);
+  void (*ssd_forward)(const SsdForward&);
+  void (*ssd_backward)(const SsdBackward&);
   double (*probe)(int64_t rounds);  // multiply-adds done, one per lane, at the peak rate; see probe.inl
 };
 

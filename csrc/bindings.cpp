@@ -90,6 +90,38 @@ void conv_backward(const PyConv& in, const PyView& dy, const PyView& dx, Address
   bakeoff::active().conv_backward(s);
 }
 
+using Shape7 = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t>;  // B, L, G, H, R, N, P
+using PySsd = std::tuple<Shape7, PyView, PyView, PyView, Address, Address, Address, bool, int>;
+
+template <class Problem>
+Problem ssd_problem(const PySsd& in) {
+  Problem s;
+  const auto& [shape, q, k, v, log_decay, w, g, reverse, threads] = in;
+  std::tie(s.B, s.L, s.G, s.H, s.R, s.N, s.P) = shape;
+  s.q = view(q), s.k = view(k), s.v = view(v);
+  s.log_decay = floats(log_decay), s.w = floats(w), s.g = floats(g);
+  s.reverse = reverse, s.threads = threads;
+  return s;
+}
+
+void ssd_forward(const PySsd& in, const PyView& y, Address initial, Address final, Address states) {
+  auto s = ssd_problem<bakeoff::SsdForward>(in);
+  s.y = view(y), s.initial = floats(initial), s.final = floats(final), s.states = floats(states);
+  nb::gil_scoped_release release;
+  bakeoff::active().ssd_forward(s);
+}
+
+void ssd_backward(const PySsd& in, const PyView& dy, bool initial, Address dfinal, Address states, const PyView& dq,
+                  const PyView& dk, int64_t part, const PyView& dv, Address dlog_decay, Address dw, Address dg,
+                  Address dinitial) {
+  auto s = ssd_problem<bakeoff::SsdBackward>(in);
+  s.dy = view(dy), s.initial = initial, s.dfinal = floats(dfinal), s.states = floats(states);
+  s.dq = view(dq), s.dk = view(dk), s.part = part, s.dv = view(dv);
+  s.dlog_decay = floats(dlog_decay), s.dw = floats(dw), s.dg = floats(dg), s.dinitial = floats(dinitial);
+  nb::gil_scoped_release release;
+  bakeoff::active().ssd_backward(s);
+}
+
 std::vector<std::string> instruction_sets() {
   std::vector<std::string> names;
   for (const auto* kernels : bakeoff::available()) names.push_back(kernels->name);
@@ -107,6 +139,10 @@ NB_MODULE(_native, m) {
   m.def("scan_backward", &scan_backward);
   m.def("conv_forward", &conv_forward);
   m.def("conv_backward", &conv_backward);
+  m.def("ssd_forward", &ssd_forward);
+  m.def("ssd_backward", &ssd_backward);
+  m.def("ssd_chunks", &bakeoff::ssd_chunks, "L"_a, "R"_a, "Chunks of a sequence, each of whose states is kept.");
+  m.def("ssd_heads", &bakeoff::ssd_heads, "B"_a, "G"_a, "H"_a, "Heads that share one sum of dq and dk.");
   m.def("instruction_sets", &instruction_sets, "Those compiled in and run by this processor, slowest first.");
   m.def("active", [] { return std::string(bakeoff::active().name); }, "The instruction set in use.");
   m.def("use", &bakeoff::use, "name"_a, "Selects an instruction set; ValueError names those available.");

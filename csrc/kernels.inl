@@ -14,6 +14,9 @@ namespace {
 #include "scan.inl"
 #include "scan_backward.inl"
 #include "conv.inl"
+#include "product.inl"
+#include "ssd.inl"
+#include "ssd_backward.inl"
 #include "probe.inl"
 
 }  // namespace
@@ -23,7 +26,8 @@ namespace {
 
 extern const Kernels kernels;
 const Kernels kernels = {EXPAND_NAME(KERNEL_NAMESPACE), Vec::width, scan_forward, scan_backward,
-                         conv_forward,                  conv_backward, probe};
+                         conv_forward,                  conv_backward, ssd_forward,  ssd_backward,
+                         probe};
 
 }  // namespace KERNEL_NAMESPACE
 }  // namespace bakeoff

@@ -17,6 +17,13 @@ static inline uint16_t to_bf16(float x) {
   return static_cast<uint16_t>(x != x ? 0x7fc0 : rounded);
 }
 
+// A call of memcpy takes longer than to copy a row.
+static inline void copy(const float* from, int n, float* to) {
+  int i = 0;
+  for (; i + W <= n; i += W) Vec::load(from + i).store(to + i);
+  for (; i < n; ++i) to[i] = from[i];
+}
+
 // One sample of a View, walked in the order of the scan: row 0 is the last token when reversed.
 struct Rows {
   char* base;
@@ -36,13 +43,20 @@ struct Rows {
     if (base) __builtin_prefetch(base + (bf16 ? 2 : 4) * (t * step + first), 0, 2);
   }
 
+  // The same for n elements.
+  void prefetch(int64_t t, int64_t first, int64_t n, bool write) const {
+    const int64_t bytes = bf16 ? 2 : 4;
+    const char* p = base + bytes * (t * step + first);
+    for (int64_t i = 0; i < n * bytes; i += 64) write ? __builtin_prefetch(p + i, 1, 2) : __builtin_prefetch(p + i, 0, 2);
+  }
+
   // Reads n elements and fills with zeros up to `width`.
   void read(int64_t t, int64_t first, int n, int width, float* out) const {
     if (bf16) {
       const uint16_t* p = reinterpret_cast<const uint16_t*>(base) + t * step + first;
       for (int i = 0; i < n; ++i) out[i] = from_bf16(p[i]);
     } else {
-      __builtin_memcpy(out, floats(t) + first, sizeof(float) * n);
+      copy(floats(t) + first, n, out);
     }
     for (int i = n; i < width; ++i) out[i] = 0.0f;
   }
@@ -52,7 +66,7 @@ struct Rows {
       uint16_t* p = reinterpret_cast<uint16_t*>(base) + t * step + first;
       for (int i = 0; i < n; ++i) p[i] = to_bf16(in[i]);
     } else {
-      __builtin_memcpy(const_cast<float*>(floats(t)) + first, in, sizeof(float) * n);
+      copy(in, n, const_cast<float*>(floats(t)) + first);
     }
   }
 

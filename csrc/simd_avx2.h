@@ -8,6 +8,7 @@ namespace KERNEL_NAMESPACE {
 struct Vec {
   static constexpr int width = 8;
   static constexpr int together = 1, fold = 1;
+  static constexpr int tile = 2;
   __m256 v;
 
   static Vec of(float x) { return {_mm256_set1_ps(x)}; }
@@ -51,6 +52,24 @@ static inline void separate(Vec a, Vec b, Vec& x, Vec& y) {
   };
   x.v = in_order(_mm256_shuffle_ps(a.v, b.v, 0x88));
   y.v = in_order(_mm256_shuffle_ps(a.v, b.v, 0xdd));
+}
+
+static inline void turn(Vec* x) {
+  __m256 a[8], b[8];
+  for (int i = 0; i < 8; i += 2) {
+    a[i] = _mm256_unpacklo_ps(x[i].v, x[i + 1].v);
+    a[i + 1] = _mm256_unpackhi_ps(x[i].v, x[i + 1].v);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    for (int j = 0; j < 2; ++j) {
+      b[i + 2 * j] = _mm256_shuffle_ps(a[i + j], a[i + 2 + j], 0x44);
+      b[i + 2 * j + 1] = _mm256_shuffle_ps(a[i + j], a[i + 2 + j], 0xee);
+    }
+  }
+  for (int i = 0; i < 4; ++i) {
+    x[i].v = _mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
+    x[i + 4].v = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
+  }
 }
 
 static inline Vec opaque(Vec x) {

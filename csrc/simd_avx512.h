@@ -8,6 +8,7 @@ namespace KERNEL_NAMESPACE {
 struct Vec {
   static constexpr int width = 16;
   static constexpr int together = 2, fold = 4;
+  static constexpr int tile = 4;
   __m512 v;
 
   static Vec of(float x) { return {_mm512_set1_ps(x)}; }
@@ -53,6 +54,29 @@ static inline void separate(Vec a, Vec b, Vec& x, Vec& y) {
   const __m512i order = _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29);
   x.v = _mm512_permutex2var_ps(a.v, order, b.v);
   y.v = _mm512_permutex2var_ps(a.v, _mm512_add_epi32(order, _mm512_set1_epi32(2)), b.v);
+}
+
+static inline void turn(Vec* x) {
+  __m512 a[16], b[16];
+  for (int i = 0; i < 16; i += 2) {
+    a[i] = _mm512_unpacklo_ps(x[i].v, x[i + 1].v);
+    a[i + 1] = _mm512_unpackhi_ps(x[i].v, x[i + 1].v);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    for (int j = 0; j < 2; ++j) {
+      b[i + 2 * j] = _mm512_shuffle_ps(a[i + j], a[i + 2 + j], 0x44);
+      b[i + 2 * j + 1] = _mm512_shuffle_ps(a[i + j], a[i + 2 + j], 0xee);
+    }
+  }
+  for (int i = 0; i < 4; ++i) {  // quarter j of b[4 k + i] is quarter k of column 4 j + i
+    const __m512 low = _mm512_shuffle_f32x4(b[i], b[i + 4], 0x88), low2 = _mm512_shuffle_f32x4(b[i], b[i + 4], 0xdd);
+    const __m512 high = _mm512_shuffle_f32x4(b[i + 8], b[i + 12], 0x88);
+    const __m512 high2 = _mm512_shuffle_f32x4(b[i + 8], b[i + 12], 0xdd);
+    x[i].v = _mm512_shuffle_f32x4(low, high, 0x88);
+    x[i + 8].v = _mm512_shuffle_f32x4(low, high, 0xdd);
+    x[i + 4].v = _mm512_shuffle_f32x4(low2, high2, 0x88);
+    x[i + 12].v = _mm512_shuffle_f32x4(low2, high2, 0xdd);
+  }
 }
 
 static inline Vec opaque(Vec x) {

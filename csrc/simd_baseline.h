@@ -16,6 +16,7 @@ struct Vec {
   // How many channels advance in lockstep, as the registers allow: `together` in backward, and `fold` in forward, which
   // is also the number of sums that store_partial() takes.
   static constexpr int together = 1, fold = 1;
+  static constexpr int tile = 2;  // vectors of a row of a product's tile: six rows of them, and one more, fill the registers
   using Float = float __attribute__((vector_size(16)));
   using Int = int32_t __attribute__((vector_size(16)));
   Float v;
@@ -70,6 +71,17 @@ static inline Vec sum_partial(const float* p) {
 static inline void separate(Vec a, Vec b, Vec& x, Vec& y) {
   x.v = Vec::Float{a.v[0], a.v[2], b.v[0], b.v[2]};
   y.v = Vec::Float{a.v[1], a.v[3], b.v[1], b.v[3]};
+}
+
+// Turns rows into columns: lane j of vector i goes to lane i of vector j.
+static inline void turn(Vec* x) {
+  for (int i = 0; i < Vec::width; ++i) {
+    for (int j = 0; j < i; ++j) {
+      const float kept = x[i].v[j];
+      x[i].v[j] = x[j].v[i];
+      x[j].v[i] = kept;
+    }
+  }
 }
 
 // Hides a value from the optimiser, which would otherwise spill it or fold it away.

@@ -192,6 +192,92 @@ std::vector<unsigned char> run_conv(const Kernels& kernels, const Shape& p, int 
   return all;
 }
 
+struct SsdShape {
+  int64_t B, L, G, H, R, N, P;
+  bool reverse, bf16, states;
+};
+
+// y in double, token by token.
+void check_ssd(const SsdShape& p, const Sequence& q, const Sequence& k, const Sequence& v, const Array& decay,
+               const Array& w, const Array& g, const Array& initial, const Sequence& y) {
+  double error = 0, norm = 0;
+  for (int64_t item = 0; item < p.B * p.H; ++item) {
+    const int64_t b = item / p.H, head = item % p.H, group = head / (p.H / p.G);
+    std::vector<double> h(static_cast<size_t>(p.P * p.N)), own(h.size());
+    for (size_t i = 0; i < h.size(); ++i) h[i] = p.states ? initial[item * p.P * p.N + i] : 0.0;
+    for (int64_t s = 0; s < p.L; ++s) {
+      const int64_t t = p.reverse ? p.L - 1 - s : s, at = (b * p.L + t) * p.H + head;
+      for (int64_t c = 0; c < p.P; ++c) {
+        for (int64_t n = 0; n < p.N; ++n) {
+          double sum = 0;
+          for (int64_t r = 0; r < p.R; ++r) {
+            sum += double(v.at(b, t, (head * p.R + r) * p.P + c)) * k.at(b, t, (group * p.R + r) * p.N + n);
+          }
+          own[c * p.N + n] = sum;
+          h[c * p.N + n] *= std::exp(double(decay[at]));
+        }
+        for (int64_t r = 0; r < p.R; ++r) {
+          double sum = 0;
+          for (int64_t n = 0; n < p.N; ++n) {
+            const double state = h[c * p.N + n] + double(g[at]) * own[c * p.N + n];
+            sum += state * q.at(b, t, (group * p.R + r) * p.N + n);
+          }
+          const double wrong = y.at(b, t, (head * p.R + r) * p.P + c) - sum;
+          error += wrong * wrong, norm += sum * sum;
+        }
+        for (int64_t n = 0; n < p.N; ++n) h[c * p.N + n] += double(w[at]) * own[c * p.N + n];
+      }
+    }
+  }
+  if (std::sqrt(error) > (p.bf16 ? 4e-3 : 5e-6) * std::sqrt(norm) + 1e-7) fail("ssd_forward is inaccurate");
+}
+
+std::vector<unsigned char> run_ssd(const Kernels& kernels, const SsdShape& p, int threads) {
+  generator.seed(3);
+  const int64_t gap = p.reverse ? 3 : 0, keys = p.G * p.R * p.N, values = p.H * p.R * p.P;
+  Sequence q(p.B, p.L, keys, p.bf16, gap), k = q, v(p.B, p.L, values, p.bf16, gap), dy(p.B, p.L, values, p.bf16, gap);
+  q.fill(-1, 1), k.fill(-1, 1), v.fill(-1, 1), dy.fill(-1, 1);
+  const int64_t tokens = p.B * p.L * p.H, size = p.B * p.H * p.P * p.N;
+  Array decay = random(tokens, -1, 0), w = random(tokens, -1, 1), g = random(tokens, -1, 1);
+  Array initial = random(size, -1, 1), dfinal = random(size, -1, 1), final(initial.size(), NAN), dinitial = final;
+  Array states(static_cast<size_t>(p.B * ssd_chunks(p.L, p.R) * p.H * p.P * padded(p.N)), NAN);
+  Ssd s;
+  s.B = p.B, s.L = p.L, s.G = p.G, s.H = p.H, s.R = p.R, s.N = p.N, s.P = p.P, s.reverse = p.reverse;
+  s.q = q.view(), s.k = k.view(), s.v = v.view(), s.threads = threads;
+  s.log_decay = decay.data(), s.w = w.data(), s.g = g.data();
+
+  SsdForward f;
+  static_cast<Ssd&>(f) = s;
+  Sequence y(p.B, p.L, values, p.bf16);
+  f.y = y.view(), f.states = states.data();
+  if (p.states) f.initial = initial.data(), f.final = final.data();
+  kernels.ssd_forward(f);
+  y.written("y");
+  check_ssd(p, q, k, v, decay, w, g, initial, y);
+
+  const int64_t parts = parts_of(p.H / p.G, ssd_heads(p.B, p.G, p.H));
+  Sequence dq(parts * p.B, p.L, keys, false), dk = dq, dv = y;
+  Array ddecay(decay.size(), NAN), dw = ddecay, dg = ddecay;
+  SsdBackward d;
+  static_cast<Ssd&>(d) = s;
+  d.dy = dy.view(), d.states = states.data(), d.dq = dq.view(), d.dk = dk.view(), d.dv = dv.view();
+  d.part = p.B * p.L * keys, d.dlog_decay = ddecay.data(), d.dw = dw.data(), d.dg = dg.data();
+  if (p.states) d.initial = true, d.dfinal = dfinal.data(), d.dinitial = dinitial.data();
+  kernels.ssd_backward(d);
+  dq.written("dq"), dk.written("dk"), dv.written("dv");
+
+  std::vector<unsigned char> all;
+  for (const Sequence* x : {&y, &dq, &dk, &dv}) all.insert(all.end(), x->bytes.begin(), x->bytes.end());
+  for (const Array* x : {&final, &dinitial, &ddecay, &dw, &dg}) {
+    const auto* bytes = reinterpret_cast<const unsigned char*>(x->data());
+    all.insert(all.end(), bytes, bytes + 4 * x->size());
+    for (float value : *x) {
+      if (!std::isfinite(value) && (p.states || x->size() != final.size())) fail("a gradient of ssd is not written");
+    }
+  }
+  return all;
+}
+
 }  // namespace
 
 int main() {
@@ -205,6 +291,16 @@ int main() {
           if (run_scan(*kernels, shape, 1) != run_scan(*kernels, shape, 3)) fail("scan depends on threads");
           const int taps = 1 + cases % kMaxTaps;
           if (run_conv(*kernels, shape, taps, 1) != run_conv(*kernels, shape, taps, 3)) fail("conv depends on threads");
+          ++cases;
+        }
+      }
+    }
+    for (int64_t L : {1, 63, 64, 65, 130}) {
+      for (int64_t N : {1, 7, 33}) {
+        for (int64_t P : {1, 16, 50}) {
+          const int64_t R = L == 1 ? 70 : 1 + cases % 3, G = 1 + cases % 2, H = G * (1 + cases % 3);
+          const SsdShape shape{1 + cases % 2, L, G, H, R, N, P, cases % 2 == 1, cases % 4 == 1, cases % 5 != 0};
+          if (run_ssd(*kernels, shape, 1) != run_ssd(*kernels, shape, 3)) fail("ssd depends on threads");
           ++cases;
         }
       }

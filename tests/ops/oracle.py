@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from bakeoff.ops import causal_conv, selective_scan
+from bakeoff.ops import causal_conv, selective_scan, ssd
 from bakeoff.ops.causal_conv import reference as conv_reference
 from bakeoff.ops.selective_scan import reference as scan_reference
+from bakeoff.ops.ssd import reference as ssd_reference
 
 Tensors = dict[str, Tensor | None]
 TOLERANCE = 2e-6
@@ -40,6 +41,26 @@ def conv_inputs(B: int, L: int, D: int, K: int, *, bias: bool = True, seed: int 
     }
 
 
+def ssd_inputs(
+    B: int, L: int, G: int, H: int, R: int, N: int, P: int, *, initial: bool = True, seed: int = 0
+) -> Tensors:
+    """Decays between 1 and exp(-1) a token; weights of either sign, which a mixer does not have."""
+    g = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=g)
+
+    return {
+        "q_BLGRN": normal(B, L, G, R, N),
+        "k_BLGRN": normal(B, L, G, R, N),
+        "v_BLHRP": normal(B, L, H, R, P),
+        "log_decay_BLH": -torch.rand(B, L, H, generator=g),
+        "w_BLH": normal(B, L, H),
+        "g_BLH": normal(B, L, H),
+        "initial_state_BHPN": normal(B, H, P, N) if initial else None,
+    }
+
+
 def tokens(L: int, backend: str) -> int:
     """L, or for Triton's interpreter, which takes milliseconds a token, half of it and at most two segments and one."""
     return min(-(-L // 2), 29) if backend == "triton" else L
@@ -71,6 +92,16 @@ def exact_scan(
     """By the plain PyTorch loop; with dtype float32 it shows what rounding alone does."""
     x = leaves(inputs, dtype)
     return gradients(scan_reference.selective_scan(*x.values(), dt_softplus, reverse), x)  # type: ignore[arg-type]
+
+
+def run_ssd(inputs: Tensors, **options: bool) -> dict[str, Tensor]:
+    x = leaves(inputs)
+    return gradients(ssd(**x, return_final_state=True, **options), x)  # type: ignore[arg-type]
+
+
+def exact_ssd(inputs: Tensors, *, reverse: bool = False, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
+    x = leaves(inputs, dtype)
+    return gradients(ssd_reference.ssd(*x.values(), reverse, dtype), x)  # type: ignore[arg-type]
 
 
 def run_conv(inputs: Tensors, **options: object) -> dict[str, Tensor]:

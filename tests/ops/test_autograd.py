@@ -4,20 +4,23 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from oracle import conv_inputs, scan_inputs
+from oracle import conv_inputs, scan_inputs, ssd_inputs
 from torch.autograd import forward_ad
 from torch.utils.flop_counter import FlopCounterMode
 
-from bakeoff.ops import autograd, causal_conv, selective_scan
+from bakeoff.ops import autograd, causal_conv, selective_scan, ssd
 
 B, L, D, N, K = 2, 6, 5, 3, 4
 
 
-@pytest.fixture(params=["scan", "conv"])
+@pytest.fixture(params=["scan", "conv", "ssd"])
 def call(request: pytest.FixtureRequest) -> Callable[[torch.Tensor], torch.Tensor]:
     if request.param == "scan":
         rest = list(scan_inputs(B, L, D, N).values())[1:5]
         return lambda u: selective_scan(u, *rest)
+    if request.param == "ssd":
+        q, k, _, *weights, _ = ssd_inputs(B, L, 1, D, 1, N, 1).values()
+        return lambda v: ssd(q, k, v[..., None, None], *weights)  # type: ignore[arg-type]
     weight = conv_inputs(B, L, D, K)["weight_DK"]
     return lambda x: causal_conv(x, weight)
 

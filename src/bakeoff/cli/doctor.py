@@ -20,10 +20,7 @@ def diagnose() -> dict[str, Any]:
         "backends": [
             {"name": one.name, "available": one.available, "detail": one.detail} for one in dispatch.backends()
         ],
-        "kernels": {
-            **{name: {"backend": serving, "why": why} for name in ("selective_scan", "causal_conv")},
-            "ssd": {"backend": "reference", "why": "plain PyTorch: it has no kernels yet"},
-        },
+        "kernels": {name: {"backend": serving, "why": why} for name in ("selective_scan", "causal_conv", "ssd")},
         "cuda": _serving_cuda(),
     }
 

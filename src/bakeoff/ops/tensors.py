@@ -7,12 +7,17 @@ from torch import Tensor
 
 
 def rows(x: Tensor) -> Tensor:
-    """A (B, L, .) tensor with contiguous last axis: x itself where it is one."""
-    return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
+    """A (B, L, ...) tensor whose tokens are each contiguous: x itself where it is one."""
+    size = 1
+    for axis in range(x.dim() - 1, 1, -1):
+        if x.shape[axis] != 1 and x.stride(axis) != size:
+            return x.contiguous()
+        size *= x.shape[axis]
+    return x
 
 
 def sequence(x: Tensor) -> Tensor:
-    """A float32 or bfloat16 (B, L, .) tensor with contiguous last axis: x itself where it is one."""
+    """A float32 or bfloat16 (B, L, ...) tensor whose tokens are each contiguous: x itself where it is one."""
     return rows(x if x.dtype in (torch.float32, torch.bfloat16) else x.float())
 
 
@@ -36,7 +41,7 @@ def dense_on_cpu(x: Tensor) -> Tensor:
 
 
 def view(x: Tensor | None) -> tuple[int, int, int, bool] | None:
-    """A (B, L, .) tensor for C++: its address, the strides of a sample and of a token, whether it is bfloat16."""
+    """A (B, L, ...) tensor for C++: its address, the strides of a sample and of a token, whether it is bfloat16."""
     return None if x is None else (x.data_ptr(), x.stride(0), x.stride(1), x.dtype == torch.bfloat16)
 
 

@@ -8,6 +8,7 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
+from bakeoff.ops import dispatch
 from bakeoff.ops.arguments import check_flag, check_floating, check_positive, check_tensor
 from bakeoff.ops.ssd import reference
 from bakeoff.ops.tensors import working_dtype
@@ -63,7 +64,8 @@ def ssd(
 
     With R ranks every token has R queries, keys and values: the products are summed over the keys' ranks, and each
     query has its own y. Mamba-2 is k = B, q = C, v = x, log_decay = dt A, w = g = dt; Mamba-3 turns q and k by angles
-    first, and its w holds the next token's share of the trapezoid. Differentiable to any order, memory linear in L.
+    first, and its w holds the next token's share of the trapezoid. Differentiable once in every tensor, and with the
+    reference to any order; memory is linear in L. Native results do not depend on the number of threads.
 
     Args:
         q_BLGRN: queries of L >= 1 tokens; each group serves H / G heads, one after the other.
@@ -100,11 +102,17 @@ def ssd(
     check_flag("return_final_state", return_final_state)
     check_flag("reverse", reverse)
 
-    dtype = working_dtype(v_BLHRP)
-    if any(x.dtype == torch.float64 for x in (q_BLGRN, *others.values())):
-        dtype = torch.float64
-    y_BLHRP, final_BHPN = reference.ssd(
-        q_BLGRN, k_BLGRN, v_BLHRP, log_decay_BLH, w_BLH, g_BLH, initial_state_BHPN, reverse, dtype
-    )
-    y_BLHRP = y_BLHRP.to(v_BLHRP.dtype)
-    return (y_BLHRP, final_BHPN) if return_final_state else y_BLHRP
+    tensors = (q_BLGRN, k_BLGRN, v_BLHRP, log_decay_BLH, w_BLH, g_BLH, initial_state_BHPN)
+    if dispatch.choose(*tensors) != "reference":
+        from bakeoff.ops.ssd import autograd
+
+        y_BLHRP, final_BHPN = autograd.ssd(*tensors, reverse, return_final_state)
+    else:
+        exact = any(x is not None and x.dtype == torch.float64 for x in tensors)
+        dtype = torch.float64 if exact else working_dtype(v_BLHRP)
+        y_BLHRP, final_BHPN = reference.ssd(*tensors, reverse, dtype)
+        y_BLHRP = y_BLHRP.to(v_BLHRP.dtype)
+    if not return_final_state:
+        return y_BLHRP
+    assert final_BHPN is not None
+    return y_BLHRP, final_BHPN
