@@ -9,24 +9,21 @@ says so.
 Shapes: B batch, L tokens, D channels, N states.
 """
 
-import argparse
-import json
 import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bakeoff.models.mixers import Mamba
-from bakeoff.ops import backends, dispatch, selective_scan
+from bakeoff.ops import dispatch, selective_scan
 from bakeoff.ops.selective_scan import reference
-from benchmarks.row import TITLE, Row, line
-from benchmarks.timing import keep_freed_memory, medians_ms, peak_extra_mb
+from benchmarks.row import Row
+from benchmarks.table import print_table
+from benchmarks.timing import medians_ms, peak_extra_mb
 
 B, L, D, N = 8, 196, 256, 64
 D_MODEL = 128
@@ -110,7 +107,7 @@ def against_the_limit(rounds: int) -> Iterator[Row]:
     native.use(in_use)
 
 
-def accuracy() -> Iterator[Row]:
+def accuracy(_: int) -> Iterator[Row]:
     names = ("u", "dt", "A", "B", "C", "D", "z", "dt bias")
     for sizes in ((B, L, D, N), (2, 1, 8, 16), (2, 15, 70, 33), (1, 3136, 32, 16)):
         errors = {}
@@ -128,7 +125,7 @@ def accuracy() -> Iterator[Row]:
         yield Row(label, worst, "", "<= 2e-6", worst <= 2e-6, detail)
 
 
-def memory() -> Iterator[Row]:
+def memory(_: int) -> Iterator[Row]:
     statement = f"""
 import torch
 torch.set_num_threads(1)
@@ -249,34 +246,16 @@ def against_a_transformer(rounds: int) -> Iterator[Row]:
         yield Row(name, ratio, "x", detail=detail)
 
 
-def rows(rounds: int) -> Iterator[Row]:
-    yield from against_the_loop(rounds)
-    yield from against_transformers(rounds)
-    yield from against_the_limit(rounds)
-    yield from memory()
-    yield from lengths(rounds)
-    yield from threads(rounds)
-    yield from accuracy()
-    yield from against_a_transformer(rounds)
-
-
-def main() -> None:
-    as_written = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
-    parser.add_argument("--json", type=Path, help="write the rows to this file too")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds per comparison; medians are of these")
-    options = parser.parse_args()
-    keep_freed_memory()
-    torch.set_num_threads(1)
-    print("; ".join(f"{b.name}: {b.detail}" for b in backends()))
-    print("\n" + TITLE)
-    done = []
-    for row in rows(options.rounds):
-        print(line(row), flush=True)
-        done.append(asdict(row))
-    if options.json:
-        options.json.write_text(json.dumps(done, indent=2) + "\n")
-
+SECTIONS = (
+    against_the_loop,
+    against_transformers,
+    against_the_limit,
+    memory,
+    lengths,
+    threads,
+    accuracy,
+    against_a_transformer,
+)
 
 if __name__ == "__main__":
-    main()
+    print_table(__doc__ or "", SECTIONS)

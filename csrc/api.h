@@ -20,7 +20,7 @@ constexpr int kMaxTaps = 8;
 // Rows of a chunk of the state space dual form at most, a token counting once for each rank.
 constexpr int64_t kRows = 64;
 // The state space dual form shares a group's heads among several work items until there are so many.
-constexpr int64_t kItems = 8;
+constexpr int64_t kItems = 2;
 
 constexpr int64_t padded(int64_t n) { return (n + kPad - 1) / kPad * kPad; }
 constexpr int64_t chunks(int64_t L) { return (L + kChunk - 1) / kChunk; }
