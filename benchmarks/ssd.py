@@ -67,7 +67,7 @@ def inputs(size: Size, dtype: torch.dtype = torch.float32) -> list[Tensor]:
         normal(B, L, H, R, P),
         -dt * torch.arange(1.0, H + 1),
         dt,
-        dt,
+        dt.clone(),
     ]
     return [x.to(dtype).requires_grad_() for x in found]
 
