@@ -104,7 +104,7 @@ struct SsdForward : Ssd {
   View y;                          // (B, L, H R P)
   const float* initial = nullptr;  // (B, H, P, N) or null
   float* final = nullptr;          // (B, H, P, N) or null
-  float* states = nullptr;         // (B, C, H, P, padded(N)): the state before each chunk; or null
+  float* states = nullptr;         // (B, C - 1, H, P, padded(N)): the state before each chunk but the first; or null
 };
 
 struct SsdBackward : Ssd {
@@ -114,7 +114,7 @@ struct SsdBackward : Ssd {
   View dq, dk, dv;                 // dq and dk once for every part of a group's heads, `part` elements apart: add them up
   int64_t part = 0;
   float *dlog_decay = nullptr, *dw = nullptr, *dg = nullptr;  // (B, L, H)
-  bool initial = false;            // whether forward was given a state
+  const float* initial = nullptr;  // (B, H, P, N) or null: what forward was given
   float* dinitial = nullptr;       // (B, H, P, N) or null
 };
 

@@ -111,11 +111,11 @@ void ssd_forward(const PySsd& in, const PyView& y, Address initial, Address fina
   bakeoff::active().ssd_forward(s);
 }
 
-void ssd_backward(const PySsd& in, const PyView& dy, bool initial, Address dfinal, Address states, const PyView& dq,
+void ssd_backward(const PySsd& in, const PyView& dy, Address initial, Address dfinal, Address states, const PyView& dq,
                   const PyView& dk, int64_t part, const PyView& dv, Address dlog_decay, Address dw, Address dg,
                   Address dinitial) {
   auto s = ssd_problem<bakeoff::SsdBackward>(in);
-  s.dy = view(dy), s.initial = initial, s.dfinal = floats(dfinal), s.states = floats(states);
+  s.dy = view(dy), s.initial = floats(initial), s.dfinal = floats(dfinal), s.states = floats(states);
   s.dq = view(dq), s.dk = view(dk), s.part = part, s.dv = view(dv);
   s.dlog_decay = floats(dlog_decay), s.dw = floats(dw), s.dg = floats(dg), s.dinitial = floats(dinitial);
   nb::gil_scoped_release release;
@@ -141,7 +141,7 @@ NB_MODULE(_native, m) {
   m.def("conv_backward", &conv_backward);
   m.def("ssd_forward", &ssd_forward);
   m.def("ssd_backward", &ssd_backward);
-  m.def("ssd_chunks", &bakeoff::ssd_chunks, "L"_a, "R"_a, "Chunks of a sequence, each of whose states is kept.");
+  m.def("ssd_chunks", &bakeoff::ssd_chunks, "L"_a, "R"_a, "Chunks of a sequence.");
   m.def("ssd_heads", &bakeoff::ssd_heads, "B"_a, "G"_a, "H"_a, "Heads that share one sum of dq and dk.");
   m.def("instruction_sets", &instruction_sets, "Those compiled in and run by this processor, slowest first.");
   m.def("active", [] { return std::string(bakeoff::active().name); }, "The instruction set in use.");

@@ -148,14 +148,20 @@ static const float* spread(const float* line, int64_t T, int64_t R, float* wide)
   return wide;
 }
 
+// A given state (P, N) with its rows filled up with zeros: (P, n).
+static void fill_up(const float* state, int64_t P, int64_t N, float* to) {
+  const int64_t n = whole_vectors(N);
+  for (int64_t i = 0; i < P; ++i) {
+    __builtin_memcpy(to + i * n, state + i * N, sizeof(float) * N);
+    zero(to + i * n + N, n - N);
+  }
+}
+
 // The given state (P, N) as (N, p), zeros if there is none; `turned` has room for (P, n).
 static void load_state(const float* state, int64_t P, int64_t N, float* turned, float* h) {
   const int64_t n = whole_vectors(N), p = whole_vectors(P);
   if (!state) return zero(h, N * p);
-  for (int64_t i = 0; i < P; ++i) {
-    __builtin_memcpy(turned + i * n, state + i * N, sizeof(float) * N);
-    zero(turned + i * n + N, n - N);
-  }
+  fill_up(state, P, N, turned);
   transpose(turned, n, P, N, h, p, p);
 }
 
@@ -248,8 +254,8 @@ static void ssd_forward_item(const SsdForward& s, int64_t number, float* memory)
     for (int64_t j = 0; j < item.heads; ++j) {
       const int64_t head = item.first + j;
       float* h = m.h + j * size;
-      if (s.states) {
-        float* state = s.states + ((item.b * count + c) * s.H + head) * saved;
+      if (s.states && c > 0) {
+        float* state = s.states + ((item.b * (count - 1) + c - 1) * s.H + head) * saved;
         transpose(h, m.p, s.N, s.P, state, padded(s.N), padded(s.N));
       }
       m.decays.load(s, item.b, head, t0, T, exp2);

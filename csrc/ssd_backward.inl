@@ -101,10 +101,10 @@ static void unmix(const Ssd& s, SsdBackwardMemory& m, int64_t T, const Exp2& exp
 }
 
 // One head in one chunk: adds to dq and dk, fills dv, dw, dg and dc, and leaves dh of the state before the chunk, which
-// comes as (P, padded(N)). `from_later` says whether dh is not zero, `carried` whether the state is not.
+// comes as P rows, `stride` apart, or is null if it is zero. `from_later` says whether dh is not zero.
 template <class Ahead>
 static void ssd_backward_head(const SsdBackward& s, SsdBackwardMemory& m, int64_t T, float* dh, const float* state,
-                              bool from_later, bool carried, bool first, const Exp2& exp2, Ahead ahead) {
+                              int64_t stride, bool from_later, bool first, const Exp2& exp2, Ahead ahead) {
   const Decays& d = m.decays;
   const int64_t R = s.R, rows = T * R, n = m.n, p = m.p, l = m.l;
   transpose(m.v, p, rows, s.P, m.v_turned, l, l);
@@ -129,18 +129,18 @@ static void ssd_backward_head(const SsdBackward& s, SsdBackwardMemory& m, int64_
       m.dc[t] -= moved;
       all += moved;
     }
-    if (carried) {
+    if (state) {
       double sum = 0.0;
-      for (int64_t i = 0; i < s.P; ++i) sum += dot(m.dh_turned + i * n, state + i * padded(s.N), n);
+      for (int64_t i = 0; i < s.P; ++i) sum += dot(m.dh_turned + i * n, state + i * stride, n);
       all += sum * d.whole;
     }
     m.dc[T - 1] += static_cast<float>(all);
     scale_rows(m.part, d.w, T, R, n, m.part);
     add(m.part, rows * n, m.dk);
   }
-  if (carried) {
+  if (state) {
     scale_rows(m.dy, d.from_start, T, R, p, m.scaled);
-    product(Part::all, R, rows, s.P, n, {m.scaled, p, 1}, state, padded(s.N), m.part, n, false);
+    product(Part::all, R, rows, s.P, n, {m.scaled, p, 1}, state, stride, m.part, n, false);
     for (int64_t t = 0; t < T; ++t) m.dc[t] += dot(m.q + t * R * n, m.part + t * R * n, R * n);
     add(m.part, rows * n, m.dq);
   }
@@ -169,7 +169,7 @@ static void ssd_backward_item(const SsdBackward& s, int64_t number, float* memor
   }
   for (int64_t c = count - 1; c >= 0; --c) {
     const int64_t t0 = c * m.Q, T = least(m.Q, s.L - t0), rows = T * s.R;
-    const bool first = c == 0, from_later = c + 1 < count || s.dfinal, carried = !first || s.initial;
+    const bool first = c == 0, from_later = c + 1 < count || s.dfinal;
     m.load(s, q, k, item.group, t0, T);
     zero(m.dq, rows * m.n), zero(m.dk, rows * m.n);
     for (int64_t j = 0; j < item.heads; ++j) {
@@ -177,9 +177,15 @@ static void ssd_backward_item(const SsdBackward& s, int64_t number, float* memor
       m.decays.load(s, item.b, head, t0, T, exp2);
       read_rows(v, t0, T, head, s.R, s.P, m.p, m.v);
       read_rows(dy, t0, T, head, s.R, s.P, m.p, m.dy);
-      const float* state = s.states + ((item.b * count + c) * s.H + head) * saved;
+      const float* state = nullptr;
+      if (!first) {
+        state = s.states + ((item.b * (count - 1) + c - 1) * s.H + head) * saved;
+      } else if (s.initial) {
+        fill_up(s.initial + (item.b * s.H + head) * s.P * s.N, s.P, s.N, m.turned);
+        state = m.turned;
+      }
       const int64_t size_v = s.R * s.P;
-      ssd_backward_head(s, m, T, m.dh + j * size, state, from_later, carried, first, exp2, [&](int64_t t) {
+      ssd_backward_head(s, m, T, m.dh + j * size, state, first ? m.n : padded(s.N), from_later, first, exp2, [&](int64_t t) {
         dv.prefetch(t0 + t, head * size_v, size_v, true);
         if (j + 1 == item.heads) return;
         v.prefetch(t0 + t, (head + 1) * size_v, size_v, false);

@@ -52,7 +52,9 @@ def rungs(runs: Iterable[Run]) -> Iterator[Rung]:
 
 
 def against_state(found: list[Rung]) -> bytes:
-    """One line for every number of pairs: right answers against bytes of state; squares are attention's."""
+    """Right answers against bytes of state: a point a trial, and for every number of pairs a line through the means of
+    those of one size; squares are attention's.
+    """
     drawn = Figure(figsize=(figures.WIDTH, figures.HEIGHT), layout="constrained")
     axes = drawn.add_subplot(
         xscale="log", xlabel="state at the end of a sequence, bytes", ylabel="share of right answers"
@@ -60,10 +62,9 @@ def against_state(found: list[Rung]) -> bytes:
     for index, pairs in enumerate(sorted({one.pairs for one in found})):
         colour = figures.colour(index)
         here = sorted((one for one in found if one.pairs == pairs), key=lambda one: one.trial.state_bytes)
-        line = [one for one in here if not one.has_attention]
-        axes.plot(
-            [one.trial.state_bytes for one in line], [one.share for one in line], color=colour, label=f"{pairs} pairs"
-        )
+        sizes = sorted({one.trial.state_bytes for one in here if not one.has_attention})
+        means = [fmean(one.share for one in here if one.trial.state_bytes == size) for size in sizes]
+        axes.plot(sizes, means, color=colour, label=f"{pairs} pairs")
         for one in here:
             ends = [[one.share - one.low], [one.high - one.share]]
             marker = "s" if one.has_attention else "o"

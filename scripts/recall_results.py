@@ -8,6 +8,7 @@ Beside the page: recall.json with every measurement, and a picture of answers. A
 import argparse
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -106,10 +107,9 @@ def _curves(runs: list[Run]) -> Iterator[tuple[str, str, str, list[Run]]]:
     """Title, words, picture and runs of each curve that these runs make."""
     if ladder := [run for run in runs if run.name.startswith(LADDER)]:
         words = (
-            "Right answers against what a model carries from token to token; circles are Mamba's, squares attention's. "
-            "Whiskers are Wilson's intervals at 95 %, of one trial each: training that has not found which value "
-            "belongs to which key stays near 1 / pairs, whatever the state, and whether it finds it differs from seed "
-            "to seed (the sweep's own seed is in the run)."
+            "Right answers against what a model carries from token to token, in one model for all numbers of pairs; "
+            "circles are Mamba's, squares attention's, lines go through the means of those of one size. Whiskers are "
+            "Wilson's intervals at 95 %, of one trial each."
         )
         yield "The ladder: accuracy against state", words, "recall-ladder.svg", ladder
     if share := [run for run in runs if run.name.startswith(SHARE)]:
@@ -125,6 +125,10 @@ def _listed(runs: list[Run]) -> Iterator[str]:
         digest = f"Digest of the run: `{found.digest}` ({found.outcome})."
         told = " ".join(part for part in (made(run), _control(run), busy(run)) if part)
         yield f"- `{command_of(run)}`: {headline(run.verdict)}{kept} {told} {digest}"
+    for run in runs:
+        if run.shown.sweep is not None:
+            width = run.run.protocol.model.d_model
+            yield from ("", f"{run.name}, width {width}:", "", *swept_table(run.name, run.shown.sweep))
 
 
 def _kept(found: Swept) -> str:
@@ -132,18 +136,20 @@ def _kept(found: Swept) -> str:
 
 
 def _rungs(found: list[Rung]) -> Iterator[str]:
-    yield "| width | trial | parameters | state, bytes | attention | pairs | share right | interval |"
-    yield "|---|---|---|---|---|---|---|---|"
-    for one in found:
+    """A row a trial, with the share of right answers and Wilson's interval at every number of pairs."""
+    counts = sorted({one.pairs for one in found})
+    yield "| width | trial | parameters | state, bytes | attention | " + " | ".join(f"{n} pairs" for n in counts) + " |"
+    yield "|" + "---|" * (5 + len(counts))
+    for _, rungs_of_trial in groupby(found, key=lambda one: (id(one.run), id(one.trial))):
+        by_pairs = {one.pairs: one for one in rungs_of_trial}
+        one = next(iter(by_pairs.values()))
         cells = (
             one.run.run.protocol.model.d_model,
             f"{one.trial.backbone}-s{one.trial.seed}",
             f"{one.trial.params:,}",
             f"{one.trial.state_bytes:,}",
             f"{one.attention:g}",
-            one.pairs,
-            f"{one.share:.4f}",
-            f"{one.low:.4f} to {one.high:.4f}",
+            *(f"{r.share:.4f} ({r.low:.4f} to {r.high:.4f})" if (r := by_pairs.get(n)) else "" for n in counts),
         )
         yield "| " + " | ".join(map(str, cells)) + " |"
 

@@ -240,7 +240,7 @@ std::vector<unsigned char> run_ssd(const Kernels& kernels, const SsdShape& p, in
   const int64_t tokens = p.B * p.L * p.H, size = p.B * p.H * p.P * p.N;
   Array decay = random(tokens, -1, 0), w = random(tokens, -1, 1), g = random(tokens, -1, 1);
   Array initial = random(size, -1, 1), dfinal = random(size, -1, 1), final(initial.size(), NAN), dinitial = final;
-  Array states(static_cast<size_t>(p.B * ssd_chunks(p.L, p.R) * p.H * p.P * padded(p.N)), NAN);
+  Array states(static_cast<size_t>(p.B * (ssd_chunks(p.L, p.R) - 1) * p.H * p.P * padded(p.N)), NAN);
   Ssd s;
   s.B = p.B, s.L = p.L, s.G = p.G, s.H = p.H, s.R = p.R, s.N = p.N, s.P = p.P, s.reverse = p.reverse;
   s.q = q.view(), s.k = k.view(), s.v = v.view(), s.threads = threads;
@@ -262,7 +262,7 @@ std::vector<unsigned char> run_ssd(const Kernels& kernels, const SsdShape& p, in
   static_cast<Ssd&>(d) = s;
   d.dy = dy.view(), d.states = states.data(), d.dq = dq.view(), d.dk = dk.view(), d.dv = dv.view();
   d.part = p.B * p.L * keys, d.dlog_decay = ddecay.data(), d.dw = dw.data(), d.dg = dg.data();
-  if (p.states) d.initial = true, d.dfinal = dfinal.data(), d.dinitial = dinitial.data();
+  if (p.states) d.initial = initial.data(), d.dfinal = dfinal.data(), d.dinitial = dinitial.data();
   kernels.ssd_backward(d);
   dq.written("dq"), dk.written("dk"), dv.written("dv");
 

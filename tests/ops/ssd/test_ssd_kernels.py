@@ -24,9 +24,9 @@ SIZES = [  # G, H, R, N, P
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize("L", LENGTHS)
-def test_outputs_states_and_gradients_agree_with_float64(compiled: str, L: int, sizes: tuple[int, ...]) -> None:
+def test_outputs_states_and_gradients_agree_with_float64(native: str, L: int, sizes: tuple[int, ...]) -> None:
     reverse, initial = L % 3 == 1, L % 2 == 0
-    inputs = ssd_inputs(2, tokens(L, compiled), *sizes, initial=initial)
+    inputs = ssd_inputs(2, L, *sizes, initial=initial)
     assert_close(run_ssd(inputs, reverse=reverse), exact_ssd(inputs, reverse=reverse), TOLERANCE)
 
 

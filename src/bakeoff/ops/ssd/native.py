@@ -14,10 +14,10 @@ from bakeoff.ops.tensors import address, dense_on_cpu, optional, parameter, sequ
 
 
 def saved(x: SsdInputs) -> Tensor:
-    """What forward keeps for backward: the states (B, C, H, P, S) before each chunk, not initialised."""
+    """What forward keeps for backward: the states (B, C - 1, H, P, S) between chunks, not initialised."""
     assert NATIVE is not None
     (B, L, _, R, N), (H, P) = x.q_BLGRN.shape, x.v_BLHRP.shape[2::2]
-    return x.w_BLH.new_empty(B, NATIVE.ssd_chunks(L, R), H, P, -(-N // NATIVE.PAD) * NATIVE.PAD)
+    return x.w_BLH.new_empty(B, NATIVE.ssd_chunks(L, R) - 1, H, P, -(-N // NATIVE.PAD) * NATIVE.PAD)
 
 
 def _arguments(x: SsdInputs, reverse: bool) -> tuple:
@@ -35,7 +35,7 @@ def _arguments(x: SsdInputs, reverse: bool) -> tuple:
 def forward(
     x: SsdInputs, reverse: bool, want_final: bool, want_saved: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """y in v's dtype; the final state; and for backward the states before each chunk."""
+    """y in v's dtype; the final state; and for backward the states before each chunk but the first."""
     assert NATIVE is not None
     y_BLHRP = dense_on_cpu(x.v_BLHRP)
     B, _, H, _, P = y_BLHRP.shape
@@ -60,8 +60,7 @@ def backward(
     NATIVE.ssd_backward(
         _arguments(x, reverse),
         view(dy_BLHRP),
-        x.initial_BHPN is not None,
-        *map(address, (dfinal_BHPN, states_BCHPS)),
+        *map(address, (x.initial_BHPN, dfinal_BHPN, states_BCHPS)),
         view(dq[0]),
         view(dk[0]),
         dq.stride(0),
