@@ -1,9 +1,10 @@
-"""What the compiler makes of the scan's kernels: registers, spills, shared memory, instructions. Needs no GPU.
+"""What the compiler makes of the Triton kernels: registers, spills, shared memory, instructions. Needs no GPU.
 
     python -m benchmarks.gpu_code [--arch 90] [--dtype bf16]
 
 Instructions are those a warp issues for 32 elements of the state (token, channel, state), counted in the machine code,
-loop by loop, at N = 64: what the innermost loops take, and all.
+loop by loop, at N = 64: what the innermost loops take, and all. They are of the scan; the state space dual form is
+compiled at N = P = 64.
 """
 
 import argparse
@@ -22,13 +23,17 @@ from triton.compiler import ASTSource
 from bakeoff.ops.causal_conv import triton_conv
 from bakeoff.ops.selective_scan import triton_backward, triton_forward, triton_launch
 from bakeoff.ops.selective_scan.triton_launch import SEGMENT, Tile
+from bakeoff.ops.ssd import triton_backward as ssd_backward
+from bakeoff.ops.ssd import triton_forward as ssd_forward
+from bakeoff.ops.ssd import triton_launch as ssd_launch
 
 N = 64
 SHARED_LIMIT = 99 * 1024  # bytes that a block can have on consumer cards
-ACTIVATIONS = ("x", "u", "dt", "z", "y", "ungated", "dy", "du", "ddt", "dz")
+ACTIVATIONS = ("x", "u", "dt", "z", "y", "ungated", "dy", "du", "ddt", "dz", "q", "k", "v", "dq", "dk")
 PARAMETERS = ("A2", "Bp", "Cp", "skip", "bias", "carry", "states", "scratch", "dA", "dB", "dC", "dskip", "dbias")
-PARAMETERS += ("weight", "dweight", "ds", "elapsed", "end")
-SIXTEENTHS = ("D", "N", "u_b", "u_t", "dt_b", "dt_t", "z_b", "z_t", "dy_b", "dy_t")
+PARAMETERS += ("weight", "dweight", "ds", "elapsed", "end", "start", "log_decay", "w", "g", "sums", "totals")
+PARAMETERS += ("dstates", "dlog_decay", "dw", "dg")
+SIXTEENTHS = ("D", "N", *(f"{name}_{axis}" for name in ("u", "dt", "x", "z", "q", "k", "v", "dy") for axis in "bt"))
 
 
 class Code(NamedTuple):
@@ -48,7 +53,7 @@ def tiled(tile: Tile) -> dict[str, Any]:
     return constants | {"N_BLOCK": tile.N_BLOCK, "D_BLOCK": tile.D_BLOCK, "T": tile.T}
 
 
-def compiled(kernel: Any, constants: dict[str, Any], warps: int, dtype: str, arch: int) -> Any:
+def compiled(kernel: Any, constants: dict[str, Any], warps: int, dtype: str, arch: int, stages: int = 3) -> Any:
     """Triton's compiled kernel; None among the constants is an absent argument."""
     names = kernel.arg_names
     constants = {name: value for name, value in constants.items() if name in names}
@@ -61,7 +66,7 @@ def compiled(kernel: Any, constants: dict[str, Any], warps: int, dtype: str, arc
         constexprs={(names.index(name),): value for name, value in constants.items()},
         attrs={(names.index(name),): [["tt.divisibility", 16]] for name in aligned if name not in constants},
     )
-    options = {"num_warps": warps, "enable_fp_fusion": True}
+    options = {"num_warps": warps, "num_stages": stages, "enable_fp_fusion": True}
     return triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
 
 
@@ -108,6 +113,36 @@ def kernels(dtype: str, arch: int) -> Iterator[Code]:
     yield measure("backward", triton_backward.backward, triton_launch.BACKWARD, dtype, arch)
 
 
+class Used(NamedTuple):
+    """What a kernel of the state space dual form uses, at N = P = 64."""
+
+    name: str
+    registers: int
+    stack_bytes: int
+    shared_bytes: int
+
+
+def dual_form(dtype: str, arch: int) -> Iterator[Used]:
+    launch, size = ssd_launch, 64
+    precision = launch.WIDE if dtype == "fp32" else launch.NARROW
+    shared = {"R": 1, "P": size, "N": size, "REVERSE": False, "ROWS": launch.ROWS, "PRECISION": precision}
+    walk = {"SIZE": size * size, "BLOCK": launch.BLOCK, "BACK": True}
+    for name, kernel, tile, constants in (
+        ("sums of chunks", ssd_forward.chunk_sums, launch.SUMS, {"BACK": False}),
+        ("the same, back", ssd_forward.chunk_sums, launch.SUMS, {"BACK": True}),
+        ("outputs", ssd_forward.outputs, launch.OUTPUTS, {"BACK": False}),
+        ("one chunk's", ssd_forward.outputs, launch.OUTPUTS, {"BACK": False, "states": None}),
+        ("values' gradients", ssd_forward.outputs, launch.VALUES, {"BACK": True}),
+        ("other gradients", ssd_backward.gradients, launch.GRADIENTS, {}),
+        ("handing on", ssd_forward.hand_on, launch.SUMS, walk),
+    ):
+        constants = shared | constants | {"P_BLOCK": tile.P_BLOCK, "N_BLOCK": tile.N_BLOCK}
+        code = compiled(kernel, constants, tile.warps, dtype, arch, stages=1)
+        used = re.search(r"REG:(\d+) STACK:(\d+)", machine_code(code))
+        assert used is not None
+        yield Used(name, int(used[1]), int(used[2]), code.metadata.shared)
+
+
 def others(dtype: str, arch: int) -> Iterator[tuple[str, int]]:
     """Names and bytes of shared memory of the other kernels, and of the same with arguments absent."""
     forward, backward = tiled(triton_launch.FORWARD), tiled(triton_launch.BACKWARD)
@@ -147,7 +182,11 @@ def main() -> int:
     for name, shared in others(options.dtype, options.arch):
         print(f" {name} {shared};", end="")
         fits &= shared <= SHARED_LIMIT
-    print()
+    print("\n\n| state space dual form | registers | stack bytes | shared bytes |")
+    print("|---|---|---|---|")
+    for used in dual_form(options.dtype, options.arch):
+        print("| " + " | ".join(map(str, used)) + " |")
+        fits &= used.shared_bytes <= SHARED_LIMIT
     return 0 if fits else 1
 
 

@@ -22,14 +22,14 @@ constexpr int64_t kRows = 64;
 // The state space dual form shares a group's heads among several work items until there are so many.
 constexpr int64_t kItems = 2;
 
-constexpr int64_t padded(int64_t n) { return (n + kPad - 1) / kPad * kPad; }
-constexpr int64_t chunks(int64_t L) { return (L + kChunk - 1) / kChunk; }
-
 constexpr int64_t parts_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
+constexpr int64_t padded(int64_t n) { return parts_of(n, kPad) * kPad; }
+constexpr int64_t chunks(int64_t L) { return parts_of(L, kChunk); }
+
 // Tokens of a chunk of the state space dual form: as few chunks as kRows allows, of equal length.
 constexpr int64_t ssd_tokens(int64_t L, int64_t R) { return parts_of(L, parts_of(L * R, kRows)); }
 constexpr int64_t ssd_chunks(int64_t L, int64_t R) { return parts_of(L, ssd_tokens(L, R)); }
-// Heads of a work item; their number depends on the shape alone, so that sums keep their order on any number of threads.
+// Heads of a work item. They depend on the shape alone, so that sums keep their order on any number of threads.
 constexpr int64_t ssd_heads(int64_t B, int64_t G, int64_t H) {
   const int64_t wanted = parts_of(kItems, B ? B * G : G), heads = H / G;
   return parts_of(heads, wanted < heads ? wanted : heads);
@@ -111,7 +111,7 @@ struct SsdBackward : Ssd {
   View dy;
   const float* states = nullptr;
   const float* dfinal = nullptr;   // (B, H, P, N) or null
-  View dq, dk, dv;                 // dq and dk once for every part of a group's heads, `part` elements apart: add them up
+  View dq, dk, dv;                 // dq and dk of every part of a group's heads, `part` elements apart: add them up
   int64_t part = 0;
   float *dlog_decay = nullptr, *dw = nullptr, *dg = nullptr;  // (B, L, H)
   const float* initial = nullptr;  // (B, H, P, N) or null: what forward was given

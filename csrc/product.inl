@@ -1,5 +1,7 @@
 // Products of small matrices in scratch memory, tile by tile in registers, and their transposition.
 
+constexpr int64_t whole_vectors(int64_t n) { return parts_of(n, W) * W; }
+
 // The left factor: element (i, k) lies at data[i * row + k * column].
 struct Left {
   const float* data;
@@ -63,7 +65,7 @@ static void product(Part part, int64_t R, int64_t rows, int64_t K, int64_t colum
     for (int64_t i = 0; i < rows; i += kTileRows) {
       const int64_t m = least(kTileRows, rows - i), last = ((i + m - 1) / R + 1) * R;
       int64_t begin = 0, end = K, width = columns;
-      if (part == Part::below) width = least(columns, (last + W - 1) / W * W);
+      if (part == Part::below) width = least(columns, whole_vectors(last));
       if (part == Part::earlier) end = least(K, last);
       if (part == Part::later) begin = i / R * R;
       const Left from{a.data + i * a.row + begin * a.column, a.row, a.column};

@@ -47,7 +47,9 @@ struct Rows {
   void prefetch(int64_t t, int64_t first, int64_t n, bool write) const {
     const int64_t bytes = bf16 ? 2 : 4;
     const char* p = base + bytes * (t * step + first);
-    for (int64_t i = 0; i < n * bytes; i += 64) write ? __builtin_prefetch(p + i, 1, 2) : __builtin_prefetch(p + i, 0, 2);
+    for (int64_t i = 0; i < n * bytes; i += 64) {
+      write ? __builtin_prefetch(p + i, 1, 2) : __builtin_prefetch(p + i, 0, 2);
+    }
   }
 
   // Reads n elements and fills with zeros up to `width`.

@@ -16,7 +16,7 @@ struct Vec {
   // How many channels advance in lockstep, as the registers allow: `together` in backward, and `fold` in forward, which
   // is also the number of sums that store_partial() takes.
   static constexpr int together = 1, fold = 1;
-  static constexpr int tile = 2;  // vectors of a row of a product's tile: six rows of them, and one more, fill the registers
+  static constexpr int tile = 2;  // vectors in a row of a product's tile, of which six rows stay in registers
   using Float = float __attribute__((vector_size(16)));
   using Int = int32_t __attribute__((vector_size(16)));
   Float v;

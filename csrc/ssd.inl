@@ -7,8 +7,6 @@
 // A work item is one sample and some heads of one group, which share the products of queries and keys. In scratch
 // memory h is (N, P), so that a product adds along contiguous channels.
 
-constexpr int64_t whole_vectors(int64_t n) { return (n + W - 1) / W * W; }
-
 // Hands out pieces of scratch memory; without memory it only counts.
 struct Carver {
   float* base;
@@ -40,7 +38,7 @@ struct Decays {
   float *from_start, *to_end;   // e^{c_t} and e^{c_Q - c_t}
   float *w, *g;
   float whole = 1.0f;           // e^{c_Q}
-  // Below the vectors with the diagonal, e^{c_t - c_s} = e^{c_t - c_a} e^{c_a - c_s} with a the last token of s's vector.
+  // Below the vectors with the diagonal, e^{c_t - c_s} = e^{c_t - c_a} e^{c_a - c_s}, a the last token of s's vector.
   float *from_anchor, *to_anchor;  // the first factor by vectors of s, of all t each, and the second
   float *below, *own;           // for the vector with the diagonal in lane i: which lanes lie below, which is its own
   int64_t n;

@@ -185,7 +185,8 @@ static void ssd_backward_item(const SsdBackward& s, int64_t number, float* memor
         state = m.turned;
       }
       const int64_t size_v = s.R * s.P;
-      ssd_backward_head(s, m, T, m.dh + j * size, state, first ? m.n : padded(s.N), from_later, first, exp2, [&](int64_t t) {
+      const int64_t stride = first ? m.n : padded(s.N);
+      ssd_backward_head(s, m, T, m.dh + j * size, state, stride, from_later, first, exp2, [&](int64_t t) {
         dv.prefetch(t0 + t, head * size_v, size_v, true);
         if (j + 1 == item.heads) return;
         v.prefetch(t0 + t, (head + 1) * size_v, size_v, false);

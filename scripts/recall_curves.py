@@ -52,26 +52,36 @@ def rungs(runs: Iterable[Run]) -> Iterator[Rung]:
 
 
 def against_state(found: list[Rung]) -> bytes:
-    """Right answers against bytes of state: a point a trial, and for every number of pairs a line through the means of
-    those of one size; squares are attention's.
+    """Right answers against bytes of state: a point a trial, squares attention's; and lines through the means of
+    Mamba's of one width and number of pairs, whose style is the width's.
     """
     drawn = Figure(figsize=(figures.WIDTH, figures.HEIGHT), layout="constrained")
     axes = drawn.add_subplot(
         xscale="log", xlabel="state at the end of a sequence, bytes", ylabel="share of right answers"
     )
+    styles = dict(zip(sorted({width_of(one) for one in found}), ("-", "--", ":", "-."), strict=False))
     for index, pairs in enumerate(sorted({one.pairs for one in found})):
         colour = figures.colour(index)
-        here = sorted((one for one in found if one.pairs == pairs), key=lambda one: one.trial.state_bytes)
-        sizes = sorted({one.trial.state_bytes for one in here if not one.has_attention})
-        means = [fmean(one.share for one in here if one.trial.state_bytes == size) for size in sizes]
-        axes.plot(sizes, means, color=colour, label=f"{pairs} pairs")
+        here = [one for one in found if one.pairs == pairs]
+        axes.plot([], [], color=colour, label=f"{pairs} pairs")
+        for width, style in styles.items():
+            line = [one for one in here if width_of(one) == width and not one.has_attention]
+            sizes = sorted({one.trial.state_bytes for one in line})
+            means = [fmean(one.share for one in line if one.trial.state_bytes == size) for size in sizes]
+            axes.plot(sizes, means, color=colour, linestyle=style)
         for one in here:
             ends = [[one.share - one.low], [one.high - one.share]]
             marker = "s" if one.has_attention else "o"
             axes.errorbar(one.trial.state_bytes, one.share, ends, fmt=marker, color=colour, capsize=2, markersize=5)
+    for width, style in styles.items():
+        axes.plot([], [], color=INK, linestyle=style, label=f"width {width}")
     axes.set_ylim(0, 1.03)
     axes.legend(frameon=False)
     return figures.svg(drawn, INK).encode()
+
+
+def width_of(one: Rung) -> int:
+    return one.run.run.protocol.model.d_model
 
 
 def against_attention(found: list[Rung]) -> bytes:

@@ -108,8 +108,8 @@ def _curves(runs: list[Run]) -> Iterator[tuple[str, str, str, list[Run]]]:
     if ladder := [run for run in runs if run.name.startswith(LADDER)]:
         words = (
             "Right answers against what a model carries from token to token, in one model for all numbers of pairs; "
-            "circles are Mamba's, squares attention's, lines go through the means of those of one size. Whiskers are "
-            "Wilson's intervals at 95 %, of one trial each."
+            "circles are Mamba's, squares attention's; lines go through the means of Mamba's of one width. Whiskers "
+            "are Wilson's intervals at 95 %, of one trial each."
         )
         yield "The ladder: accuracy against state", words, "recall-ladder.svg", ladder
     if share := [run for run in runs if run.name.startswith(SHARE)]:

@@ -15,7 +15,8 @@ A log decay a_r is part of every path from a token before r to one from r on. Ju
 
 A running sum over the gradient of c, as in Mamba-2's own kernels, would add and take away again the other paths.
 
-`value_gradients` makes dv and `gradients` the rest. One kernel for both would make S once less, and spill registers.
+`triton_forward.outputs` makes dv and `gradients` the rest. One kernel for both would make S once less, and spill
+registers.
 """
 
 # Triton's language is not Python's types: its ranges, constants and tuples are the compiler's, as are tests for None.
@@ -44,64 +45,6 @@ def over_ranks(x, token, R: tl.constexpr):
     if R == 1:
         return x
     return tl.sum(tl.where(token[:, None] == token[None, :], x[None, :], 0.0), 1)
-
-
-@triton.jit
-def value_gradients(
-    q,
-    k,
-    log_decay,
-    w,
-    g,
-    dstates,
-    dy,
-    dv,
-    L,
-    H,
-    chunks,
-    heads,
-    q_b,
-    q_t,
-    k_b,
-    k_t,
-    dy_b,
-    dy_t,
-    R: tl.constexpr,
-    P: tl.constexpr,
-    N: tl.constexpr,
-    REVERSE: tl.constexpr,
-    ROWS: tl.constexpr,
-    P_BLOCK: tl.constexpr,
-    N_BLOCK: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
-    """dv; without `dstates` the gradients of the states after the chunks are zero."""
-    b, chunk, head, tile = locate(H, chunks, tl.cdiv(P, P_BLOCK))
-    token, rank, place, inside = rows_of(chunk, L, R, ROWS, REVERSE)
-    at = (b * L + place) * H + head
-    a = tl.load(log_decay + at, inside & (rank == 0), 0.0)
-    weight = tl.load(w + at, inside, 0.0)
-    p = tile * P_BLOCK + tl.arange(0, P_BLOCK)
-    group = head // heads * R * N
-    q, k = q + b * q_b + group, k + b * k_b + group
-    if dstates is not None:
-        dstates += ((b * H + head) * chunks + chunk) * P * N
-    scores = tl.zeros([ROWS, ROWS], tl.float32)
-    carried = tl.zeros([ROWS, P_BLOCK], tl.float32)
-    for n0 in range(0, N, N_BLOCK):
-        n = n0 + tl.arange(0, N_BLOCK)
-        q_tile = load_rows(q, place, rank, inside, n, q_t, R, N)
-        k_tile = load_rows(k, place, rank, inside, n, k_t, R, N)
-        scores = product(q_tile, tl.trans(k_tile), scores, PRECISION)
-        if dstates is not None:
-            carried = product(k_tile, tl.trans(load_state(dstates, p, n, P, N)), carried, PRECISION)
-    mixing = shares(segment_sums(a, token), weight, tl.load(g + at, inside, 0.0), token) * scores
-    if dstates is not None:
-        carried *= (decay_to_end(a, token) * weight)[:, None]
-    dy_tile = load_rows(dy + b * dy_b + head * R * P, place, rank, inside, p, dy_t, R, P)
-    out = product(tl.trans(mixing), dy_tile, carried, PRECISION)
-    to = (at * R + rank)[:, None] * P + p[None, :]
-    tl.store(dv + to, out, inside[:, None] & (p < P)[None, :])
 
 
 @triton.jit

@@ -7,8 +7,9 @@ i % R of token i // R. With A_ij the decay from the token of row j to that of ro
     the same ;  h after = exp(c_T) h + sum_j exp(c_T - c_j) w_j v_j k_j^T
 
 Three kernels: `chunk_sums` makes the last sum for all chunks in parallel, `hand_on` walks the chunks and replaces each
-sum by the state before the chunk, `outputs` makes y of all chunks in parallel. A program of the first and last has one
-chunk of one head; heads come first in their order, since those of a group read the same q and k.
+sum by the state before the chunk, `outputs` makes y of all chunks in parallel. All three serve backward, too. A program
+of the first and last has one chunk of one head; heads come first in their order, since those of a group read the same q
+and k.
 
 Tiles are padded to powers of two: ROWS >= T R rows, N_BLOCK states and P_BLOCK channels. Padded rows have no decay, no
 weight, and zeros for q, k and v. States are (B, H, C, P, N), C chunks, float32. The order of all sums is fixed.
@@ -166,7 +167,7 @@ def hand_on(states, totals, start, end, chunks, SIZE: tl.constexpr, BACK: tl.con
 def outputs(
     q,
     k,
-    v,
+    x,
     log_decay,
     w,
     g,
@@ -180,18 +181,23 @@ def outputs(
     q_t,
     k_b,
     k_t,
-    v_b,
-    v_t,
+    x_b,
+    x_t,
     R: tl.constexpr,
     P: tl.constexpr,
     N: tl.constexpr,
+    BACK: tl.constexpr,
     REVERSE: tl.constexpr,
     ROWS: tl.constexpr,
     P_BLOCK: tl.constexpr,
     N_BLOCK: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """y; without `states` that before the chunk is zero."""
+    """y = M v + exp(c_i) h q_i, where x is v and `states` those before the chunks; zero if absent.
+
+    With BACK it is the gradient of v, M^T dy + exp(c_T - c_j) w_j dh' k_j, where x is the gradient of y and `states`
+    have those of the states after the chunks.
+    """
     b, chunk, head, tile = locate(H, chunks, tl.cdiv(P, P_BLOCK))
     token, rank, place, inside = rows_of(chunk, L, R, ROWS, REVERSE)
     at = (b * L + place) * H + head
@@ -209,12 +215,16 @@ def outputs(
         k_tile = load_rows(k, place, rank, inside, n, k_t, R, N)
         scores = product(q_tile, tl.trans(k_tile), scores, PRECISION)
         if states is not None:
-            carried = product(q_tile, tl.trans(load_state(states, p, n, P, N)), carried, PRECISION)
+            h = tl.trans(load_state(states, p, n, P, N))
+            carried = product(k_tile if BACK else q_tile, h, carried, PRECISION)
     weight, own = tl.load(w + at, inside, 0.0), tl.load(g + at, inside, 0.0)
     mixing = shares(segment_sums(a, token), weight, own, token) * scores
     if states is not None:
-        carried *= exp_nonpositive(tl.cumsum(a, 0))[:, None]
-    v_tile = load_rows(v + b * v_b + head * R * P, place, rank, inside, p, v_t, R, P)
-    out = product(mixing, v_tile, carried, PRECISION)
+        if BACK:
+            carried *= (decay_to_end(a, token) * weight)[:, None]
+        else:
+            carried *= exp_nonpositive(tl.cumsum(a, 0))[:, None]
+    x_tile = load_rows(x + b * x_b + head * R * P, place, rank, inside, p, x_t, R, P)
+    out = product(tl.trans(mixing) if BACK else mixing, x_tile, carried, PRECISION)
     to = (at * R + rank)[:, None] * P + p[None, :]
     tl.store(y + to, out, inside[:, None] & (p < P)[None, :])

@@ -136,9 +136,7 @@ def forward(
             states_BHCPN = run.states(run.chunks)
             run.pass_states(x.v_BLHRP, x.k_BLGRN, states_BHCPN, x.initial_BHPN, final_BHPN, back=False)
             before = states_BHCPN if run.chunks > 1 else before
-        run.run(
-            triton_forward.outputs, OUTPUTS, (*x[:6], before, y_BLHRP), (x.q_BLGRN, x.k_BLGRN, x.v_BLHRP), tiles="P"
-        )
+        run.run(triton_forward.outputs, OUTPUTS, (*x[:6], before, y_BLHRP), x[:3], tiles="P", BACK=False)
     if not want_saved:
         return y_BLHRP, final_BHPN, None
     return y_BLHRP, final_BHPN, before if run.chunks > 1 else run.states(0)
@@ -166,11 +164,12 @@ def backward(
         )
         dv_BLHRP, da_BLH, dw_BLH, dg_BLH = (dense_like(t) for t in x[2:6])
         run.run(
-            triton_backward.value_gradients,
+            triton_forward.outputs,
             VALUES,
-            (*x[:2], *x[3:6], after, dy_BLHRP, dv_BLHRP),
+            (*x[:2], dy_BLHRP, *x[3:6], after, dv_BLHRP),
             (*x[:2], dy_BLHRP),
             tiles="P",
+            BACK=True,
         )
         before = states_BHCPN if several else x.initial_BHPN
         run.run(
