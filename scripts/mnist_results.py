@@ -14,7 +14,7 @@ from bakeoff.errors import BakeoffError
 from bakeoff.protocol.verdict import headline
 from bakeoff.run.verify import verify
 from paper_runs import Run, open_runs, swept_trials, write_results
-from run_words import busy, command_of, made, swept_table
+from run_words import busy, command_of, images_table, made, swept_table
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = "mnist-quick-samples.png"
@@ -35,7 +35,7 @@ def page(run: Run, sweeps: list[Run]) -> str:
             parts += [*swept_table(one.name, one.shown.sweep), "", _told(one)]
     parts += ["", "## What it changed", "", *_compared(run, sweeps), ""]
     parts += ["## The verdict with it", "", f"**{headline(run.verdict)}**", ""]
-    parts += [" ".join(part for part in (_told(run), busy(run)) if part), "", *_results(run), ""]
+    parts += [" ".join(part for part in (_told(run), busy(run)) if part), "", *images_table(run), ""]
     parts += [f"![Samples, the same noise in the same place under every backbone]({SAMPLES})"]
     return "\n".join(parts) + "\n"
 
@@ -59,25 +59,6 @@ def _compared(run: Run, sweeps: list[Run]) -> Iterator[str]:
             shown = ("recognised", "classes", "frechet")
             cells = (f"{figures['held_out_loss']:.4f}", f"{one['loss']:.4f}", *(f"{figures[key]:.4g}" for key in shown))
             yield "| " + " | ".join((backbone.name, f"{rate:g}", *cells)) + " |"
-
-
-def _results(run: Run) -> Iterator[str]:
-    yield "Means over the seeds; for the loss the 95 % interval over them."
-    yield ""
-    yield "| backbone | rate | seeds that pass | recognised | classes | Frechet distance | loss | step time |"
-    yield "|---|---|---|---|---|---|---|---|"
-    for backbone in run.run.protocol.backbones:
-        result, rate = run.shown.backbones[backbone.name], run.run.protocol.of(backbone).training.lr
-        interval = result.intervals.get("loss")
-        cells = (
-            backbone.name,
-            f"{rate:g}",
-            f"{result.seeds_passed} of {len(result.seeds)}",
-            *(f"{result.figures[figure]:.4g}" for figure in ("recognised", "classes", "frechet")),
-            f"{result.figures['loss']:.4f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""),
-            f"{result.costs['step_time_ms']:.1f} ms",
-        )
-        yield "| " + " | ".join(cells) + " |"
 
 
 def main() -> int:

@@ -58,3 +58,23 @@ def tries(pilots: Sequence[dict[str, Any]]) -> str:
     """How many pilots each backbone had."""
     counted = Counter(one["backbone"] for one in pilots)
     return f"Tries: {', '.join(f'{name} {count}' for name, count in counted.items())}."
+
+
+def images_table(run: Run) -> Iterator[str]:
+    """How every backbone's images came out, and what they cost."""
+    yield "Means over the seeds; for the loss the 95 % interval over them."
+    yield ""
+    yield "| backbone | rate | seeds that pass | recognised | classes | Frechet distance | loss | step time |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for backbone in run.run.protocol.backbones:
+        result, rate = run.shown.backbones[backbone.name], run.run.protocol.of(backbone).training.lr
+        interval = result.intervals.get("loss")
+        cells = (
+            backbone.name,
+            f"{rate:g}",
+            f"{result.seeds_passed} of {len(result.seeds)}",
+            *(f"{result.figures[figure]:.4g}" for figure in ("recognised", "classes", "frechet")),
+            f"{result.figures['loss']:.4f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""),
+            f"{result.costs['step_time_ms']:.1f} ms",
+        )
+        yield "| " + " | ".join(cells) + " |"

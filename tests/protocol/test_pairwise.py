@@ -68,6 +68,21 @@ def test_not_significant_is_no_tie() -> None:
     assert f"about {one.settled_by} seeds" in headline(verdict)
 
 
+def test_the_headline_says_which_pairs_are_open_and_what_would_settle_them() -> None:
+    spread = (1.0, 1.2, 0.8)
+    three = judge(backbone("a", spread), backbone("b", (1.1, 0.9, 1.0)), backbone("c", (0.9, 1.0, 1.1)))
+    seeds = sorted(one.settled_by or 0 for one in three.comparisons)
+    assert headline(three) == (
+        "inconclusive: between a, b and c neither a difference nor equality is shown; "
+        f"about {seeds[0]} to {seeds[-1]} seeds a pair would settle it"
+    )
+    two_equal = judge(backbone("a", spread), backbone("b", spread), backbone("c", (1.1, 0.9, 1.0)))
+    assert headline(two_equal).startswith("inconclusive: in 2 of 3 pairs of a, b and c neither")
+    failing = judge(backbone("a", spread), backbone("b", (1.1, 0.9, 1.0)), backbone("c", passed=[False] * 3))
+    assert headline(failing).startswith("inconclusive: between a and b neither")
+    assert headline(failing).endswith("would settle it; c: fails the quality bar in 3 of 3 seeds")
+
+
 def test_at_equal_loss_and_speed_the_loss_must_be_shown_to_be_lower_at_all() -> None:
     close = judge(backbone("a"), backbone("b", times(1.02, jitter=0.0005)))
     assert close.winner == "a" and "better loss" in close.backbones["b"].reason

@@ -60,9 +60,13 @@ class Scale:
         low, high = ends[:: self.sign]
         return f"{self._number(low)} to {self._number(high)}"
 
-    def _number(self, scaled: float) -> str:
+    def plain(self, scaled: float) -> float:
+        """A difference of scaled values as one of plain values: in percent, or in the figure's unit."""
         plain = self.sign * scaled + 0.0  # so that zero is not -0
-        return f"{percent_of(plain):+.2f}" if self.kind == "ratio" else f"{plain:+.4g}"
+        return percent_of(plain) if self.kind == "ratio" else plain
+
+    def _number(self, scaled: float) -> str:
+        return f"{self.plain(scaled):{'+.2f' if self.kind == 'ratio' else '+.4g'}}"
 
     @property
     def unit(self) -> str:

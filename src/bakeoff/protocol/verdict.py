@@ -1,5 +1,6 @@
 """What a verdict holds: the outcome, how every backbone came out, and each step of the reasoning."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median
@@ -180,9 +181,26 @@ def headline(verdict: Verdict) -> str:
             return f"incomplete: {waiting} {'trial waits' if waiting == 1 else 'trials wait'} for human judgements."
         parts = len(verdict.missing)
         return f"incomplete: {parts} {'part of the run is' if parts == 1 else 'parts of the run are'} missing."
-    return "inconclusive: " + "; ".join(
-        f"{name}: {result.reason}" for name, result in verdict.backbones.items() if result.reason
-    )
+    return _headline_of_undecided(verdict)
+
+
+def _headline_of_undecided(verdict: Verdict) -> str:
+    """The pairs that seeds would settle, in one clause; every other backbone with its own reason."""
+    undecided = {name for name, one in verdict.backbones.items() if one.outcome == "inconclusive"}
+    pairs = [
+        one for one in verdict.comparisons if one.outcome == "inconclusive" and {one.first, one.second} <= undecided
+    ]
+    seeds = [one.settled_by for one in pairs if one.settled_by is not None]
+    said, names = [], list[str]()
+    if seeds and len(seeds) == len(pairs):
+        names = [name for name in verdict.backbones if any(name in (one.first, one.second) for one in pairs)]
+        among, possible = f"{', '.join(names[:-1])} and {names[-1]}", math.comb(len(names), 2)
+        where = f"between {among}" if len(pairs) == possible else f"in {len(pairs)} of {possible} pairs of {among}"
+        least, most = min(seeds), max(seeds)
+        about = f"about {least} seeds" if least == most else f"about {least} to {most} seeds a pair"
+        said.append(f"{where} neither a difference nor equality is shown; {about} would settle it")
+    said += [f"{name}: {one.reason}" for name, one in verdict.backbones.items() if one.reason and name not in names]
+    return f"inconclusive: {'; '.join(said)}"
 
 
 def _headline_of_reference(verdict: Verdict, mark: str) -> str:

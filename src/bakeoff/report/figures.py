@@ -12,7 +12,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bakeoff.protocol import figures as measures
+from bakeoff.protocol.scaling import Scale
 from bakeoff.protocol.sweep import Swept
+from bakeoff.protocol.verdict import Comparison
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f")
 INK = "#010203"  # stands for the page's own text colour, light or dark
@@ -121,6 +123,28 @@ def quality_against_cost(points: Mapping[str, Point], quality: measures.Figure, 
         )
     axes.margins(0.15)
     _legend(axes)
+    return figure
+
+
+@_styled
+def differences(pairs: Sequence[Comparison], scale: Scale) -> Figure:
+    """Pair by pair, the difference in quality with its interval, against the margin; full where it is settled."""
+    figure, axes = _axes(", ".join(filter(None, (f"difference in {scale.figure.title}", scale.unit.strip()))), "")
+    figure.set_size_inches(WIDTH, 1.1 + 0.34 * len(pairs))
+    axes.axvspan(*sorted(scale.plain(end) for end in (-scale.bound, scale.bound)), color="#888888", alpha=0.18, lw=0)
+    axes.axvline(0, color="#888888", linewidth=1)
+    for place, one in enumerate(pairs):
+        settled = one.outcome != "inconclusive"
+        shade = COLOURS[0] if settled else "#888888"
+        if one.interval is not None:
+            axes.plot([scale.plain(end) for end in one.interval], [place, place], color=shade, linewidth=2)
+        if one.difference.seeds:
+            axes.plot(
+                scale.plain(one.difference.mean), place, "o", color=shade, fillstyle="full" if settled else "none"
+            )
+    axes.set_yticks(range(len(pairs)), [_plain(f"{one.first} against {one.second}") for one in pairs])
+    axes.set_ylim(len(pairs) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
     return figure
 
 

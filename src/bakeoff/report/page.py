@@ -33,7 +33,13 @@ SECTIONS = (
     ("limitations", "Limitations"),
     ("files", "Files"),
 )
-FIGURES = {"pareto": "quality-against-cost", "curves": "loss-curves", "speed": "step-time", "sweep": "sweep"}
+FIGURES = {
+    "pairs": "pairs",
+    "pareto": "quality-against-cost",
+    "curves": "loss-curves",
+    "speed": "step-time",
+    "sweep": "sweep",
+}
 PAPER_INK = "#1b1f24"
 
 
@@ -79,6 +85,9 @@ def write_report(run: Path, table: Table | None = None) -> Path:
 
 def _draw(page: dict[str, Any]) -> dict[str, Any]:
     drawn = {"loss-curves": figures.loss_curves(page["curves"], page["protocol"].steps_per_epoch)}
+    pairs = page["shown"].comparisons
+    if pairs:
+        drawn["pairs"] = figures.differences(pairs, page["scale"])
     if page["points"]:
         cost = COSTS[page["protocol"].rule.cost]
         drawn["quality-against-cost"] = figures.quality_against_cost(page["points"], page["scale"].figure, cost)
