@@ -38,7 +38,13 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy(path, folder)
     for name in ("protocols", "examples"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for page in PAGES:
+        for name, code in MODULES.findall(page.read_text()):
+            (folder / name).write_text(code)
     return folder
+
+
+MODULES = re.compile(r"```python\n# (\w+\.py)\n(.*?)```", re.DOTALL)  # a block that begins with a file's name
 
 
 NAMES = re.compile(r"\bbakeoff(?:\.[A-Za-z_]\w*)+")
