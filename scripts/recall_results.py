@@ -173,8 +173,9 @@ def _pilots(pilots: list[dict[str, Any]]) -> Iterator[str]:
         curve = " ".join(f"{loss:.2f}" for loss in one["losses"])
         changed = ", ".join(f"`{change}`" for change in one["changes"])
         params = "" if one["params"] is None else f"{one['params']:,}"
-        accuracy = one["figures"]["accuracy"]
-        cells = (one["protocol"], one["backbone"], one["seed"], changed, params, f"{accuracy:.3f}", curve)
+        accuracy = one["figures"]["accuracy"]  # of one that was stopped, nothing is known
+        reached = "" if accuracy is None else f"{accuracy:.3f}"
+        cells = (one["protocol"], one["backbone"], one["seed"], changed, params, reached, curve)
         yield "| " + " | ".join(map(str, cells)) + " |"
 
 
