@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.errors import BakeoffError
-from bakeoff.run.files import read_json, write_atomic
+from bakeoff.rundir.files import read_json, write_atomic
 from benchmarks.row import TITLE, Row, line
 
 ROOT = Path(__file__).parents[1]

@@ -15,7 +15,7 @@ from bakeoff.errors import BakeoffError
 from bakeoff.protocol.scaling import quality_scale
 from bakeoff.protocol.verdict import headline
 from bakeoff.report import figures
-from bakeoff.run.verify import verify
+from bakeoff.rundir.verify import verify
 from paper_runs import Run, open_runs, write_results
 from run_words import busy, command_of, images_table, made, swept_table
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.verdict import headline
-from bakeoff.run.verify import verify
+from bakeoff.rundir.verify import verify
 from paper_runs import Run, open_runs, swept_trials, write_results
 from run_words import busy, command_of, images_table, made, swept_table
 

@@ -21,8 +21,8 @@ from bakeoff.protocol.audit.published import Row, Table, load_table
 from bakeoff.protocol.measurement import Measurement, check_bar
 from bakeoff.protocol.verdict import Result, figure, headline
 from bakeoff.report.figures import loss_curves
-from bakeoff.run.directory import read_seal
-from bakeoff.run.verify import verify
+from bakeoff.rundir.directory import read_seal
+from bakeoff.rundir.verify import verify
 from paper_runs import MACHINE, Run, open_runs, read_benchmark, write_results
 
 ROOT = Path(__file__).parents[1]

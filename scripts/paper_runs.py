@@ -12,10 +12,10 @@ from bakeoff.judging.verdicts import sealed_verdict, verdict_json
 from bakeoff.protocol.measurement import Measurement
 from bakeoff.protocol.probes import PROBES
 from bakeoff.protocol.verdict import Verdict
-from bakeoff.run.directory import RunDir, read_seal
-from bakeoff.run.files import read_json, write_atomic
-from bakeoff.run.sealed import measurements
-from bakeoff.run.verify import verify
+from bakeoff.rundir.directory import RunDir, read_seal
+from bakeoff.rundir.files import read_json, write_atomic
+from bakeoff.rundir.sealed import measurements
+from bakeoff.rundir.verify import verify
 
 MACHINE = ("device", "cuda", "torch", "triton", "python", "processor")
 

@@ -20,7 +20,7 @@ import torch
 
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.presets import load_protocol
-from bakeoff.run.files import read_json, write_atomic
+from bakeoff.rundir.files import read_json, write_atomic
 from bakeoff.trial.plan import PlannedBackbone, make_plan
 from bakeoff.trial.trainer import Trainer
 

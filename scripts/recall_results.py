@@ -17,8 +17,8 @@ from bakeoff.errors import BakeoffError
 from bakeoff.protocol.control import controls
 from bakeoff.protocol.sweep import Swept
 from bakeoff.protocol.verdict import headline
-from bakeoff.run.files import read_json
-from bakeoff.run.verify import verify
+from bakeoff.rundir.files import read_json
+from bakeoff.rundir.verify import verify
 from bakeoff.tasks import build_task
 from paper_runs import Run, open_runs, swept_trials, write_results
 from recall_curves import Rung, against_attention, against_state, rungs

@@ -7,7 +7,7 @@ from typing import Any
 
 from bakeoff.protocol.sweep import Swept
 from bakeoff.report.gather import command
-from bakeoff.run.directory import read_seal
+from bakeoff.rundir.directory import read_seal
 from paper_runs import MACHINE, Run
 
 

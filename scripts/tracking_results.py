@@ -19,8 +19,8 @@ from bakeoff.errors import BakeoffError
 from bakeoff.protocol.control import controls, void
 from bakeoff.protocol.verdict import headline
 from bakeoff.report import figures
-from bakeoff.run.files import read_json
-from bakeoff.run.verify import verify
+from bakeoff.rundir.files import read_json
+from bakeoff.rundir.verify import verify
 from bakeoff.tasks import build_task
 from paper_runs import Run, open_runs, write_results
 from run_words import busy, command_of, made, swept_table, tries

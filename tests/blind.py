@@ -8,8 +8,8 @@ from bakeoff.artefacts.base import Items
 from bakeoff.artefacts.images import Images
 from bakeoff.judging.sessions import Session, cast
 from bakeoff.protocol.votes.agreement import VOTES
-from bakeoff.run.directory import RunDir
-from bakeoff.run.ledger import JUDGEMENTS
+from bakeoff.rundir.directory import RunDir
+from bakeoff.rundir.ledger import JUDGEMENTS
 
 NAMES = ("mamba", "transformer", "hybrid")
 

@@ -11,7 +11,7 @@ import pytest
 os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported, which torch may do too
 import torch
 
-from bakeoff.run.directory import RunDir
+from bakeoff.rundir.directory import RunDir
 from command import bakeoff
 from tiny_run import finish, results
 

@@ -17,7 +17,7 @@ FLOORS = [  # a room may import from rooms below its own floor, and from itself
     {"judging"},
     {"probes"},
     {"trial"},
-    {"run"},
+    {"rundir"},
     {"tasks"},
     {"metrics", "artefacts", "codecs", "objectives"},
     {"models"},

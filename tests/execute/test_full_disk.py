@@ -13,9 +13,9 @@ import moments
 from bakeoff.errors import BakeoffError
 from bakeoff.execute import estimate
 from bakeoff.protocol.presets import load_protocol
-from bakeoff.run import disk
-from bakeoff.run.directory import RunDir
-from bakeoff.run.files import write_atomic
+from bakeoff.rundir import disk
+from bakeoff.rundir.directory import RunDir
+from bakeoff.rundir.files import write_atomic
 from bakeoff.trial.plan import make_plan
 from tiny_run import TRIAL, finish, results
 

@@ -12,11 +12,11 @@ from safetensors import safe_open
 from bakeoff.execute.local import Options
 from bakeoff.execute.runner import execute, prepare
 from bakeoff.protocol.presets import load_protocol
-from bakeoff.run.directory import RunDir
-from bakeoff.run.foreign_checkpoints import HEADER
-from bakeoff.run.metrics_log import read_losses
-from bakeoff.run.progress import Watch
-from bakeoff.run.verify import verify
+from bakeoff.rundir.directory import RunDir
+from bakeoff.rundir.foreign_checkpoints import HEADER
+from bakeoff.rundir.metrics_log import read_losses
+from bakeoff.rundir.progress import Watch
+from bakeoff.rundir.verify import verify
 from bakeoff.trial.events import Chosen
 from command import bakeoff
 from small_recall import SETS

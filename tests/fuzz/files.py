@@ -10,7 +10,7 @@ import torch
 
 from bakeoff.artefacts.base import Items
 from bakeoff.protocol.presets import load_protocol
-from bakeoff.run.foreign_checkpoints import HEADER
+from bakeoff.rundir.foreign_checkpoints import HEADER
 from bakeoff.tasks import build_task
 from bakeoff.trial.candidate import candidate_of
 from bakeoff.trial.checkpoint import pack_state, save_model

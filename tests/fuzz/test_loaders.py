@@ -23,7 +23,7 @@ from bakeoff.cli.auditing import audit_json
 from bakeoff.protocol.audit.checks import LossFloor, audit
 from bakeoff.protocol.audit.published import load_table
 from bakeoff.protocol.presets import PRESETS, dump_protocol, load_protocol
-from bakeoff.run.foreign_checkpoints import HEADER
+from bakeoff.rundir.foreign_checkpoints import HEADER
 from bakeoff.trial.checkpoint import load_model, load_state
 
 TABLE = Path(__file__).parents[2] / "examples" / "published.toml"

@@ -27,11 +27,11 @@ from bakeoff.judging.tally import judgements
 from bakeoff.judging.verdicts import sealed_verdict, verdict_json, verdict_of
 from bakeoff.protocol.presets import dump_protocol
 from bakeoff.protocol.verdict import Verdict
-from bakeoff.run.directory import RunDir
-from bakeoff.run.files import make_folder, write_atomic, write_json
-from bakeoff.run.ledger import record, sealed_files
-from bakeoff.run.repair import repair
-from bakeoff.run.verify import verify
+from bakeoff.rundir.directory import RunDir
+from bakeoff.rundir.files import make_folder, write_atomic, write_json
+from bakeoff.rundir.ledger import record, sealed_files
+from bakeoff.rundir.repair import repair
+from bakeoff.rundir.verify import verify
 from bakeoff.tasks import inputs
 from bakeoff.trial.plan import make_plan
 
@@ -66,7 +66,7 @@ def _inputs_read_once() -> Iterator[None]:
     """The shipped data are hashed for every verdict; here they do not change."""
     with pytest.MonkeyPatch.context() as patch:
         found = inputs(PROTOCOL)
-        patch.setattr("bakeoff.run.sealed.inputs", lambda _: found)
+        patch.setattr("bakeoff.rundir.sealed.inputs", lambda _: found)
         yield
 
 

@@ -16,8 +16,8 @@ from bakeoff.protocol.documents import read_toml
 from bakeoff.protocol.formats import upgrade_measurement
 from bakeoff.protocol.seal import digest
 from bakeoff.report import write_report
-from bakeoff.run.directory import RunDir
-from bakeoff.run.verify import verify
+from bakeoff.rundir.directory import RunDir
+from bakeoff.rundir.verify import verify
 from bakeoff.trial.checkpoint import load_model
 
 HERE = Path(__file__).parent

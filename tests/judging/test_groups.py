@@ -8,7 +8,7 @@ import pytest
 
 from bakeoff.judging.verdicts import verdict_of
 from bakeoff.protocol.verdict import headline
-from bakeoff.run.directory import RunDir
+from bakeoff.rundir.directory import RunDir
 from bakeoff.studio.flows import Flows
 from bakeoff.studio.query import query_of
 from command import bakeoff

@@ -11,10 +11,10 @@ import pytest
 from bakeoff.judging.sessions import begin, cast
 from bakeoff.judging.verdicts import sealed_verdict, verdict_of
 from bakeoff.report import write_report
-from bakeoff.run.directory import RunDir
-from bakeoff.run.files import write_atomic
-from bakeoff.run.ledger import read_ledger
-from bakeoff.run.verify import verify
+from bakeoff.rundir.directory import RunDir
+from bakeoff.rundir.files import write_atomic
+from bakeoff.rundir.ledger import read_ledger
+from bakeoff.rundir.verify import verify
 from blind import black
 from command import bakeoff
 from tiny_run import SETS

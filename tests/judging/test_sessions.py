@@ -19,12 +19,12 @@ from bakeoff.judging.tally import judgements
 from bakeoff.judging.verdicts import sealed_verdict
 from bakeoff.protocol.votes.agreement import SAMPLES, SETS, VOTES, Tally
 from bakeoff.protocol.votes.sessions import commitment, shuffled
-from bakeoff.run.directory import RunDir
-from bakeoff.run.files import write_atomic
-from bakeoff.run.ledger import JUDGEMENTS
-from bakeoff.run.repair import repair
-from bakeoff.run.untrusted import refuse_links
-from bakeoff.run.verify import verify
+from bakeoff.rundir.directory import RunDir
+from bakeoff.rundir.files import write_atomic
+from bakeoff.rundir.ledger import JUDGEMENTS
+from bakeoff.rundir.repair import repair
+from bakeoff.rundir.untrusted import refuse_links
+from bakeoff.rundir.verify import verify
 from blind import NAMES, black, hidden, record, vote_all
 
 

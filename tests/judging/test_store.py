@@ -17,9 +17,9 @@ from bakeoff.judging import store
 from bakeoff.judging.sessions import begin, cast, resume, reveal
 from bakeoff.judging.tally import judge_words, judgements
 from bakeoff.protocol.votes.agreement import SAMPLES, SETS, SampleSet
-from bakeoff.run import locks
-from bakeoff.run.directory import RunDir
-from bakeoff.run.ledger import JUDGEMENTS
+from bakeoff.rundir import locks
+from bakeoff.rundir.directory import RunDir
+from bakeoff.rundir.ledger import JUDGEMENTS
 from blind import NAMES, hidden, record, vote_all
 
 
@@ -153,7 +153,7 @@ PERSON = """
 import sys
 from pathlib import Path
 from bakeoff.judging.sessions import begin, cast
-from bakeoff.run.directory import RunDir
+from bakeoff.rundir.directory import RunDir
 run = RunDir.open(Path(sys.argv[1]))
 for number in range(int(sys.argv[3])):
     session = begin(run, f"{sys.argv[2]} {number}")

@@ -10,7 +10,7 @@ from bakeoff.probes import worker
 from bakeoff.probes.base import Probe
 from bakeoff.probes.sampling_time import SamplingTime
 from bakeoff.protocol.probes import PROBES
-from bakeoff.run.directory import RunDir
+from bakeoff.rundir.directory import RunDir
 
 
 def test_made_again_they_measure_every_candidate_and_find_the_same_floor(

@@ -11,8 +11,8 @@ from bakeoff.protocol.audit.published import load_table
 from bakeoff.report import write_report
 from bakeoff.report.figures import INK
 from bakeoff.report.page import SECTIONS
-from bakeoff.run.ledger import read_ledger
-from bakeoff.run.verify import verify
+from bakeoff.rundir.ledger import read_ledger
+from bakeoff.rundir.verify import verify
 from command import bakeoff
 
 PUBLISHED = Path(__file__).parents[2] / "examples" / "published.toml"

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from bakeoff.artefacts.base import read_path
-from bakeoff.run.directory import RunDir
+from bakeoff.rundir.directory import RunDir
 from command import bakeoff
 from serving import events
 

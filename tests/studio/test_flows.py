@@ -15,7 +15,7 @@ import pytest
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.presets import load_protocol
 from bakeoff.protocol.sections.sampling import Solver
-from bakeoff.run.directory import RunDir
+from bakeoff.rundir.directory import RunDir
 from bakeoff.seeding import derived_seed
 from bakeoff.studio.controls import controls_of, offer_of, sampling_controls
 from bakeoff.studio.query import query_of

@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from bakeoff.errors import BakeoffError
-from bakeoff.run import progress
-from bakeoff.run.directory import RunDir
-from bakeoff.run.metrics_log import read_losses
-from bakeoff.run.progress import POINTS, Watch
+from bakeoff.rundir import progress
+from bakeoff.rundir.directory import RunDir
+from bakeoff.rundir.metrics_log import read_losses
+from bakeoff.rundir.progress import POINTS, Watch
 from serving import stream, studio
 
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from bakeoff.protocol.votes.sessions import commitment
-from bakeoff.run.directory import RunDir
+from bakeoff.rundir.directory import RunDir
 from serving import studio
 
 NAMES = ("mamba", "transformer", "hybrid", "smoke")

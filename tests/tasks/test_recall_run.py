@@ -12,8 +12,8 @@ import pytest
 from bakeoff.artefacts.answers import ASKED
 from bakeoff.artefacts.base import read_path
 from bakeoff.judging import sessions
-from bakeoff.run.ledger import read_ledger
-from bakeoff.run.sealed import as_sealed
+from bakeoff.rundir.ledger import read_ledger
+from bakeoff.rundir.sealed import as_sealed
 from bakeoff.studio.flows import Flows
 from bakeoff.studio.query import query_of
 from bakeoff.tasks import build_task

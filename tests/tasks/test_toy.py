@@ -11,7 +11,7 @@ from bakeoff.artefacts.contract import check_kind
 from bakeoff.errors import BakeoffError
 from bakeoff.judging import sessions
 from bakeoff.protocol.presets import load_protocol
-from bakeoff.run.sealed import as_sealed
+from bakeoff.rundir.sealed import as_sealed
 from bakeoff.tasks import build_task
 from bakeoff.trial.path import PATH_ITEMS
 from bakeoff.trial.plan import make_plan

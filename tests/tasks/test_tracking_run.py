@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bakeoff.run.directory import RunDir
+from bakeoff.rundir.directory import RunDir
 from bakeoff.studio.flows import Flows
 from bakeoff.studio.query import query_of
 from command import bakeoff

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.presets import dump_protocol, load_protocol
-from bakeoff.run.foreign_checkpoints import HEADER
+from bakeoff.rundir.foreign_checkpoints import HEADER
 from bakeoff.tasks import build_task
 from bakeoff.trial import checkpoint
 from bakeoff.trial.candidate import candidate_of

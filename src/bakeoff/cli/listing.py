@@ -10,8 +10,8 @@ from rich.table import Table
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.catalogue import catalogue
 from bakeoff.protocol.presets import load_protocol, preset_names
-from bakeoff.run.directory import RunDir
-from bakeoff.run.files import read_json
+from bakeoff.rundir.directory import RunDir
+from bakeoff.rundir.files import read_json
 
 DEPTH = 3
 

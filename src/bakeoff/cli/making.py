@@ -78,7 +78,7 @@ def calibrate(
     import torch
 
     from bakeoff.cli.terminal import show_calibration
-    from bakeoff.run.files import make_folder, write_json
+    from bakeoff.rundir.files import make_folder, write_json
     from bakeoff.tasks import build_task
     from bakeoff.tasks.calibration import stored
 
@@ -119,8 +119,8 @@ def seal(
 
     resolved = load_protocol(protocol, set_)
     from bakeoff.execute import runner
-    from bakeoff.run.directory import read_seal
-    from bakeoff.run.ledger import read_ledger
+    from bakeoff.rundir.directory import read_seal
+    from bakeoff.rundir.ledger import read_ledger
 
     permit(allow_plugins)
     directory = runner.prepare(out or runner.default_out(resolved), resolved, resume=False)
@@ -172,9 +172,9 @@ def run(
     from bakeoff.execute import runner, spent
     from bakeoff.execute.deadline import OutOfTime
     from bakeoff.execute.local import Interrupted, Options, TrialFailed
-    from bakeoff.run.directory import read_seal
-    from bakeoff.run.ledger import read_ledger
-    from bakeoff.run.sealed import found_toml
+    from bakeoff.rundir.directory import read_seal
+    from bakeoff.rundir.ledger import read_ledger
+    from bakeoff.rundir.sealed import found_toml
 
     permit(allow_plugins)
     options = Options(device_of(device), threads, data_dir, checkpoint_every, allow_plugins, deadline, sweep_only)

@@ -51,7 +51,7 @@ def verify(
     Every file of the sealed part against its digest in the hash-chained log.jsonl, and the log against itself. Exit
     codes: 0 whole, 3 changed (each file is named), 1 nothing changed but the run is not finished.
     """
-    from bakeoff.run.verify import verify as verify_run
+    from bakeoff.rundir.verify import verify as verify_run
 
     found = verify_run(directory, digest)
     if as_json:

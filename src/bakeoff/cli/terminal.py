@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bakeoff.protocol.lint import LintFinding
     from bakeoff.protocol.measurement import Evidence
     from bakeoff.protocol.seal import Seal
-    from bakeoff.run.verify import Verification
+    from bakeoff.rundir.verify import Verification
     from bakeoff.tasks.calibration import Calibration
     from bakeoff.trial.plan import Plan
 

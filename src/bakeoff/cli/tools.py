@@ -50,7 +50,7 @@ def sample(
     from bakeoff.artefacts.base import build_kind
     from bakeoff.artefacts.sheets import png
     from bakeoff.protocol.presets import load_protocol
-    from bakeoff.run.files import write_atomic
+    from bakeoff.rundir.files import write_atomic
     from bakeoff.trial.checkpoint import load_model
 
     permit(allow_plugins)

@@ -3,7 +3,7 @@
 import time
 
 from bakeoff.probes.base import Probe
-from bakeoff.run.directory import RunDir, TrialDir
+from bakeoff.rundir.directory import RunDir, TrialDir
 
 PROBES_S = 2 * Probe.seconds  # rounds of steps end after half of it; the rest is to start, to sample and for the floor
 

@@ -11,8 +11,8 @@ from bakeoff.models.batch import Batch, stand_in
 from bakeoff.models.matching import Fit
 from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.space import Space
-from bakeoff.run.directory import RunDir
-from bakeoff.run.disk import FLOAT_BYTES, RESERVE, free_bytes, mib
+from bakeoff.rundir.directory import RunDir
+from bakeoff.rundir.disk import FLOAT_BYTES, RESERVE, free_bytes, mib
 from bakeoff.seeding import generator
 from bakeoff.trial.path import PATH_ITEMS, PATH_STATES
 from bakeoff.trial.plan import Plan, PlannedBackbone

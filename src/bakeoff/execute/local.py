@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bakeoff.errors import BakeoffError
-from bakeoff.run.directory import RunDir
+from bakeoff.rundir.directory import RunDir
 from bakeoff.trial.events import Event, Failed, Stopping, heard
 from bakeoff.trial.process import REFUSED, STOPPED, UNWRITABLE
 

@@ -23,12 +23,12 @@ from bakeoff.protocol.probes import PROBES
 from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.seal import Seal, deviations
 from bakeoff.protocol.verdict import Verdict
-from bakeoff.run.directory import RunDir, TrialDir, read_seal
-from bakeoff.run.files import make_folder, read_json, write_atomic, write_json
-from bakeoff.run.ledger import MADE_AGAIN, NAME, TRIALS, changed_files, read_ledger, record, retract, sealed_files
-from bakeoff.run.locks import held
-from bakeoff.run.repair import repair
-from bakeoff.run.version import running_code
+from bakeoff.rundir.directory import RunDir, TrialDir, read_seal
+from bakeoff.rundir.files import make_folder, read_json, write_atomic, write_json
+from bakeoff.rundir.ledger import MADE_AGAIN, NAME, TRIALS, changed_files, read_ledger, record, retract, sealed_files
+from bakeoff.rundir.locks import held
+from bakeoff.rundir.repair import repair
+from bakeoff.rundir.version import running_code
 from bakeoff.tasks import inputs
 from bakeoff.trial import worker as trial_worker
 from bakeoff.trial.events import (

@@ -42,7 +42,7 @@ from bakeoff.protocol.votes.sessions import (
     mapping_text,
     shuffled,
 )
-from bakeoff.run.directory import RunDir, TrialDir
+from bakeoff.rundir.directory import RunDir, TrialDir
 
 COLUMNS = 4  # of a set's picture
 

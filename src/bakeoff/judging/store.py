@@ -24,10 +24,10 @@ from bakeoff.protocol.votes.sessions import (
     check_mapping,
     read_sessions,
 )
-from bakeoff.run.directory import RunDir
-from bakeoff.run.files import sync_folder
-from bakeoff.run.ledger import JUDGEMENTS
-from bakeoff.run.locks import held
+from bakeoff.rundir.directory import RunDir
+from bakeoff.rundir.files import sync_folder
+from bakeoff.rundir.ledger import JUDGEMENTS
+from bakeoff.rundir.locks import held
 
 LARGEST_RECORD = 64 << 20
 WAIT_S = 3.0  # a line takes milliseconds; a person waits for the answer

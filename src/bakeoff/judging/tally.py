@@ -10,7 +10,7 @@ from bakeoff.errors import BakeoffError
 from bakeoff.judging.store import read_record
 from bakeoff.protocol.votes.agreement import Agreement, Judgement, SampleSet, Tally, between_people, tally, with_judge
 from bakeoff.protocol.votes.sessions import SessionRecord
-from bakeoff.run.directory import RunDir, TrialDir
+from bakeoff.rundir.directory import RunDir, TrialDir
 from bakeoff.tasks import build_task
 
 Judge = Callable[[SampleSet, Items], str]  # "clean" or "noise"; raises BakeoffError for items that it cannot judge

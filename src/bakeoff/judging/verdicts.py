@@ -10,9 +10,9 @@ from bakeoff.protocol.formats import FORMAT
 from bakeoff.protocol.measurement import Evidence, Measurement, evidence_of
 from bakeoff.protocol.rule import decide
 from bakeoff.protocol.verdict import Verdict, criteria_table, headline
-from bakeoff.run.directory import RunDir
-from bakeoff.run.sealed import loss_floor, measurements, open_sealed, probed_costs, unread_inputs
-from bakeoff.run.version import running_code
+from bakeoff.rundir.directory import RunDir
+from bakeoff.rundir.sealed import loss_floor, measurements, open_sealed, probed_costs, unread_inputs
+from bakeoff.rundir.version import running_code
 
 
 def sealed_verdict(path: Path) -> tuple[RunDir, Verdict]:

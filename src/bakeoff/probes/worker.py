@@ -11,8 +11,8 @@ import torch
 from bakeoff.errors import BakeoffError
 from bakeoff.probes.base import Subject, measure
 from bakeoff.registry import PROBES
-from bakeoff.run.directory import RunDir
-from bakeoff.run.files import make_folder, write_json
+from bakeoff.rundir.directory import RunDir
+from bakeoff.rundir.files import make_folder, write_json
 from bakeoff.tasks import Dataset
 from bakeoff.trial.checkpoint import load_model
 from bakeoff.trial.events import Probing, say

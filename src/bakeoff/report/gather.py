@@ -20,11 +20,11 @@ from bakeoff.protocol.sections.rule import Rule
 from bakeoff.protocol.sections.sweep import Sweep
 from bakeoff.protocol.verdict import Verdict, headline
 from bakeoff.report.figures import Bar, Point, finite
-from bakeoff.run.directory import RunDir, read_seal
-from bakeoff.run.files import read_json
-from bakeoff.run.metrics_log import read_losses
-from bakeoff.run.sealed import measurements
-from bakeoff.run.verify import verify
+from bakeoff.rundir.directory import RunDir, read_seal
+from bakeoff.rundir.files import read_json
+from bakeoff.rundir.metrics_log import read_losses
+from bakeoff.rundir.sealed import measurements
+from bakeoff.rundir.verify import verify
 from bakeoff.tasks import build_task
 from bakeoff.trial.path import PATH_ITEMS
 

@@ -16,7 +16,7 @@ from bakeoff.protocol.presets import dump_protocol
 from bakeoff.protocol.verdict import figure
 from bakeoff.report import figures
 from bakeoff.report.gather import command, gather
-from bakeoff.run.files import write_atomic
+from bakeoff.rundir.files import write_atomic
 
 SECTIONS = (
     ("verdict", "Verdict"),

@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.schema import Protocol
-from bakeoff.run.directory import RunDir
+from bakeoff.rundir.directory import RunDir
 from bakeoff.tasks import build_task
 
 SEEDS = 2**31 - 1

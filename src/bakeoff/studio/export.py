@@ -10,7 +10,7 @@ from typing import Any
 
 from bakeoff.artefacts.base import Items, read_path
 from bakeoff.errors import BakeoffError
-from bakeoff.run.directory import RunDir
+from bakeoff.rundir.directory import RunDir
 from bakeoff.studio.flows import Event
 from bakeoff.studio.query import query_of
 from bakeoff.studio.run_info import run_info

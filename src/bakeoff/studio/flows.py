@@ -20,7 +20,7 @@ from torch import Tensor
 from bakeoff.errors import BakeoffError
 from bakeoff.models.batch import Batch
 from bakeoff.protocol.sections.base import Section
-from bakeoff.run.directory import RunDir
+from bakeoff.rundir.directory import RunDir
 from bakeoff.seeding import derived_seed
 from bakeoff.studio.query import Query, query_of
 from bakeoff.studio.replay import Replay

@@ -6,7 +6,7 @@ from typing import Any
 
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.sections.sampling import Sampling
-from bakeoff.run.directory import RunDir
+from bakeoff.rundir.directory import RunDir
 from bakeoff.studio.controls import SHOWN, controls_of
 
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from bakeoff.errors import BakeoffError
-from bakeoff.run.directory import RunDir
+from bakeoff.rundir.directory import RunDir
 
 LARGEST_BODY = 4096  # bytes
 

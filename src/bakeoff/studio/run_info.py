@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 
 from bakeoff.judging.verdicts import sealed_verdict
 from bakeoff.protocol.verdict import headline
-from bakeoff.run.directory import RunDir
+from bakeoff.rundir.directory import RunDir
 from bakeoff.studio.controls import controls_of, offer_of
 
 

@@ -16,9 +16,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from bakeoff.errors import BakeoffError
-from bakeoff.run.directory import RunDir
-from bakeoff.run.progress import Watch
-from bakeoff.run.sealed import as_sealed
+from bakeoff.rundir.directory import RunDir
+from bakeoff.rundir.progress import Watch
+from bakeoff.rundir.sealed import as_sealed
 from bakeoff.studio.flows import Event, Flows
 from bakeoff.studio.query import query_of
 from bakeoff.studio.responses import failure, http_error, json_errors

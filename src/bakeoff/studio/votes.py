@@ -13,7 +13,7 @@ from starlette.routing import Route
 from bakeoff.artefacts.sheets import data_uri
 from bakeoff.errors import BakeoffError
 from bakeoff.judging import sessions
-from bakeoff.run.directory import RunDir
+from bakeoff.rundir.directory import RunDir
 from bakeoff.studio.controls import offer_of
 from bakeoff.studio.responses import Opened, body, json_errors, text
 

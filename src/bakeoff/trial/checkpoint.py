@@ -18,9 +18,9 @@ from bakeoff.protocol.formats import FORMAT, check_format
 from bakeoff.protocol.presets import parse_protocol
 from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.sections.mixers import Backbone
-from bakeoff.run.directory import RunDir
-from bakeoff.run.files import read_json, write_atomic
-from bakeoff.run.foreign_checkpoints import HEADER, check_fit, read_checkpoint
+from bakeoff.rundir.directory import RunDir
+from bakeoff.rundir.files import read_json, write_atomic
+from bakeoff.rundir.foreign_checkpoints import HEADER, check_fit, read_checkpoint
 from bakeoff.tasks import Task, build_task
 from bakeoff.trial.candidate import Candidate, candidate_of
 
@@ -68,7 +68,7 @@ def save_model(
 
 
 def load_model(path: Path, protocol: Protocol | None = None, backbone: str | None = None) -> Loaded:
-    """Loads a trained model from a file in any layout of `bakeoff.run.foreign_checkpoints`, ready to sample.
+    """Loads a trained model from a file in any layout of `bakeoff.rundir.foreign_checkpoints`, ready to sample.
 
     The description of the model is read from the file's own header, else from a JSON file beside it (`NAME.json`), else
     from the run directory around it; `protocol` and `backbone` describe models whose files have none of these.

@@ -13,7 +13,7 @@ import torch
 
 from bakeoff.errors import BakeoffError
 from bakeoff.registry import allow_plugins
-from bakeoff.run.directory import RunDir
+from bakeoff.rundir.directory import RunDir
 from bakeoff.trial.events import Failed, say
 
 STOPPED = 75  # exit code: stopped on request, can be resumed (EX_TEMPFAIL)

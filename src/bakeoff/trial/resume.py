@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from bakeoff.run.directory import RunDir, TrialDir
+from bakeoff.rundir.directory import RunDir, TrialDir
 from bakeoff.trial.checkpoint import load_state
 from bakeoff.trial.trainer import Trainer
 

@@ -20,9 +20,9 @@ from bakeoff.artefacts.base import pack_path
 from bakeoff.artefacts.sheets import png
 from bakeoff.protocol.figures import HELD_OUT
 from bakeoff.protocol.measurement import Measurement, Quality, Spread, with_figures
-from bakeoff.run.directory import RunDir, TrialDir
-from bakeoff.run.disk import require_room
-from bakeoff.run.files import make_folder, write_atomic, write_json
+from bakeoff.rundir.directory import RunDir, TrialDir
+from bakeoff.rundir.disk import require_room
+from bakeoff.rundir.files import make_folder, write_atomic, write_json
 from bakeoff.trial import checkpoint, resume
 from bakeoff.trial.events import Damaged, Sampling, Started, Stepped, Stopped, say
 from bakeoff.trial.held_out import held_out

@@ -12,9 +12,9 @@ from bakeoff.execute import runner
 from bakeoff.judging.verdicts import sealed_verdict
 from bakeoff.protocol.presets import load_protocol
 from bakeoff.protocol.seal import Code, Seal, canonical, deviations, differences, digest
-from bakeoff.run.directory import RunDir
-from bakeoff.run.ledger import NAME, read_ledger, record, retract, sealed_files
-from bakeoff.run.verify import verify
+from bakeoff.rundir.directory import RunDir
+from bakeoff.rundir.ledger import NAME, read_ledger, record, retract, sealed_files
+from bakeoff.rundir.verify import verify
 from command import bakeoff
 
 SEALED = [
@@ -179,7 +179,7 @@ def test_another_code_version_is_noted_and_no_deviation(copied: Path, monkeypatc
 
 def test_another_judge_deviates_and_is_not_gone_on_with(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = runner.inputs(load_protocol("smoke")) | {"judge": "1" * 64}
-    monkeypatch.setattr("bakeoff.run.sealed.inputs", lambda _: other)
+    monkeypatch.setattr("bakeoff.rundir.sealed.inputs", lambda _: other)
     monkeypatch.setattr("bakeoff.execute.runner.inputs", lambda _: other)
     assert sealed_verdict(copied)[1].outcome == "deviated"
     with pytest.raises(runner.BakeoffError, match="judge: was"):

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.probes import PROBES
-from bakeoff.run.directory import RunDir, TrialDir
-from bakeoff.run.files import read_json
-from bakeoff.run.foreign_checkpoints import read_checkpoint
+from bakeoff.rundir.directory import RunDir, TrialDir
+from bakeoff.rundir.files import read_json
+from bakeoff.rundir.foreign_checkpoints import read_checkpoint
 
 Tell = Callable[[str, str], None]  # called with the name of the damaged part, and what is done about it
 

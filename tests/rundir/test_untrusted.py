@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 
 from bakeoff.errors import BakeoffError, printable
 from bakeoff.protocol.presets import dump_protocol, load_protocol
-from bakeoff.run.directory import RunDir
-from bakeoff.run.files import read_json
-from bakeoff.run.foreign_checkpoints import HEADER, read_checkpoint
+from bakeoff.rundir.directory import RunDir
+from bakeoff.rundir.files import read_json
+from bakeoff.rundir.foreign_checkpoints import HEADER, read_checkpoint
 from bakeoff.trial.checkpoint import load_model, load_state, pack_state
 from bakeoff.trial.plan import make_plan
 from tiny_run import TRIAL, finish

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from bakeoff.protocol.seal import Code
-from bakeoff.run import version
+from bakeoff.rundir import version
 
 
 def git(where: Path, *arguments: str) -> str:

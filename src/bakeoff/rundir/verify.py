@@ -7,7 +7,7 @@ from pathlib import Path
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.formats import upgrade
 from bakeoff.protocol.probes import PROBES
-from bakeoff.run.ledger import (
+from bakeoff.rundir.ledger import (
     FIRST,
     JUDGEMENTS,
     MADE_AGAIN,

@@ -10,9 +10,9 @@ from bakeoff.artefacts.base import read_items
 from bakeoff.artefacts.images import Images
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.presets import load_protocol
-from bakeoff.run.directory import RunDir, TrialDir
-from bakeoff.run.files import write_atomic, write_json
-from bakeoff.run.repair import check_trial, repair
+from bakeoff.rundir.directory import RunDir, TrialDir
+from bakeoff.rundir.files import write_atomic, write_json
+from bakeoff.rundir.repair import check_trial, repair
 from bakeoff.tasks import Dataset, build_task
 from bakeoff.trial import worker
 from bakeoff.trial.checkpoint import load_state, pack_state, save_model

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from bakeoff.errors import BakeoffError, printable
-from bakeoff.run import disk
+from bakeoff.rundir import disk
 
 LARGEST_JSON = 16 << 20
 R = TypeVar("R", bound=BaseModel)

@@ -7,10 +7,10 @@ from threading import Lock
 from typing import Any
 
 from bakeoff.errors import BakeoffError
-from bakeoff.run.directory import RunDir, TrialDir
-from bakeoff.run.files import read_json
-from bakeoff.run.metrics_log import read_losses
-from bakeoff.run.sealed import as_sealed
+from bakeoff.rundir.directory import RunDir, TrialDir
+from bakeoff.rundir.files import read_json
+from bakeoff.rundir.metrics_log import read_losses
+from bakeoff.rundir.sealed import as_sealed
 
 POINTS = 200  # of a curve
 FRESH_S = 0.5  # all viewers share what was read within this time

@@ -30,8 +30,8 @@ from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.seal import Seal
 from bakeoff.protocol.sections.sweep import DIVERGED
 from bakeoff.protocol.sweep import Swept, swept
-from bakeoff.run.files import read_json, read_record
-from bakeoff.run.untrusted import refuse_links
+from bakeoff.rundir.files import read_json, read_record
+from bakeoff.rundir.untrusted import refuse_links
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class RunDir:
         protocol = load_protocol(str(path / "protocol.toml"))
         try:
             return cls(path, protocol, read_seal(path))
-        except BakeoffError:  # `bakeoff.run.sealed` says what is wrong with it
+        except BakeoffError:  # `bakeoff.rundir.sealed` says what is wrong with it
             return cls(path, protocol)
 
     @property

@@ -15,9 +15,9 @@ from typing import Any
 
 from bakeoff.errors import printable
 from bakeoff.protocol.seal import canonical
-from bakeoff.run.directory import RunDir
-from bakeoff.run.files import write_atomic
-from bakeoff.run.version import running_code
+from bakeoff.rundir.directory import RunDir
+from bakeoff.rundir.files import write_atomic
+from bakeoff.rundir.version import running_code
 
 NAME = "log.jsonl"
 LARGEST = 64 << 20

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bakeoff.errors import BakeoffError
-from bakeoff.run.untrusted import check_safetensors_header, check_torch_archive
+from bakeoff.rundir.untrusted import check_safetensors_header, check_torch_archive
 
 HEADER = "bakeoff"
 WRAPPERS = ("ema", "model", "state_dict", "trainer")  # the averaged weights first, because samples are made with them

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff.run.files import write_atomic
+from bakeoff.rundir.files import write_atomic
 
 CALLS = ("open", "os.fsync", "os.replace", "sync_folder")
 
@@ -23,7 +23,7 @@ def test_a_write_that_fails_leaves_the_whole_old_or_the_whole_new_file(
         raise error
 
     with monkeypatch.context() as patch, pytest.raises(type(error)) as caught:
-        patch.setattr(f"bakeoff.run.files.{failing}", fail, raising=False)
+        patch.setattr(f"bakeoff.rundir.files.{failing}", fail, raising=False)
         write_atomic(path, b"new")
     assert path.read_bytes() == (b"new" if failing == "sync_folder" else b"old")
     assert [entry.name for entry in tmp_path.iterdir()] == ["x"]

@@ -13,9 +13,9 @@ from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.seal import Seal, deviations
 from bakeoff.protocol.sections.sweep import Found
 from bakeoff.registry import CODECS, TASKS
-from bakeoff.run.directory import RunDir, read_seal
-from bakeoff.run.ledger import MADE_AGAIN, changed_files, read_ledger, sealed_files
-from bakeoff.run.untrusted import refuse_links
+from bakeoff.rundir.directory import RunDir, read_seal
+from bakeoff.rundir.ledger import MADE_AGAIN, changed_files, read_ledger, sealed_files
+from bakeoff.rundir.untrusted import refuse_links
 from bakeoff.tasks import inputs
 
 
