@@ -1,23 +1,26 @@
 """Registries of parts by name: mixers, tasks, codecs, objectives, probes and kinds; classes are imported on demand.
 
 A built-in part is listed as "module:Class". A plug-in registers its parts under a name, or a protocol names them as
-"module:Class"; plug-in code is loaded only after `allow_plugins()`, because a protocol may come from a stranger.
+"module:Class"; plug-in code is loaded only within `plugins_allowed()`, because a protocol may come from a stranger.
 """
 
 import importlib
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from bakeoff.errors import BakeoffError, PlugInRefused, did_you_mean
 
 PLUGIN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # package.module:Class
+RUNNING = "__main__"  # the module of classes that are defined in a script or a notebook
 C = TypeVar("C", bound=type)
 T = TypeVar("T")
 
-_allowed = False
+_leave: ContextVar[bool] = ContextVar("leave to load plug-ins", default=False)
 
 
 class Registry(Generic[T]):
@@ -34,7 +37,7 @@ class Registry(Generic[T]):
         self._known: dict[str, str | type] = dict(built_in)
 
     def register(self, name: str) -> Callable[[C], C]:
-        """Class decorator: makes a class known by `name` in protocols.
+        """Class decorator: makes a class known by `name` in protocols; it may replace one of the running program's.
 
         Raises:
             BakeoffError: the name is taken by another class.
@@ -42,7 +45,7 @@ class Registry(Generic[T]):
 
         def register(part: C) -> C:
             taken = self._known.get(name)
-            if taken is not None and _origin(taken) != _origin(part):
+            if taken is not None and self._home(name) != RUNNING and _origin(taken) != _origin(part):
                 raise BakeoffError(
                     f"register_{self.sort}({name!r}): the name belongs to {_origin(taken)}; choose another."
                 )
@@ -55,8 +58,11 @@ class Registry(Generic[T]):
         """The class behind a name.
 
         Raises:
-            BakeoffError: the name is unknown (says the nearest), or a plug-in is not allowed or cannot be loaded.
+            BakeoffError: the name is unknown (says the nearest), a plug-in is not allowed or cannot be loaded, or the
+                class is one that trials cannot find.
         """
+        if self._home(name) == RUNNING:
+            raise BakeoffError(f"{self._of_running(name)}.")
         if ":" in name:
             return self._plugin(name)
         known = self._known.get(name)
@@ -79,11 +85,33 @@ class Registry(Generic[T]):
         Raises:
             ValueError: the name cannot be one; the message says what is allowed.
         """
+        home = self._home(name)
+        if home == RUNNING and not tuple(plugins):
+            raise ValueError(self._of_running(name))
         if name in self.built_in or PLUGIN.fullmatch(name) or (tuple(plugins) and name.isidentifier()):
             return name
+        if home is not None:
+            raise ValueError(
+                f"{name!r}: a {self.sort} that {home} registers in this process; every trial is a process of its own, "
+                f'which has to import that module, too: list plugins = ["{home}"]'
+            )
         raise ValueError(
             f"{name!r}: unknown {self.sort}{did_you_mean(name, self.built_in)}; allowed: {', '.join(self.built_in)}, "
             "package.module:Class, or a name that a module listed under plugins registers"
+        )
+
+    def _home(self, name: str) -> str | None:
+        """The module of a part that is named by its module, or was registered here; None for any other name."""
+        known = self._known.get(name)
+        if isinstance(known, type):
+            return known.__module__
+        return name.partition(":")[0] if PLUGIN.fullmatch(name) else None
+
+    def _of_running(self, name: str) -> str:
+        return (
+            f"{name!r}: a {self.sort} of the program or notebook that is running; every trial is a process of its own, "
+            'which does not have it. Put the class into a file, such as mine.py, and name it "mine:Class", or register '
+            'it there and list plugins = ["mine"]'
         )
 
     def _plugin(self, name: str) -> type[T]:
@@ -152,13 +180,27 @@ def register_mixer(name: str) -> Callable[[C], C]:
     return MIXERS.register(name)
 
 
-def allow_plugins() -> None:
-    """Allows protocols to name plug-ins from now on; the current folder is searched for them too."""
-    global _allowed
-    _allowed = True
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+@contextmanager
+def plugins_allowed(allowed: bool = True) -> Iterator[None]:
+    """Within the block, protocols may name plug-ins, and the current folder is searched for them too.
+
+    The leave is that of the thread or task that enters the block, not of the whole process; those that it starts have
+    it if they are given its context (`contextvars`).
+
+    Args:
+        allowed: False changes nothing.
+    """
+    if not allowed:
+        yield
+        return
+    token, here = _leave.set(True), str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        _leave.reset(token)
+        if here in sys.path:
+            sys.path.remove(here)
 
 
 def load_plugins(modules: Iterable[str]) -> None:
@@ -168,9 +210,10 @@ def load_plugins(modules: Iterable[str]) -> None:
 
 
 def _import(module: str, asked: str) -> object:
-    if not _allowed:
+    if not _leave.get():
         raise PlugInRefused(
-            f"{asked!r} is a plug-in: code that runs on your machine. If you trust it, add --allow-plugins."
+            f"{asked!r} is a plug-in: code that runs on your machine. If you trust it, add --allow-plugins "
+            "(in Python: allow_plugins=True)."
         )
     try:
         return importlib.import_module(module)

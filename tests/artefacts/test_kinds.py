@@ -21,7 +21,7 @@ from bakeoff.artefacts.images import Images
 from bakeoff.artefacts.sheets import CAPTION, MARGIN, side_by_side
 from bakeoff.artefacts.text import Text
 from bakeoff.errors import BakeoffError
-from bakeoff.registry import KINDS
+from bakeoff.registry import KINDS, plugins_allowed
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -286,8 +286,8 @@ def test_a_kind_that_breaks_the_contract_is_found_out(clause: str) -> None:
     assert clause in [check.name for check in check_kind(broken, NUMBERS) if not check.passed]
 
 
-def test_a_plug_in_is_named_by_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bakeoff.registry._allowed", True)
-    kind = build_kind(f"{__name__}:Numbers")
+def test_a_plug_in_is_named_by_its_module() -> None:
+    with plugins_allowed():
+        kind = build_kind(f"{__name__}:Numbers")
     assert kind.unpack(kind.pack(NUMBERS), 3)["x"].tolist() == NUMBERS["x"].tolist()
     assert json.dumps(kind.cell(NUMBERS, 0))

@@ -1,32 +1,33 @@
 """Plug-ins: named, registered, refused without leave, checked against the contract."""
 
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from bakeoff import registry
 from bakeoff.errors import BakeoffError
 from bakeoff.models import costs
 from bakeoff.models.backbones import mixer_class
 from bakeoff.models.contract import check_mixer
 from bakeoff.protocol.presets import load_protocol
-from bakeoff.registry import MIXERS, load_plugins, register_mixer
+from bakeoff.registry import MIXERS, load_plugins, plugins_allowed, register_mixer
 from bakeoff.trial.plan import make_plan, plan_json
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture
-def allowed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def allowed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """Plug-ins may be loaded from a fresh folder; registered names are forgotten afterwards."""
-    monkeypatch.setattr(registry, "_allowed", True)
     monkeypatch.setattr(MIXERS, "_known", dict(MIXERS._known))
-    monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    return tmp_path
+    monkeypatch.chdir(tmp_path)
+    with plugins_allowed():
+        yield tmp_path
 
 
 class Averaging(nn.Module):
@@ -41,7 +42,6 @@ class Averaging(nn.Module):
 
 
 def test_plugin_code_is_not_loaded_without_leave(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_allowed", False)
     monkeypatch.syspath_prepend(str(EXAMPLES))
     monkeypatch.delitem(sys.modules, "gated_recurrence", raising=False)
     with pytest.raises(BakeoffError, match="--allow-plugins"):
@@ -49,6 +49,46 @@ def test_plugin_code_is_not_loaded_without_leave(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(BakeoffError, match="--allow-plugins"):
         load_plugins(["gated_recurrence"])
     assert "gated_recurrence" not in sys.modules
+
+
+def test_the_leave_is_of_one_thread_and_ends_with_its_block(allowed: Path) -> None:
+    def ask(said: list[str]) -> None:
+        try:
+            said.append(mixer_class("gated_recurrence:GatedRecurrence").__name__)
+        except BakeoffError as error:
+            said.append(str(error))
+
+    here, heard = sys.path.copy(), []
+    other = threading.Thread(target=ask, args=(heard,))
+    other.start()
+    other.join()
+    ask(heard)
+    assert "--allow-plugins" in heard[0] and heard[1] == "GatedRecurrence"
+    with plugins_allowed(), plugins_allowed(False):
+        ask(heard)
+    assert heard[2] == "GatedRecurrence" and sys.path == here
+
+
+def test_what_only_this_process_knows_is_refused_before_a_trial_has_to_find_it(
+    allowed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register_mixer("elsewhere")(type("Elsewhere", (Averaging,), {"__module__": "my_mixers"}))
+    with pytest.raises(BakeoffError, match=r'my_mixers registers in this process.*plugins = \["my_mixers"\]'):
+        load_protocol("smoke", ['backbones.0.mixers=["elsewhere", "mlp"]'])
+    in_a_cell = type("InACell", (Averaging,), {"__module__": "__main__"})
+    register_mixer("inacell")(in_a_cell)
+    refused = r'notebook that is running.*Put the class into a file.*"mine:Class"'
+    for name in ("inacell", "__main__:InACell"):
+        sets = [f'backbones.0.mixers=["{name}", "mlp"]']
+        with pytest.raises(BakeoffError, match=refused):
+            load_protocol("smoke", sets)
+        with pytest.raises(BakeoffError, match=refused):
+            make_plan(load_protocol("smoke", ['plugins=["json"]', *sets]))  # a module that does not register it
+    in_a_file = type("InAFile", (Averaging,), {"__module__": "my_mixers"})
+    register_mixer("inacell")(in_a_file)  # the same class, moved to a file, takes its place; not the other way round
+    assert mixer_class("inacell") is in_a_file
+    with pytest.raises(BakeoffError, match="belongs to"):
+        register_mixer("inacell")(in_a_cell)
 
 
 def test_names_are_explained(allowed: Path) -> None:

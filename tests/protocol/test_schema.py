@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.presets import dump_protocol, load_protocol, parse_protocol, preset_names
+from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.sections.objectives import Flow
+from bakeoff.protocol.sections.rule import Rule
 
 
 def test_presets() -> None:
@@ -182,3 +184,15 @@ def test_any_override_text_gives_a_protocol_or_a_clear_error(text: str) -> None:
         load_protocol("smoke", [text])
     except BakeoffError as error:
         assert str(error)
+
+
+def test_a_protocol_built_in_python_is_the_one_of_the_file() -> None:
+    """Its evidence follows the seeds, whether the rule is left out, a section, or an object."""
+    for seeds, evidence in ((1, "point"), (3, "seeds")):
+        file = load_protocol("smoke", [f"seeds={list(range(seeds))}"])
+        given = {name: getattr(file, name) for name in type(file).model_fields if name not in ("seeds", "rule")}
+        for rule in ({}, {"rule": Rule()}, {"rule": {"cost": "step_time_ms"}}):
+            built = Protocol(**given, **rule, seeds=tuple(range(seeds)))
+            assert built.rule.evidence == evidence and built.digest() == file.digest()
+    chosen = Protocol(**given, rule=Rule(evidence="point"), seeds=(0, 1, 2))
+    assert chosen.rule.evidence == "point"

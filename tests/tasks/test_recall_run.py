@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from bakeoff.artefacts.answers import ASKED
 from bakeoff.artefacts.base import read_path
 from bakeoff.judging import sessions
+from bakeoff.registry import plugins_allowed
 from bakeoff.rundir.ledger import read_ledger
 from bakeoff.rundir.sealed import as_sealed
 from bakeoff.studio.flows import Flows
@@ -54,10 +56,10 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture
-def allowed(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def allowed(run: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(run.parent)
-    monkeypatch.syspath_prepend(str(run.parent))
-    monkeypatch.setattr("bakeoff.registry._allowed", True)
+    with plugins_allowed():
+        yield
 
 
 def test_it_has_a_verdict_over_accuracies(run: Path) -> None:

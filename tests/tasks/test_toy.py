@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from bakeoff.artefacts.contract import check_kind
 from bakeoff.errors import BakeoffError
 from bakeoff.judging import sessions
 from bakeoff.protocol.presets import load_protocol
+from bakeoff.registry import plugins_allowed
 from bakeoff.rundir.sealed import as_sealed
 from bakeoff.tasks import build_task
 from bakeoff.trial.path import PATH_ITEMS
@@ -53,10 +55,10 @@ def run(at_home: Path) -> Path:
 
 
 @pytest.fixture
-def allowed(at_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def allowed(at_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(at_home)
-    monkeypatch.syspath_prepend(str(at_home))
-    monkeypatch.setattr("bakeoff.registry._allowed", True)
+    with plugins_allowed():
+        yield
 
 
 def test_it_has_a_verdict_that_needs_none_of_its_code(run: Path) -> None:

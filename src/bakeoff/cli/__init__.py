@@ -6,7 +6,7 @@ import sys
 import typer
 
 from bakeoff.cli import making, reading, showing, tools  # noqa: F401  imported in the order of --help
-from bakeoff.cli.base import BAD_INPUT, CTRL_C, FAILED, app
+from bakeoff.cli.base import BAD_INPUT, CTRL_C, FAILED, UNTIL_DONE, app
 from bakeoff.errors import BakeoffError, printable
 from bakeoff.trial import omp
 
@@ -16,7 +16,8 @@ def main() -> None:
     omp.settle()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM stops a command as Ctrl-C does, from the start
     try:
-        app()
+        with UNTIL_DONE:
+            app()
     except BakeoffError as error:
         typer.echo(printable(f"bakeoff: {error}"), err=True)
         sys.exit(BAD_INPUT)

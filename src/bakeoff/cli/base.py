@@ -2,16 +2,18 @@
 
 import json
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from bakeoff.errors import BakeoffError
+from bakeoff.registry import plugins_allowed
 
 FAILED, BAD_INPUT, CHANGED = 1, 2, 3
 CONTRADICTED = 3  # with --strict: the input is readable but contradicts itself; the same code as for a changed seal
 CTRL_C = 130  # typer's exit code
+UNTIL_DONE = ExitStack()  # what holds to the end of the command
 
 app = typer.Typer(
     name="bakeoff",
@@ -70,27 +72,13 @@ def root(
 
 
 def device_of(name: str) -> str:
-    import torch
+    from bakeoff.execute.devices import device_of
 
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise BakeoffError(f"--device {name}: no such device; allowed: auto, cpu, cuda, cuda:N.") from None
-    count = torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= count:
-        raise BakeoffError(f"--device {name}: this machine and this build of torch have {count} CUDA devices.")
-    if device.type not in ("cpu", "cuda"):
-        raise BakeoffError(f"--device {name}: not supported; allowed: auto, cpu, cuda, cuda:N.")
-    return name
+    return device_of(name, "--device")
 
 
 def permit(allowed: bool) -> None:
-    if allowed:
-        from bakeoff.registry import allow_plugins
-
-        allow_plugins()
+    UNTIL_DONE.enter_context(plugins_allowed(allowed))
 
 
 def new_console() -> Any:

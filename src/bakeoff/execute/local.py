@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bakeoff.errors import BakeoffError
 from bakeoff.rundir.directory import RunDir
+from bakeoff.trial import omp
 from bakeoff.trial.events import Event, Failed, Stopping, heard
 from bakeoff.trial.process import REFUSED, STOPPED, UNWRITABLE
 
@@ -22,8 +23,11 @@ class TrialFailed(Exception):
     """A trial's process ended unexpectedly."""
 
 
-class Interrupted(Exception):
+class Interrupted(KeyboardInterrupt):
     """The user stopped the run; everything up to the last checkpoint is on disk."""
+
+    def __init__(self) -> None:
+        super().__init__("stopped; nothing is lost, and the same call goes on")
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ def run_process(
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
+            env=omp.settled(),
             start_new_session=True,
             pass_fds=(lock,),
         ) as child,

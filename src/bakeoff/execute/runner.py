@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -223,9 +224,7 @@ def write_overview(run: RunDir) -> None:
 
 def _note_environment(run: RunDir, options: Options, listen: Listener, damage: Mapping[str, str]) -> None:
     """Records the environment once a run; a resumed run reports what has changed since."""
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    now = environment(torch.device(options.device))
+    now = environment(torch.device(options.device)) | ({"threads": options.threads} if options.threads else {})
     if not run.environment.is_file():
         write_json(run.environment, now | {"command": sys.argv, "resumed_on": []})
         record(run, "started", [run.environment])
@@ -253,17 +252,17 @@ def _alone(run: RunDir) -> Iterator[int]:
         yield lock
 
 
-class _terminable:
-    """Makes SIGTERM stop the run as Ctrl-C does."""
-
-    def __enter__(self) -> None:
-        def interrupt(*_: object) -> None:
-            raise KeyboardInterrupt
-
-        self._previous = signal.signal(signal.SIGTERM, interrupt)
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGTERM, self._previous)
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Makes SIGTERM stop the run as Ctrl-C does; signals are the main thread's, and in another nothing is changed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def default_out(protocol: Protocol) -> Path:

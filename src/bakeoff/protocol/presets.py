@@ -1,7 +1,7 @@
 """Reading protocols: presets by name, the user's own TOML files, and overrides."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +20,30 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
-def load_protocol(source: str, overrides: Sequence[str] = ()) -> Protocol:
-    """A preset's name or the path of a TOML file, with `a.b=value` overrides, as a checked protocol.
+def load_protocol(source: str, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Protocol:
+    """A preset's name or the path of a TOML file, with some keys changed, as a checked protocol.
+
+    Args:
+        overrides: `a.b=value` texts, or values by key; "none" and None remove a key.
 
     Raises:
         BakeoffError: no such preset or file, not TOML, an unknown key, an impossible value.
     """
-    path = _locate(source)
-    document = _upgraded(read_toml(path, "protocol"), source)
-    for override in overrides:
-        _apply(document, override)
-    return parse_protocol(document, source)
+    return parse_protocol(read_toml(_locate(source), "protocol"), source, overrides)
 
 
-def parse_protocol(document: dict[str, Any], source: str) -> Protocol:
-    """A document of any format as a checked protocol; `source` names it in errors."""
+def parse_protocol(
+    document: dict[str, Any], source: str, overrides: Sequence[str] | Mapping[str, Any] = ()
+) -> Protocol:
+    """A document of any format as a checked protocol, with overrides as above; `source` names it in errors."""
+    document = _upgraded(document, source)
+    if isinstance(overrides, Mapping):
+        for key, value in overrides.items():
+            _apply(document, key, value, f"{key} = {value!r:.80}")
+    else:
+        for override in overrides:
+            key, value = _parse(override)
+            _apply(document, key, value, f"--set {override}")
     return parse_document(Protocol, _upgraded(document, source), source, "protocol")
 
 
@@ -68,21 +77,25 @@ def _locate(source: str) -> Path:
     )
 
 
-def _apply(document: dict[str, Any], override: str) -> None:
+def _parse(override: str) -> tuple[str, Any]:
     key, equals, text = override.partition("=")
-    parts = [part.strip() for part in key.split(".")]
-    if not equals or not all(parts):
+    if not equals or not all(part.strip() for part in key.split(".")):
         raise BakeoffError(f"--set {override}: expected KEY=VALUE, for example --set training.lr=3e-4.")
-    *parents, last = parts
+    return key, None if text.strip() == "none" else _value(text)
+
+
+def _apply(document: dict[str, Any], key: str, value: Any, said: str) -> None:
+    """Sets one key, or removes it from its section; `said` names the override in errors."""
+    *parents, last = [part.strip() for part in key.split(".")]
     node: Any = document
     for depth, part in enumerate(parents):
-        node = _child(node, part, ".".join(parents[: depth + 1]), override)
+        node = _child(node, part, ".".join(parents[: depth + 1]), said)
     if isinstance(node, list):
-        node[_index(node, last, key, override)] = _value(text)
-    elif text.strip() == "none":
+        node[_index(node, last, key, said)] = value
+    elif value is None:
         node.pop(last, None)
     else:
-        node[last] = _value(text)
+        node[last] = value
 
 
 def parse_options(texts: Sequence[str]) -> dict[str, Any]:
@@ -100,16 +113,16 @@ def parse_options(texts: Sequence[str]) -> dict[str, Any]:
     return options
 
 
-def _child(node: Any, part: str, path: str, override: str) -> Any:
-    child = node[_index(node, part, path, override)] if isinstance(node, list) else node.setdefault(part, {})
+def _child(node: Any, part: str, path: str, said: str) -> Any:
+    child = node[_index(node, part, path, said)] if isinstance(node, list) else node.setdefault(part, {})
     if not isinstance(child, (dict, list)):
-        raise BakeoffError(f"--set {override}: {path} is a value, not a section.")
+        raise BakeoffError(f"{said}: {path} is a value, not a section.")
     return child
 
 
-def _index(node: list[Any], part: str, path: str, override: str) -> int:
+def _index(node: list[Any], part: str, path: str, said: str) -> int:
     if not (part.isascii() and part.isdigit()) or len(part) > 6 or int(part) >= len(node):
-        raise BakeoffError(f"--set {override}: {path}: expected a number from 0 to {len(node) - 1}.")
+        raise BakeoffError(f"{said}: {path}: expected a number from 0 to {len(node) - 1}.")
     return int(part)
 
 

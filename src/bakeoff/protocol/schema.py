@@ -138,9 +138,7 @@ class Protocol(Section):
     @classmethod
     def _evidence_follows_seeds(cls, rule: Rule, given: ValidationInfo) -> Rule:
         """What is sealed says outright on which evidence it decides."""
-        if "evidence" in rule.model_fields_set or "seeds" not in given.data:
-            return rule
-        return rule.model_copy(update={"evidence": "seeds" if len(given.data["seeds"]) > 1 else "point"})
+        return rule.over(len(given.data["seeds"])) if "seeds" in given.data else rule
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from statistics import fmean, median
 from typing import Literal
 
@@ -116,6 +117,19 @@ class Verdict:
     sweep: Swept | None = None
     groups: dict[str, "Verdict"] = field(default_factory=dict)
     so_far: "Verdict | None" = None
+
+    def __str__(self) -> str:
+        return headline(self)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the criteria of every backbone, and the verdict in one sentence."""
+        names, rows = list(self.backbones), criteria_table(self)
+        head = "".join(f"<th>{escape(name)}</th>" for name in names)
+        body = "".join(
+            f"<tr><th>{escape(criterion)}</th>{''.join(f'<td>{escape(row[name])}</td>' for name in names)}</tr>"
+            for criterion, row in rows.items()
+        )
+        return f"<table><tr><th></th>{head}</tr>{body}</table><p><b>{escape(headline(self))}</b></p>"
 
 
 def summarise(seeds: list[Evidence], confidence: float, figures: Mapping[str, Figure]) -> Result:

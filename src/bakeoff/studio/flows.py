@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -100,7 +101,8 @@ class Flows:
             return await self._compute(work)
 
     async def _compute(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        within = copy_context().run  # the leave to load plug-ins is of a context, and the thread has one of its own
+        return await asyncio.get_running_loop().run_in_executor(self._thread, within, work)
 
     def _begin(self, run: RunDir, query: Query, count: int) -> tuple[dict[str, Replay], list[dict[str, str]]]:
         """A replay for every backbone that is trained, and why the others have none."""

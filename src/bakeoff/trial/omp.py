@@ -1,6 +1,6 @@
 """Settings of torch's OpenMP threads, set in the environment before the threads start.
 
-A user's own settings are kept. Trials inherit the settings from the command that starts them.
+A user's own settings are kept. Trials get them whatever starts them, the command line or a program that uses bakeoff.
 """
 
 import os
@@ -11,13 +11,18 @@ import os
 SPIN = "3000"
 
 
+def settled() -> dict[str, str]:
+    """The environment of a process whose torch is to have the settings."""
+    ours = {} if "OMP_WAIT_POLICY" in os.environ else {"GOMP_SPINCOUNT": SPIN}
+    return ours | os.environ
+
+
 def settle() -> None:
-    """Sets the environment. Call before torch is imported."""
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", SPIN)
+    """Gives this process the settings. Call before torch is imported."""
+    os.environ.update(settled())
 
 
 def settings() -> dict[str, str]:
-    """The settings in force, for the record of the environment."""
+    """The settings of the trials, for the record of the environment."""
     prefixes = ("OMP_", "GOMP_", "BAKEOFF_")
-    return {name: value for name, value in sorted(os.environ.items()) if name.startswith(prefixes)}
+    return {name: value for name, value in sorted(settled().items()) if name.startswith(prefixes)}

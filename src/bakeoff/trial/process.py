@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from bakeoff.errors import BakeoffError
-from bakeoff.registry import allow_plugins
+from bakeoff.registry import plugins_allowed
 from bakeoff.rundir.directory import RunDir
 from bakeoff.trial.events import Failed, say
 
@@ -45,13 +45,12 @@ def serve(options: argparse.Namespace, work: Work) -> int:
     device = torch.device(options.device)
     if device.type == "cuda" and device.index is not None:  # streams, events and pinned memory are the current device's
         torch.cuda.set_device(device)
-    if options.allow_plugins:
-        allow_plugins()
     try:
-        run = RunDir.open(options.run)
-        if options.protocol not in (None, run.protocol.digest()):  # the protocol as it is now, not as sealed
-            raise BakeoffError(f"{run.path / 'protocol.toml'}: was changed while the run was going on; restore it.")
-        return work(run, options)
+        with plugins_allowed(options.allow_plugins):
+            run = RunDir.open(options.run)
+            if options.protocol not in (None, run.protocol.digest()):  # the protocol as it is now, not as sealed
+                raise BakeoffError(f"{run.path / 'protocol.toml'}: was changed while the run was going on; restore it.")
+            return work(run, options)
     except BakeoffError as error:
         say(Failed(str(error)))
         return REFUSED

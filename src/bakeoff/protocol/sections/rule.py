@@ -65,6 +65,12 @@ class Rule(Section):
             find_figure(getattr(self, name), COSTS, name)
         return self
 
+    def over(self, seeds: int) -> Self:
+        """The rule that decides over so many seeds: left out, its evidence is "seeds" where there are two or more."""
+        if "evidence" in self.model_fields_set:
+            return self
+        return self.model_copy(update={"evidence": "seeds" if seeds > 1 else "point"})
+
     def check_quality(self, figures: Mapping[str, Figure]) -> None:
         """Raises BakeoffError where the figure that decides is unknown, has no direction or does not fit the scale."""
         allowed = [name for name, one in figures.items() if one.better is not None]
