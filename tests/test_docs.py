@@ -17,7 +17,7 @@ from command import bakeoff
 from serving import studio
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Runs of any preset but the smallest, and of the protocols beside them, take minutes each: they are planned instead.
 TOO_LONG = re.compile(r"bakeoff (calibrate (?!\S+-smoke)|run (protocols/|(?!\S*smoke\b)\S+(?<!\.toml) ))")
 

@@ -21,13 +21,23 @@ app = typer.Typer(
     "conditions, with matched parameters and a rule fixed beforehand, and read a verdict you can check.",
     epilog="Start with: bakeoff plan mnist-quick, then bakeoff run mnist-quick",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
+
+def _presets(incomplete: str) -> list[str]:
+    """For the shell's completion; where none fits, the shell offers files."""
+    from bakeoff.protocol.presets import preset_names
+
+    return [name for name in preset_names() if name.startswith(incomplete)]
+
+
 ProtocolArgument = Annotated[
-    str, typer.Argument(metavar="PROTOCOL", help="A preset (see: bakeoff ls) or the path of a TOML file.")
+    str,
+    typer.Argument(
+        metavar="PROTOCOL", help="A preset (see: bakeoff ls) or the path of a TOML file.", autocompletion=_presets
+    ),
 ]
 SetOption = Annotated[
     list[str],
