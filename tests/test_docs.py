@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bakeoff import __version__
 from bakeoff.protocol.presets import load_protocol
 from bakeoff.trial.plan import lint_plan, make_plan, refuse_errors
 from command import bakeoff
@@ -92,6 +93,10 @@ def is_planned(protocol: str, changes: list[str]) -> None:
 def test_every_link_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_citation_is_of_this_version() -> None:
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_the_references_are_not_stale() -> None:

@@ -20,6 +20,7 @@ def test_a_verdict_shows_itself_in_a_notebook() -> None:
 
 def test_a_plan_shows_what_the_command_shows() -> None:
     planned = bo.plan("smoke")
+    assert repr(planned) == "<plan of smoke; print it>"
     for shown in (str(planned), planned._repr_html_()):
         assert "Matched to 45,000 parameters" in shown and "44,740" in shown and "one seed" in shown
     assert "\x1b" not in str(planned) and ET.fromstring(planned._repr_html_()).tag == "pre"
@@ -51,4 +52,5 @@ def test_a_contract_names_what_is_broken() -> None:
     from torch import nn
 
     found = bo.check(nn.Identity)
-    assert not found.kept and "FAILS" in str(found) and "the width widens it" in found._repr_html_()
+    assert repr(found) == "<contract of Identity: broken; print it>" and not found.kept
+    assert "FAILS" in str(found) and "the width widens it" in found._repr_html_()

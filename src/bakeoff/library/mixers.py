@@ -42,7 +42,7 @@ def mixer(name: str) -> Callable[[C], C]:
     return register_mixer(name)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Contract:
     """How a mixer keeps the contract; `print` and notebooks show it as `bakeoff check-plugin` does.
 
@@ -57,6 +57,9 @@ class Contract:
     def kept(self) -> bool:
         """Whether every check holds."""
         return all(check.passed for check in self.checks)
+
+    def __repr__(self) -> str:
+        return f"<contract of {self.mixer}: {'kept' if self.kept else 'broken'}; print it>"
 
     def __str__(self) -> str:
         return as_text(self._show)

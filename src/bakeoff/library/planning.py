@@ -17,7 +17,7 @@ from bakeoff.registry import plugins_allowed
 from bakeoff.trial.plan import Plan, lint_plan, make_plan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Planned:
     """A plan to look at; `print` and notebooks show it as `bakeoff plan` does.
 
@@ -49,6 +49,9 @@ class Planned:
             }
             for one in self.plan.backbones
         ]
+
+    def __repr__(self) -> str:
+        return f"<plan of {self.plan.protocol.name}; print it>"
 
     def __str__(self) -> str:
         return as_text(self._show)

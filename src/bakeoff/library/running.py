@@ -74,7 +74,9 @@ def bar(style: Literal["auto", "bar", "text"] = "auto") -> Listener:
     transformer-s0: done before
     hybrid-s0: done before
     """
-    return Show(Console(highlight=False, force_jupyter=False), style)
+    in_notebook = Console().is_jupyter  # which says that it is a terminal, and cannot move its cursor
+    chosen = "text" if in_notebook and style == "auto" else style
+    return Show(Console(highlight=False, force_jupyter=False), chosen)
 
 
 def run(

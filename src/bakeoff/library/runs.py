@@ -76,8 +76,8 @@ class Run:
     def rows(self) -> list[dict[str, Any]]:
         """One flat row a finished trial, for `pandas.DataFrame(run.rows())` or `bo.decide(rule, run.rows())`.
 
-        Keys: `backbone`, `seed`, `status`, `passed` (the quality bar), `items`, and by name every figure and cost; step
-        and sampling time are the backbone's, from the probes, where these have run.
+        Keys: `backbone`, `seed`, `status`, `passed` (the quality bar), `group`, `items`, and by name every figure and
+        cost; step and sampling time are the backbone's, from the probes, where these have run.
 
         Raises:
             BakeoffError: a measurement cannot be read.
