@@ -64,9 +64,11 @@ def test_a_backbone_that_fails_or_diverges_is_eliminated_and_a_missing_row_leave
         row["status"] = "completed"
     assert bo.decide({"evidence": "point"}, table).winner == "bad"
     assert bo.decide({}, rows(CLEAR)[:-1]).missing == ["bad-s2"]
-    table = rows(CLEAR)
-    table[0]["passed"] = None
-    assert bo.decide({}, table).missing == ["the judgement of good-s0"]
+    assert bo.decide({}, rows(CLEAR, status="diverged")).outcome == "all_eliminated"
+    for undecided in (None, math.nan):
+        table = rows(CLEAR)
+        table[0]["passed"] = undecided
+        assert bo.decide({}, table).missing == ["the judgement of good-s0"]
 
 
 def test_figures_of_ones_own_need_a_direction() -> None:
@@ -83,6 +85,7 @@ def test_figures_of_ones_own_need_a_direction() -> None:
 WRONG = {
     "no rows": ([], "no rows"),
     "no seed": ([{"backbone": "a", "loss": 1.0}], "row 0: no seed; given are backbone, loss"),
+    "half a seed": ([{"backbone": "a", "seed": 0.5, "loss": 1.0}], "row 0: seed = 0.5; allowed: a whole number"),
     "text": (rows({"a": [1.0]}, step_time_ms="fast"), "row 0: step_time_ms = 'fast'; allowed: a finite number"),
     "infinite": (rows({"a": [1.0, math.inf]}), "row 1: loss = inf; allowed"),
     "status": (rows({"a": [1.0]}, status="stopped"), "status = 'stopped'; allowed: completed, diverged"),

@@ -66,7 +66,8 @@ def decide(
         rule = parse_document(Rule, dict(rule), "rule", "rule")
     rule = rule.over(len(seeds))
     known = {**KNOWN, **{name: _figure(name, given) for name, given in (figures or {}).items()}}
-    if not any(rule.quality in one.figures for one in records if one.completed):
+    completed = [one for one in records if one.completed]
+    if completed and not any(rule.quality in one.figures for one in completed):
         raise BakeoffError(f"evidence: no row has {rule.quality}, by which the rule decides (rule.quality).")
     if rule.quality not in known:
         raise BakeoffError(f'figures: {rule.quality} is new; say which way is better: {{"{rule.quality}": "higher"}}.')
@@ -91,23 +92,29 @@ def row_of(record: Evidence) -> dict[str, Any]:
 def _evidence(row: Mapping[str, Any], where: str) -> Evidence:
     if missing := [key for key in ("backbone", "seed") if key not in row]:
         raise BakeoffError(f"{where}: no {missing[0]}; given are {', '.join(map(str, row))}.")
-    status, passed = row.get("status", "completed"), row.get("passed", True)
+    seed, status, passed = (
+        _number(row["seed"], f"{where}: seed"),
+        row.get("status", "completed"),
+        row.get("passed", True),
+    )
+    if seed is None or seed != int(seed):
+        raise BakeoffError(f"{where}: seed = {row['seed']!r:.80}; allowed: a whole number.")
     if status not in STATUS:
         raise BakeoffError(f"{where}: status = {status!r}; allowed: {', '.join(STATUS)}.")
     numbers = {str(key): _number(value, f"{where}: {key}") for key, value in row.items() if key not in OF_ROW}
     values = {name: value for name, value in numbers.items() if value is not None}
     items = _number(row.get("items"), f"{where}: items")
-    name, seed, completed = str(row["backbone"]), int(row["seed"]), STATUS[status]
+    name, completed, undecided = str(row["backbone"]), STATUS[status], passed is None or passed != passed
     return Evidence(
         backbone=name,
-        seed=seed,
+        seed=int(seed),
         completed=completed,
         checks=(Check("passed", str(bool(passed)), "True", bool(passed)),) if completed else (),
         figures={name: value for name, value in values.items() if name not in COSTS and completed},
         costs={name: value for name, value in values.items() if name in COSTS},
         items=None if items is None else int(items),
         group=str(row.get("group", "")),
-        waits_for=f"the judgement of {name}-s{seed}" if completed and passed is None else None,
+        waits_for=f"the judgement of {name}-s{int(seed)}" if completed and undecided else None,
     )
 
 
