@@ -44,7 +44,9 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def make(out: Path) -> None:
         done = bakeoff("run", "smoke", "--out", out, "--threads", 1, "--progress", "text")
         assert done.returncode == 0, done.stderr
-        assert "Verdict:" in done.stdout and "hybrid-s0: loss" in done.stdout
+        assert "Verdict:" in done.stdout and "hybrid-s0: loss" in done.stdout and "estimate on this CPU" in done.stdout
+        assert f"report: {out / 'report/report.html'}\n" in done.stdout
+        assert done.stdout.rstrip().endswith("bakeoff run mnist-quick")  # what to run for an answer
 
     return made_once(tmp_path_factory, "smoke", make)
 

@@ -29,6 +29,7 @@ def test_smoke_leaves_a_whole_run_directory(smoke: Path) -> None:
         "probes/step_time.json",
         "verdict.json",
         "samples.png",
+        "report/report.html",
     ):
         assert (smoke / name).is_file(), name
     for backbone in ("mamba", "transformer", "hybrid"):

@@ -168,13 +168,15 @@ def run(
     if sweep_only and not resolved.to_try:
         raise BakeoffError(f"--sweep-only: {protocol} has no sweep to run; give it a [sweep] without `found`.")
     from bakeoff.cli.progress import Show
-    from bakeoff.cli.terminal import show_headline, show_verdict, show_warnings
+    from bakeoff.cli.terminal import show_estimate, show_headline, show_verdict, show_warnings
     from bakeoff.execute import runner, spent
     from bakeoff.execute.deadline import OutOfTime
+    from bakeoff.execute.estimate import estimate
     from bakeoff.execute.local import Interrupted, Options, TrialFailed
     from bakeoff.rundir.directory import read_seal
     from bakeoff.rundir.ledger import read_ledger
     from bakeoff.rundir.sealed import found_toml
+    from bakeoff.trial.plan import make_plan
 
     permit(allow_plugins)
     options = Options(device_of(device), threads, data_dir, checkpoint_every, allow_plugins, deadline, sweep_only)
@@ -188,6 +190,8 @@ def run(
         directory = runner.prepare(out or runner.default_out(resolved), resolved, resume=resume)
         if progress != "none":
             show_warnings(console, read_seal(directory.path))
+            if not options.device.startswith("cuda") and not any(trial.done for trial in directory.all_trials()):
+                show_estimate(console, estimate(make_plan(resolved), threads))
         verdict = runner.execute(directory, options, show)
     except (TrialFailed, Interrupted, OutOfTime, KeyboardInterrupt, OSError) as error:
         again = ["bakeoff", *(part for part in sys.argv[1:] if part != "--resume"), "--resume"]
@@ -211,5 +215,28 @@ def run(
         console.print(
             f"digest of the run: {read_ledger(directory.path).digest} (keep it elsewhere; see bakeoff verify)"
         )
+        console.print(_reported(directory.path), markup=False, highlight=False, soft_wrap=True)
+        if follows := _after_smoke(resolved.name):
+            console.print(follows, markup=False, highlight=False, soft_wrap=True)
     if verdict.outcome == "deviated":
         raise typer.Exit(CHANGED)
+
+
+def _reported(path: Path) -> str:
+    """Writes the report of a run, and says where; or why there is none, which takes nothing from the run."""
+    from bakeoff.report.page import write_report
+
+    try:
+        return f"report: {write_report(path)}"
+    except (BakeoffError, OSError) as error:
+        return f"no report could be written ({error}); try again with: bakeoff report {shlex.quote(str(path))}"
+
+
+def _after_smoke(name: str) -> str:
+    """What to run after a preset that only shows the chain."""
+    from bakeoff.protocol.presets import preset_names
+
+    larger = "mnist-quick" if name == "smoke" else name.replace("-smoke", "-quick")
+    if larger == name or larger not in preset_names():
+        return ""
+    return f"This shows that the whole chain works, and nothing about backbones; for an answer: bakeoff run {larger}"

@@ -70,9 +70,10 @@ class Show:
                 show_sweep(self.console, swept)
                 for warning in swept.warnings():
                     self.console.print(f"warning: {warning}", markup=False)
-            case SoFar(verdict):
+            case SoFar(verdict, left_s):
                 if verdict.so_far is not None:
-                    self.console.print(f"so far: {headline(verdict.so_far)}", markup=False)
+                    said = f"so far: {headline(verdict.so_far)} (about {duration(left_s)} to go)"
+                    self.console.print(said, markup=False)
             case Probing(probe):
                 title = probe.replace("_", " ")
                 self.console.print(f"{title}: all candidates in turn, alone on the machine ...", markup=False)

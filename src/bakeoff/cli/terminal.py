@@ -65,15 +65,20 @@ def show_plan(console: Console, plan: "Plan", estimated: Mapping[str, Any] | Non
     counts = [one.fit.params for one in plan.backbones]
     console.print(f"largest over smallest: {max(counts) / min(counts):.3f} (allowed {protocol.budget.tolerance:g})")
     if estimated:
-        console.print(
-            f"\nestimate on this CPU ({estimated['threads']} threads): {duration(estimated['total_s'])} for "
-            f"{estimated['trials']} trials, {estimated['peak_memory_mib']:,} MiB at most"
-        )
+        console.print()
+        show_estimate(console, estimated)
         for name, figures in estimated["backbones"].items():
             console.print(
                 f"  {name}: {figures['step_time_ms']:g} ms a step, {duration(figures['trial_s'])} a trial, "
                 f"{figures['memory_mib']:,} MiB"
             )
+
+
+def show_estimate(console: Console, estimated: Mapping[str, Any]) -> None:
+    console.print(
+        f"estimate on this CPU ({estimated['threads']} threads): {duration(estimated['total_s'])} for "
+        f"{estimated['trials']} trials, {estimated['peak_memory_mib']:,} MiB at most"
+    )
 
 
 def show_lint(console: Console, findings: "Sequence[LintFinding]") -> None:

@@ -24,6 +24,11 @@ def expected_s(run: RunDir, trial: TrialDir, device: str) -> float:
     return max((one.wall_s for one in alike or finished), default=0.0)
 
 
+def left_s(run: RunDir, device: str) -> float:
+    """Seconds that all trials which are not done will take, judged in the same way."""
+    return sum(expected_s(run, trial, device) for trial in run.trials() if not trial.done)
+
+
 def require_time(run: RunDir, deadline: float | None, name: str, needed_s: float) -> None:
     """Raises OutOfTime if the part `name` takes longer than the time left; deadlines are times of time.monotonic()."""
     if deadline is None or needed_s <= (left_s := deadline - time.monotonic()):

@@ -21,12 +21,17 @@ PROBE_S = 0.25  # a probe that takes this long stops growing its batch
 TRIAL_OVERHEAD_S = 6.0  # process start, data, judging
 
 
-def estimate(plan: Plan) -> dict:
+def estimate(plan: Plan, threads: int = 0) -> dict:
     """Rough time and memory of the run on this machine, from one small step of every backbone on noise.
 
     Time is scaled linearly from a batch of a few items as long as training's, on average. Memory is what that step
     keeps for its backward pass, scaled in the same way, plus weights, optimiser and the libraries.
+
+    Args:
+        threads: of the CPU; 0 leaves them as they are.
     """
+    if threads:
+        torch.set_num_threads(threads)
     protocol, task = plan.protocol, plan.task
     seconds, peak_mib, by_backbone = 0.0, 0.0, {}
     prompts = task.prompts(protocol.samples_drawn)

@@ -13,7 +13,7 @@ import torch
 
 from bakeoff.artefacts.sheets import png, side_by_side
 from bakeoff.errors import BakeoffError
-from bakeoff.execute.deadline import PROBES_S, expected_s, require_time
+from bakeoff.execute.deadline import PROBES_S, expected_s, left_s, require_time
 from bakeoff.execute.estimate import require_room_for
 from bakeoff.execute.local import Listener, Options, run_process
 from bakeoff.judging.verdicts import sealed_verdict, verdict_json, verdict_of
@@ -160,7 +160,7 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
         for trial in run.trials():
             new = _run_trial(run, trial, options, listen, lock)
             if new and trial.backbone == run.protocol.backbones[-1].name and trial.seed != run.protocol.seeds[-1]:
-                listen("", SoFar(verdict_of(run)))
+                listen("", SoFar(verdict_of(run), left_s(run, options.device)))
         write_overview(run)  # the run may have been killed between the last trial and its picture
         files = [path for path in run.parts().values() if path != run.verdict]
         missing = [path for path in files if not path.is_file()]

@@ -90,9 +90,10 @@ class Chosen:
 
 @dataclass(frozen=True)
 class SoFar:
-    """All candidates have finished a seed, and more seeds follow."""
+    """All candidates have finished a seed, and more seeds follow, for about `left_s` seconds."""
 
     verdict: Verdict
+    left_s: float
 
 
 @dataclass(frozen=True)
