@@ -5,6 +5,8 @@
 #pragma once
 #include <cstdint>
 
+#include "step.h"
+
 namespace bakeoff {
 
 // The kernels walk the sequence in chunks; backward recomputes one chunk at a time from the stored state before it.
@@ -118,6 +120,15 @@ struct SsdBackward : Ssd {
   float* dinitial = nullptr;       // (B, H, P, N) or null
 };
 
+struct Steps {
+  void (*mamba)(const MambaStep&);
+  void (*mamba2)(const Mamba2Step&);
+  void (*mamba3)(const Mamba3Step&);
+  void (*attention)(const AttentionStep&);
+  void (*mlp)(const MlpStep&);
+  void (*gru)(const GruStep&);
+};
+
 struct Kernels {
   const char* name;
   int lanes;
@@ -127,6 +138,7 @@ struct Kernels {
   void (*conv_backward)(const ConvBackward&);
   void (*ssd_forward)(const SsdForward&);
   void (*ssd_backward)(const SsdBackward&);
+  Steps steps;
   double (*probe)(int64_t rounds);  // multiply-adds done, one per lane, at the peak rate; see probe.inl
 };
 

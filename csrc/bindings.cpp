@@ -11,6 +11,7 @@
 #include <optional>
 #include <tuple>
 
+#include "bindings.h"
 #include "dispatch.h"
 
 namespace nb = nanobind;
@@ -143,6 +144,7 @@ NB_MODULE(_native, m) {
   m.def("ssd_backward", &ssd_backward);
   m.def("ssd_chunks", &bakeoff::ssd_chunks, "L"_a, "R"_a, "Chunks of a sequence.");
   m.def("ssd_heads", &bakeoff::ssd_heads, "B"_a, "G"_a, "H"_a, "Heads that share one sum of dq and dk.");
+  bind_steps(m);
   m.def("instruction_sets", &instruction_sets, "Those compiled in and run by this processor, slowest first.");
   m.def("active", [] { return std::string(bakeoff::active().name); }, "The instruction set in use.");
   m.def("use", &bakeoff::use, "name"_a, "Selects an instruction set; ValueError names those available.");

@@ -17,6 +17,14 @@ namespace {
 #include "product.inl"
 #include "ssd.inl"
 #include "ssd_backward.inl"
+#include "gemv.inl"
+#include "step_parts.inl"
+#include "step_mamba.inl"
+#include "step_mamba2.inl"
+#include "step_mamba3.inl"
+#include "step_attention.inl"
+#include "step_mlp.inl"
+#include "step_gru.inl"
 #include "probe.inl"
 
 }  // namespace
@@ -27,6 +35,7 @@ namespace {
 extern const Kernels kernels;
 const Kernels kernels = {EXPAND_NAME(KERNEL_NAMESPACE), Vec::width, scan_forward, scan_backward,
                          conv_forward,                  conv_backward, ssd_forward,  ssd_backward,
+                         {mamba_step, mamba2_step, mamba3_step, attention_step, mlp_step, gru_step},
                          probe};
 
 }  // namespace KERNEL_NAMESPACE

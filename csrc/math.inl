@@ -1,4 +1,4 @@
-// Elementary functions on Vec: exp2, exp, softplus, sigmoid.
+// Elementary functions on Vec: exp2, exp, softplus, sigmoid, silu, tanh, gelu, sine and cosine.
 
 // 2^x = 2^n 2^f with n the integer nearest to x; f = x - n lies in [-1/2, 1/2], where this minimax polynomial
 // has a relative error of 9.2e-8. Its constant term is fixed at 1. With a fitted one exp2(0) != 1, and that bias, the
@@ -71,4 +71,48 @@ static inline Vec softplus(Vec x, Vec& slope, const Exp2& exp2) {
   p = fma(p, square, Vec::of(2.001084953e-01f));
   p = fma(p, square, Vec::of(3.333320657e-01f));
   return max(Vec::of(0.0f), x) + fma(twice * square, p, twice);
+}
+
+static inline Vec silu(Vec x, const Exp2& exp2) { return x * sigmoid(x, exp2); }
+
+// (1 - e) / (1 + e), e = exp(-2 |x|): its absolute error is that of one rounding.
+static inline Vec tanh(Vec x, const Exp2& exp2) {
+  const Vec one = Vec::of(1.0f), e = exp(Vec::of(-2.0f) * abs(x), exp2), size = (one - e) / (one + e);
+  return where_negative(x, Vec::of(0.0f) - size, size);
+}
+
+// x Phi(x). The normal tail beyond |x| is exp(-x^2 / 2) t p(t), t = 1 / (1 + 0.45 |x| / sqrt 2), with a minimax
+// polynomial p of relative error 3.6e-7 [the form is that of Abramowitz and Stegun 7.1.26].
+static inline Vec gelu(Vec x, const Exp2& exp2) {
+  const Vec one = Vec::of(1.0f), size = abs(x), t = one / fma(size, Vec::of(0.318198052f), one);
+  Vec p = Vec::of(3.463532576e-02f);
+  p = fma(p, t, Vec::of(-1.252092329e-01f));
+  p = fma(p, t, Vec::of(1.132706179e-01f));
+  p = fma(p, t, Vec::of(1.191541148e-02f));
+  p = fma(p, t, Vec::of(9.870936211e-02f));
+  p = fma(p, t, Vec::of(1.127077230e-01f));
+  p = fma(p, t, Vec::of(1.270300727e-01f));
+  p = fma(p, t, Vec::of(1.269409019e-01f));
+  const Vec tail = exp(Vec::of(-0.5f) * size * size, exp2) * t * p;
+  return x * where_negative(x, tail, one - tail);
+}
+
+// Of angles in [-pi/2, 5 pi/2]. r = x - n pi, n the nearest of 0, 1 and 2, lies in [-pi/2, pi/2], where minimax
+// polynomials have errors of 6e-9 and 3e-10; the sign, -1 for n = 1, is 1 - 2 n (2 - n).
+static inline void sine_cosine(Vec x, Vec& sine, Vec& cosine, const Exp2& exp2) {
+  const Vec one = Vec::of(1.0f), two = Vec::of(2.0f);
+  Vec turns, n = nearest(x * Vec::of(0.318309886f), exp2.magic, turns);
+  Vec r = fma(n, Vec::of(-3.140625f), x);  // pi in two parts, of which the first times n is exact
+  r = fma(n, Vec::of(-9.67653590e-4f), r);
+  const Vec sign = one - two * n * (two - n), square = r * r;
+  Vec p = Vec::of(2.605749590e-06f), q = Vec::of(-2.607680754e-07f);
+  p = fma(p, square, Vec::of(-1.980958960e-04f));
+  p = fma(p, square, Vec::of(8.333066076e-03f));
+  p = fma(p, square, Vec::of(-1.666665954e-01f));
+  q = fma(q, square, Vec::of(2.476187011e-05f));
+  q = fma(q, square, Vec::of(-1.388840321e-03f));
+  q = fma(q, square, Vec::of(4.166664071e-02f));
+  q = fma(q, square, Vec::of(-4.999999955e-01f));
+  sine = sign * fma(p * square, r, r);
+  cosine = sign * fma(q, square, one);
 }

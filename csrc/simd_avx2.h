@@ -14,6 +14,12 @@ struct Vec {
   static Vec of(float x) { return {_mm256_set1_ps(x)}; }
   static Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
+  static Vec load_first(const float* p, int n) { return {_mm256_maskload_ps(p, first(n))}; }
+  void store_first(float* p, int n) const { _mm256_maskstore_ps(p, first(n), v); }
+
+  static __m256i first(int n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  }
 };
 
 static inline Vec operator+(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }

@@ -28,6 +28,15 @@ struct Vec {
     return r;
   }
   void store(float* p) const { std::memcpy(p, &v, sizeof v); }
+  // The first n < width lanes alone; the others are zeros.
+  static Vec load_first(const float* p, int n) {
+    Vec r = of(0.0f);
+    for (int i = 0; i < n; ++i) r.v[i] = p[i];
+    return r;
+  }
+  void store_first(float* p, int n) const {
+    for (int i = 0; i < n; ++i) p[i] = v[i];
+  }
 };
 
 static inline Vec operator+(Vec a, Vec b) { return {a.v + b.v}; }

@@ -112,6 +112,11 @@ def compiled(*tensors: Tensor) -> str:
     return "triton" if any(x.device.type == "cuda" for x in tensors) else "native"
 
 
+def why_not_native() -> str:
+    """Why there are no native kernels; empty if there are."""
+    return _WHY_NOT_NATIVE
+
+
 def _native_obstacle(tensors: list[Tensor]) -> str:
     elsewhere = next((x.device for x in tensors if x.device.type != "cpu"), None)
     if _WHY_NOT_NATIVE:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from bakeoff.errors import BakeoffError
 from bakeoff.models.mixers.base import FLOAT_BYTES, Mixer
-from bakeoff.models.mixers.rope import places, rotated
+from bakeoff.models.mixers.rope import places, rotated, turns_of
+from bakeoff.ops import step as native
 
 EPS = 1e-6
 
@@ -19,28 +20,38 @@ class Cache:
 
     def __init__(self, B: int, heads: int, channels: int, window: int | None, like: Tensor) -> None:
         self.length, self.dropped, self.window = 0, 0, window
-        self._kept = like.new_empty(2, B, heads, 0, channels)
+        self.kept = like.new_empty(2, B, heads, 0, channels)
 
     @property
     def read(self) -> int:
         """Tokens read so far."""
         return self.dropped + self.length
 
+    @property
+    def full(self) -> bool:
+        """Whether the next token that enters drives out the first one."""
+        return self.window is not None and self.length >= self.window - 1
+
+    def reserve(self, count: int, like: Tensor) -> None:
+        """Makes room for so many tokens more."""
+        end = self.length + count
+        if end > self.kept.shape[3]:
+            room = like.new_empty(*self.kept.shape[:3], max(end, 2 * self.kept.shape[3]), self.kept.shape[4])
+            room[..., : self.length, :] = self.kept[..., : self.length, :]
+            self.kept = room
+
     def add(self, kv_2BHLP: Tensor) -> Tensor:
         """Keys and values of the tokens kept, (2, B, H, T, P), with the new ones behind the others."""
+        self.reserve(kv_2BHLP.shape[3], kv_2BHLP)
         end = self.length + kv_2BHLP.shape[3]
-        if end > self._kept.shape[3]:
-            room = kv_2BHLP.new_empty(*kv_2BHLP.shape[:3], max(end, 2 * self._kept.shape[3]), kv_2BHLP.shape[4])
-            room[..., : self.length, :] = self._kept[..., : self.length, :]
-            self._kept = room
-        self._kept[..., self.length : end, :] = kv_2BHLP
+        self.kept[..., self.length : end, :] = kv_2BHLP
         self.length = end
-        return self._kept[..., :end, :]
+        return self.kept[..., :end, :]
 
     def forget(self) -> None:
         """Drops what no later token of a window sees."""
         if self.window is not None and (over := self.length - (self.window - 1)) > 0:
-            self._kept = self._kept[..., over : self.length, :].clone()
+            self.kept = self.kept[..., over : self.length, :].clone()
             self.length, self.dropped = self.length - over, self.dropped + over
 
 
@@ -137,6 +148,31 @@ class Attention(Mixer):
         y_BHLP = self._attend(q, k, v, first)
         state.forget()
         return self._out(y_BHLP), state
+
+    def step(self, x_BD: Tensor, state: Cache) -> tuple[Tensor, Cache]:
+        if native.serves(given := self._native_inputs(x_BD, state)):
+            assert given is not None
+            if not (slides := state.full):
+                state.reserve(1, x_BD)
+            turns = turns_of(state.read, self.channels // 2, self.grid, self.context) if self.rope else None
+            given = given._replace(cache_2BGTP=state.kept, turns_2I=turns)
+            y_BD, state.kept = native.attention(given, self.heads, state.length, slides, EPS)
+            state.length, state.dropped = state.length + (not slides), state.dropped + slides
+            return y_BD, state
+        y_BLD, state = self.prefill(x_BD.unsqueeze(1), state)
+        return y_BLD.squeeze(1), state
+
+    def _native_inputs(self, x_BD: Tensor, state: Cache) -> native.AttentionInputs | None:
+        """What the kernel of a step reads, the parameters where they are; without the token's place."""
+        if not native.untouched(nn.Linear, self.qkv, self.out_proj):
+            return None
+        norms = None, None
+        if self.q_norm is not None and self.k_norm is not None:
+            if not native.untouched(nn.RMSNorm, self.q_norm, self.k_norm):
+                return None
+            norms = self.q_norm.weight, self.k_norm.weight
+        of_out = self.out_proj.weight, self.out_proj.bias
+        return native.AttentionInputs(x_BD, state.kept, self.qkv.weight, self.qkv.bias, *norms, None, *of_out)
 
     def flops(self, L: int) -> int:
         pairs = L * L if self.window is None else sum(self._seen(t, L) for t in range(L))

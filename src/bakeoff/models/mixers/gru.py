@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bakeoff.models.mixers.base import FLOAT_BYTES, Direction, OneWay
+from bakeoff.ops import step as native
 
 
 class Gru(OneWay):
@@ -34,6 +35,20 @@ class Gru(OneWay):
     def prefill(self, x_BLD: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         y_BLW, state = self.gru(x_BLD, state)
         return self.out_proj(y_BLW), state
+
+    def step(self, x_BD: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        if native.serves(given := self._native_inputs(x_BD, state)):
+            assert given is not None
+            return native.gru(given)
+        y_BLD, state = self.prefill(x_BD.unsqueeze(1), state)
+        return y_BLD.squeeze(1), state
+
+    def _native_inputs(self, x_BD: Tensor, state: Tensor) -> native.GruInputs | None:
+        """What the kernel of a step reads, the parameters where they are."""
+        if not (native.untouched(nn.GRU, self.gru) and native.untouched(nn.Linear, self.out_proj)):
+            return None
+        weight_ih, weight_hh, bias_ih, bias_hh = self.gru.all_weights[0]
+        return native.GruInputs(x_BD, state, weight_ih, weight_hh, bias_ih, bias_hh, self.out_proj.weight)
 
     def flops(self, L: int) -> int:
         D, W = self.d_model, self.width

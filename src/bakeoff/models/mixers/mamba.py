@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bakeoff.models.mixers.base import FLOAT_BYTES, Direction, OneWay, draw_steps_
 from bakeoff.models.mixers.discretise import Rule, coefficients, scan
 from bakeoff.ops import causal_conv, selective_scan
+from bakeoff.ops import step as native
 
 REFERENCE_NAMES = {
     "conv1d.weight": "conv_weight",
@@ -137,6 +138,10 @@ class Mamba(OneWay):
         return self.out_proj(y_BLE), Memory(read_BLE[:, x_BLE.shape[1] :], state_BEN)
 
     def step(self, x_BD: Tensor, state: Memory) -> tuple[Tensor, Memory]:
+        if native.serves(given := self._native_inputs(x_BD, state)):
+            assert given is not None
+            y_BD, *memory = native.mamba(given, self.rule, self.d_state)
+            return y_BD, Memory(*memory)
         x_BE, z_BE = self.in_proj(x_BD).chunk(2, dim=-1)
         read_BKE = torch.cat([state.inputs_BKE.to(x_BE.dtype), x_BE.unsqueeze(1)], 1)
         u_BE = F.silu((read_BKE * self.conv_weight.t()).sum(1) + self.conv_bias)
@@ -145,6 +150,19 @@ class Mamba(OneWay):
         state_BEN = decay_BEN * state.state_BEN + weight_BE1 * u_BE.unsqueeze(-1) * B_BN.unsqueeze(1)
         y_BE = (state_BEN @ C_BN.unsqueeze(-1)).squeeze(-1) + self.D * u_BE
         return self.out_proj((y_BE * F.silu(z_BE)).to(x_BE.dtype)), Memory(read_BKE[:, 1:], state_BEN)
+
+    def _native_inputs(self, x_BD: Tensor, state: Memory) -> native.MambaInputs | None:
+        """What the kernel of a step reads, the parameters where they are."""
+        linear = [self.in_proj, self.out_proj, *((self.x_proj, self.dt_proj) if self.selective else ())]
+        if not native.untouched(nn.Linear, *linear):
+            return None
+        in_proj, out_proj, *of_token = (one.weight for one in linear)
+        x_proj, dt_proj = of_token or (None, None)
+        fixed_B, fixed_C = (None, None) if self.selective else (self.B, self.C)
+        A_log = None if self.rule == "none" else self.A_log
+        conv = self.conv_weight, self.conv_bias
+        selected = x_proj, dt_proj, fixed_B, fixed_C
+        return native.MambaInputs(x_BD, *state, in_proj, *conv, *selected, self.dt_bias, A_log, self.D, out_proj)
 
     def _selected(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """dt before its bias and softplus, B and C, of each token."""

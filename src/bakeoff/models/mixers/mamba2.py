@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from bakeoff.errors import BakeoffError
 from bakeoff.models.mixers.base import FLOAT_BYTES, Direction, OneWay, draw_steps_
 from bakeoff.ops import causal_conv, ssd
+from bakeoff.ops import step as native
 
 EPS = 1e-5
 
@@ -139,6 +140,10 @@ class Mamba2(OneWay):
         return self.out_proj(self.norm(y_BLE, z_BLE)), Memory(read_BLC[:, x_BLD.shape[1] :], state_BHPN)
 
     def step(self, x_BD: Tensor, state: Memory) -> tuple[Tensor, Memory]:
+        if native.serves(given := self._native_inputs(x_BD, state)):
+            assert given is not None
+            y_BD, *memory = native.mamba2(given, self.d_state, self.groups, EPS)
+            return y_BD, Memory(*memory)
         z_BE, xBC_BC, dt_BH = self._projected(x_BD)
         read_BKC = torch.cat([state.inputs_BKC.to(xBC_BC.dtype), xBC_BC.unsqueeze(1)], 1)
         bias_C = self.conv1d.bias
@@ -151,6 +156,17 @@ class Mamba2(OneWay):
         y_BHP = (state_BHPN @ C_BHN.unsqueeze(-1)).squeeze(-1).to(x_BHP.dtype)
         y_BE = self._with_skip(y_BHP, x_BHP).flatten(-2)
         return self.out_proj(self.norm(y_BE, z_BE)), Memory(read_BKC[:, 1:], state_BHPN)
+
+    def _native_inputs(self, x_BD: Tensor, state: Memory) -> native.Mamba2Inputs | None:
+        """What the kernel of a step reads, the parameters where they are."""
+        if not (native.untouched(nn.Linear, self.in_proj, self.out_proj) and native.untouched(GatedNorm, self.norm)):
+            return None
+        bias_C = self.conv1d.bias
+        assert bias_C is not None
+        of_heads = self.dt_bias, self.A_log, self.D, self.norm.weight
+        return native.Mamba2Inputs(
+            x_BD, *state, self.in_proj.weight, self._taps, bias_C, *of_heads, self.out_proj.weight
+        )
 
     def flops(self, L: int) -> int:
         """Of the recurrence, not of the chunks, whose work depends on their length."""

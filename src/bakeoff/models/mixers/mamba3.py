@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from bakeoff.errors import BakeoffError
 from bakeoff.models.mixers.base import FLOAT_BYTES, Direction, OneWay, draw_steps_
 from bakeoff.ops import ssd
+from bakeoff.ops import step as native
 
 EPS = 1e-5
 SLOWEST = -1e-4  # the decay rate A is never nearer to 0
@@ -207,6 +208,10 @@ class Mamba3(OneWay):
         return self._out(y_BLHRP, token.z_HP), state
 
     def step(self, x_BD: Tensor, state: Memory) -> tuple[Tensor, Memory]:
+        if native.serves(given := self._native_inputs(x_BD, state)):
+            assert given is not None
+            y_BD, *memory = native.mamba3(given, self._native_options)
+            return y_BD, Memory(*memory)
         token = self._projected(x_BD)
         angle_BHS = torch.remainder(state.angle_BHS + token.turn_HS, 2 * math.pi)
         last_k = self._turned(state.k_BGRN, self.B_bias, state.angle_BHS)
@@ -219,6 +224,21 @@ class Mamba3(OneWay):
         y_BHRP = (q.float() @ state_BHPN.transpose(-1, -2) + self.D[:, None, None] * v.float()).to(x_BD.dtype)
         memory = Memory(state_BHPN, token.k_GRN.float(), token.x_HP.float(), angle_BHS)
         return self._out(y_BHRP, token.z_HP), memory
+
+    def _native_inputs(self, x_BD: Tensor, state: Memory) -> native.Mamba3Inputs | None:
+        """What the kernel of a step reads, the parameters where they are."""
+        linear, norms = (self.in_proj, self.out_proj), (self.B_norm, self.C_norm)
+        if not (native.untouched(nn.Linear, *linear) and native.untouched(nn.RMSNorm, *norms)):
+            return None
+        before = self.dt_bias, self.B_bias, self.C_bias, self.B_norm.weight, self.C_norm.weight
+        ranks = (self.mimo_x, self.mimo_z, self.mimo_o) if self.rank > 1 else (None, None, None)
+        after = self.D, None if self.norm is None else self.norm.weight, self.out_proj.weight
+        return native.Mamba3Inputs(x_BD, *state, self.in_proj.weight, *before, *ranks, *after)
+
+    @property
+    def _native_options(self) -> native.Mamba3Options:
+        sizes = self.d_state, self.groups, self.rank, self.angles
+        return native.Mamba3Options(*sizes, self.trapezoid, self.decay == "heavy_tail", SLOWEST, EPS)
 
     def flops(self, L: int) -> int:
         """Of the recurrence, not of the chunks, whose work depends on their length."""

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bakeoff.models.mixers.base import Mixer
+from bakeoff.ops import step as native
 
 
 class Mlp(Mixer):
@@ -40,7 +41,17 @@ class Mlp(Mixer):
         return self(x_BLD), None
 
     def step(self, x_BD: Tensor, state: None) -> tuple[Tensor, None]:
+        if native.serves(given := self._native_inputs(x_BD)):
+            assert given is not None
+            return native.mlp(given), None
         return self(x_BD), None
+
+    def _native_inputs(self, x_BD: Tensor) -> native.MlpInputs | None:
+        """What the kernel of a step reads, the parameters where they are."""
+        if not native.untouched(nn.Linear, self.up, self.down, *([] if self.gate is None else [self.gate])):
+            return None
+        gate = None if self.gate is None else self.gate.weight
+        return native.MlpInputs(x_BD, gate, self.up.weight, self.up.bias, self.down.weight, self.down.bias)
 
     def flops(self, L: int) -> int:
         return L * (4 if self.gate is None else 6) * self.d_model * self.width

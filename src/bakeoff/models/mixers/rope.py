@@ -3,6 +3,8 @@
 Shapes: L tokens, P channels a head, d axes.
 """
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -22,16 +24,27 @@ def places(first: int, count: int, grid: tuple[int, ...], context: int, device: 
 
 
 def rotated(x: Tensor, places_Ld: Tensor) -> Tensor:
-    """Pairs of channels of (..., L, P), turned by angles; the axes share the pairs, what is left does not turn.
-
-    With m pairs an axis, the i-th turns by place / 10 000^(i / m); it is made of channel i and the one P/2 behind it.
-    """
-    L, axes = places_Ld.shape
+    """Pairs of channels of (..., L, P), each made of channel i and the one P/2 behind it, turned by their angles."""
     half = x.shape[-1] // 2
-    m = half // axes
-    rates_m = BASE ** (-torch.arange(m, device=x.device, dtype=torch.float32) / m)
-    turning_LP = (places_Ld.float()[:, :, None] * rates_m).flatten(1)
-    angles_LP = torch.cat([turning_LP, turning_LP.new_zeros(L, half - axes * m)], 1)
-    cos, sin = angles_LP.cos().to(x.dtype), angles_LP.sin().to(x.dtype)
+    cos, sin = (one.to(x.dtype) for one in turns(places_Ld, half))
     a, b = x[..., :half], x[..., half:]
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
+
+
+def turns(places_Ld: Tensor, half: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the angles of `half` pairs, each (L, half); the axes share them, what is left does not turn.
+
+    With m pairs an axis, the i-th turns by place / 10 000^(i / m).
+    """
+    L, axes = places_Ld.shape
+    m = half // axes
+    rates_m = BASE ** (-torch.arange(m, device=places_Ld.device, dtype=torch.float32) / m)
+    turning_LP = (places_Ld.float()[:, :, None] * rates_m).flatten(1)
+    angles_LP = torch.cat([turning_LP, turning_LP.new_zeros(L, half - axes * m)], 1)
+    return angles_LP.cos(), angles_LP.sin()
+
+
+@lru_cache(256)
+def turns_of(place: int, half: int, grid: tuple[int, ...], context: int) -> Tensor:
+    """Those of one token, (2, half) on the CPU, kept: all layers of a stack ask for the same."""
+    return torch.cat(turns(places(place, 1, grid, context, torch.device("cpu")), half))

@@ -1,0 +1,80 @@
+"""Whether the kernels serve a step, and its tensors on their way to them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from bakeoff.errors import BackendMissing
+from bakeoff.ops import dispatch
+from bakeoff.ops.arguments import check_tensor
+from bakeoff.ops.autograd import differentiated, traced
+
+Inputs = TypeVar("Inputs", bound=NamedTuple)
+Shapes = Sequence[tuple[int, ...]]
+
+
+def untouched(kind: type[nn.Module], *parts: nn.Module) -> bool:
+    """Whether these parts of a mixer are still what it was built of: a kernel reads their parameters, and would pass
+    over hooks, parametrisations and other modules in their place."""
+    return all(type(part) is kind and not part._forward_hooks and not part._forward_pre_hooks for part in parts)
+
+
+def serves(given: tuple[Tensor | None, ...] | None) -> bool:
+    """Whether a kernel takes this step, or the mixer's plain PyTorch does; None: a part of the mixer is not untouched.
+
+    Raises:
+        BackendMissing: BAKEOFF_BACKEND forces the native kernels, and they cannot serve.
+        BakeoffError: BAKEOFF_BACKEND names no back end.
+    """
+    choice = dispatch.forced()
+    if choice not in ("auto", "native"):
+        return False
+    obstacle = _obstacle(given)
+    if obstacle and choice == "native":
+        raise BackendMissing(f"BAKEOFF_BACKEND forces the native kernels, but {obstacle}")
+    return not obstacle
+
+
+def _obstacle(given: tuple[Tensor | None, ...] | None) -> str:
+    if missing := dispatch.why_not_native():
+        return missing
+    if given is None:
+        return "a part of the mixer was replaced, parametrised or given hooks, which their step passes over"
+    for x in given:
+        if x is not None and not (x.is_cpu and x.dtype is torch.float32):
+            return f"their step takes float32 tensors on the CPU and was given {x.dtype} on {x.device}"
+    if differentiated(given):
+        return "their step has no derivatives; call it under torch.no_grad()"
+    if torch.is_autocast_enabled("cpu"):
+        return "their step computes in float32, not as autocast has it"
+    return "torch.compile and dispatch modes do not see into their step" if traced() else ""
+
+
+def shapes(kind: type[Inputs], **sizes: int) -> Shapes:
+    """The shape of each field, by the letters of its suffix."""
+    return [tuple(sizes[axis] for axis in name.rpartition("_")[2]) for name in kind._fields]
+
+
+def prepared(given: Inputs) -> Inputs:
+    """Contiguous tensors: those given, where they are."""
+    return given._make(x if x is None or x.is_contiguous() else x.contiguous() for x in given)
+
+
+def addresses(given: NamedTuple, wanted: Shapes) -> list[int]:
+    """For C++, 0 for an absent tensor.
+
+    Raises:
+        ValueError: a tensor has another shape than wanted; the message names it.
+    """
+    found = []
+    for x, shape, name in zip(given, wanted, given._fields, strict=True):
+        if x is None:
+            found.append(0)
+            continue
+        if x.shape != shape:
+            axes = name.rpartition("_")[2]
+            check_tensor(name, x, x, axes, dict(zip(axes, shape, strict=True)))
+        found.append(x.data_ptr())
+    return found
