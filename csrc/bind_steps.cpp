@@ -77,7 +77,7 @@ void attention(const Sizes<7>& sizes, const Addresses<9>& at, uintptr_t y, bool 
   auto next = begin(s, at.data(), y, threads);
   std::tie(s.B, s.D, s.E, s.H, s.G, s.T, s.capacity) = std::tuple_cat(sizes);
   s.slides = slides, s.eps = eps;
-  s.cache = next, s.qkv = next, s.qkv_bias = next, s.q_norm = next, s.k_norm = next, s.turns = next;
+  s.cache = next, s.turns = next, s.qkv = next, s.qkv_bias = next, s.q_norm = next, s.k_norm = next;
   s.out_proj = next, s.out_bias = next;
   nb::gil_scoped_release release;
   active().steps.attention(s);

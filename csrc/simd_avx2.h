@@ -14,6 +14,7 @@ struct Vec {
   static Vec of(float x) { return {_mm256_set1_ps(x)}; }
   static Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
+  static Vec load_streamed(const float* p) { return load(p); }
   static Vec load_first(const float* p, int n) { return {_mm256_maskload_ps(p, first(n))}; }
   void store_first(float* p, int n) const { _mm256_maskstore_ps(p, first(n), v); }
 

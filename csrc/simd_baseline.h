@@ -28,6 +28,8 @@ struct Vec {
     return r;
   }
   void store(float* p) const { std::memcpy(p, &v, sizeof v); }
+  // As load() does, where much is read that lies in memory.
+  static Vec load_streamed(const float* p) { return load(p); }
   // The first n < width lanes alone; the others are zeros.
   static Vec load_first(const float* p, int n) {
     Vec r = of(0.0f);

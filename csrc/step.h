@@ -59,9 +59,9 @@ struct AttentionStep : Step {
   bool slides = false;          // the first token leaves the cache as this one enters
   float eps = 0.0f;
   float* cache = nullptr;                              // (2, B, G, capacity, P): keys, values
+  const float* turns = nullptr;                        // (2, P / 2): cosines and sines of this place, or null
   const float *qkv = nullptr, *qkv_bias = nullptr;     // (E + 2 G P, D), (E + 2 G P)
   const float *q_norm = nullptr, *k_norm = nullptr;    // (P) or null
-  const float* turns = nullptr;                        // (2, P / 2): cosines and sines of this place, or null
   const float *out_proj = nullptr, *out_bias = nullptr;  // (D, E), (D)
 };
 

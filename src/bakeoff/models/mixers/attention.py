@@ -104,6 +104,10 @@ class Attention(Mixer):
         self.q_norm = nn.RMSNorm(self.channels, eps=EPS) if qk_norm else None
         self.k_norm = nn.RMSNorm(self.channels, eps=EPS) if qk_norm else None
         self.out_proj = nn.Linear(width, d_model)
+        norms = ("q_norm.weight", "k_norm.weight") if qk_norm else (None, None)
+        self._step_reads = native.Parameters(
+            *("qkv.weight", "qkv.bias", *norms, "out_proj.weight", "out_proj.bias"), kinds=(nn.Linear, nn.RMSNorm)
+        )
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         q, k, v = self._qkv(x_BLD, 0)
@@ -164,15 +168,8 @@ class Attention(Mixer):
 
     def _native_inputs(self, x_BD: Tensor, state: Cache) -> native.AttentionInputs | None:
         """What the kernel of a step reads, the parameters where they are; without the token's place."""
-        if not native.untouched(nn.Linear, self.qkv, self.out_proj):
-            return None
-        norms = None, None
-        if self.q_norm is not None and self.k_norm is not None:
-            if not native.untouched(nn.RMSNorm, self.q_norm, self.k_norm):
-                return None
-            norms = self.q_norm.weight, self.k_norm.weight
-        of_out = self.out_proj.weight, self.out_proj.bias
-        return native.AttentionInputs(x_BD, state.kept, self.qkv.weight, self.qkv.bias, *norms, None, *of_out)
+        read = self._step_reads.of(self)
+        return None if read is None else native.AttentionInputs._make((x_BD, state.kept, None, *read))
 
     def flops(self, L: int) -> int:
         pairs = L * L if self.window is None else sum(self._seen(t, L) for t in range(L))

@@ -9,6 +9,15 @@ from torch import Tensor, nn
 from bakeoff.models.mixers.base import FLOAT_BYTES, Direction, OneWay
 from bakeoff.ops import step as native
 
+STEP_READS = native.Parameters(
+    "gru.weight_ih_l0",
+    "gru.weight_hh_l0",
+    "gru.bias_ih_l0",
+    "gru.bias_hh_l0",
+    "out_proj.weight",
+    kinds=(nn.GRU, nn.Linear),
+)
+
 
 class Gru(OneWay):
     """torch.nn.GRU of `width` units, and a linear map back; "both" reads each way with the same weights and adds."""
@@ -45,10 +54,8 @@ class Gru(OneWay):
 
     def _native_inputs(self, x_BD: Tensor, state: Tensor) -> native.GruInputs | None:
         """What the kernel of a step reads, the parameters where they are."""
-        if not (native.untouched(nn.GRU, self.gru) and native.untouched(nn.Linear, self.out_proj)):
-            return None
-        weight_ih, weight_hh, bias_ih, bias_hh = self.gru.all_weights[0]
-        return native.GruInputs(x_BD, state, weight_ih, weight_hh, bias_ih, bias_hh, self.out_proj.weight)
+        read = STEP_READS.of(self)
+        return None if read is None else native.GruInputs._make((x_BD, state, *read))
 
     def flops(self, L: int) -> int:
         D, W = self.d_model, self.width

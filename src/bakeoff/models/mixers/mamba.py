@@ -77,6 +77,10 @@ class Mamba(OneWay):
             self.A_log = nn.Parameter(torch.empty(width, d_state))
         self.D = nn.Parameter(torch.empty(width))
         self.out_proj = nn.Linear(width, d_model, bias=False)
+        selected = ("x_proj.weight", "dt_proj.weight", None, None) if selective else (None, None, "B", "C")
+        A_log = None if discretise == "none" else "A_log"
+        of_conv = "in_proj.weight", "conv_weight", "conv_bias"
+        self._step_reads = native.Parameters(*of_conv, *selected, "dt_bias", A_log, "D", "out_proj.weight")
         self.reset_parameters()
 
     @torch.no_grad()
@@ -153,16 +157,8 @@ class Mamba(OneWay):
 
     def _native_inputs(self, x_BD: Tensor, state: Memory) -> native.MambaInputs | None:
         """What the kernel of a step reads, the parameters where they are."""
-        linear = [self.in_proj, self.out_proj, *((self.x_proj, self.dt_proj) if self.selective else ())]
-        if not native.untouched(nn.Linear, *linear):
-            return None
-        in_proj, out_proj, *of_token = (one.weight for one in linear)
-        x_proj, dt_proj = of_token or (None, None)
-        fixed_B, fixed_C = (None, None) if self.selective else (self.B, self.C)
-        A_log = None if self.rule == "none" else self.A_log
-        conv = self.conv_weight, self.conv_bias
-        selected = x_proj, dt_proj, fixed_B, fixed_C
-        return native.MambaInputs(x_BD, *state, in_proj, *conv, *selected, self.dt_bias, A_log, self.D, out_proj)
+        read = self._step_reads.of(self)
+        return None if read is None else native.MambaInputs._make((x_BD, *state, *read))
 
     def _selected(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """dt before its bias and softplus, B and C, of each token."""

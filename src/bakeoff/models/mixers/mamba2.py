@@ -40,6 +40,19 @@ class GatedNorm(nn.RMSNorm):
         return normed.to(y.dtype)
 
 
+STEP_READS = native.Parameters(
+    "in_proj.weight",
+    "conv1d.weight",
+    "conv1d.bias",
+    "dt_bias",
+    "A_log",
+    "D",
+    "norm.weight",
+    "out_proj.weight",
+    kinds=(nn.Linear, nn.Conv1d, GatedNorm),
+)
+
+
 class Mamba2(OneWay):
     """Mamba-2 block [Dao and Gu 2024, figure 6, right]; width is d_inner.
 
@@ -159,14 +172,8 @@ class Mamba2(OneWay):
 
     def _native_inputs(self, x_BD: Tensor, state: Memory) -> native.Mamba2Inputs | None:
         """What the kernel of a step reads, the parameters where they are."""
-        if not (native.untouched(nn.Linear, self.in_proj, self.out_proj) and native.untouched(GatedNorm, self.norm)):
-            return None
-        bias_C = self.conv1d.bias
-        assert bias_C is not None
-        of_heads = self.dt_bias, self.A_log, self.D, self.norm.weight
-        return native.Mamba2Inputs(
-            x_BD, *state, self.in_proj.weight, self._taps, bias_C, *of_heads, self.out_proj.weight
-        )
+        read = STEP_READS.of(self)
+        return None if read is None else native.Mamba2Inputs._make((x_BD, *state, *read))
 
     def flops(self, L: int) -> int:
         """Of the recurrence, not of the chunks, whose work depends on their length."""

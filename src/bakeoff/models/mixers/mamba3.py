@@ -116,6 +116,12 @@ class Mamba3(OneWay):
         self.D = nn.Parameter(torch.empty(heads))
         self.norm = nn.RMSNorm(width, eps=EPS) if out_norm else None  # holds the weight; a head is normed by itself
         self.out_proj = nn.Linear(width, d_model, bias=False)
+        self._step_reads = native.Parameters(
+            *("in_proj.weight", "dt_bias", "B_bias", "C_bias", "B_norm.weight", "C_norm.weight"),
+            *(("mimo_x", "mimo_z", "mimo_o") if rank > 1 else (None, None, None)),
+            *("D", "norm.weight" if out_norm else None, "out_proj.weight"),
+            kinds=(nn.Linear, nn.RMSNorm),
+        )
         self.reset_parameters()
 
     @torch.no_grad()
@@ -227,13 +233,8 @@ class Mamba3(OneWay):
 
     def _native_inputs(self, x_BD: Tensor, state: Memory) -> native.Mamba3Inputs | None:
         """What the kernel of a step reads, the parameters where they are."""
-        linear, norms = (self.in_proj, self.out_proj), (self.B_norm, self.C_norm)
-        if not (native.untouched(nn.Linear, *linear) and native.untouched(nn.RMSNorm, *norms)):
-            return None
-        before = self.dt_bias, self.B_bias, self.C_bias, self.B_norm.weight, self.C_norm.weight
-        ranks = (self.mimo_x, self.mimo_z, self.mimo_o) if self.rank > 1 else (None, None, None)
-        after = self.D, None if self.norm is None else self.norm.weight, self.out_proj.weight
-        return native.Mamba3Inputs(x_BD, *state, self.in_proj.weight, *before, *ranks, *after)
+        read = self._step_reads.of(self)
+        return None if read is None else native.Mamba3Inputs._make((x_BD, *state, *read))
 
     @property
     def _native_options(self) -> native.Mamba3Options:

@@ -28,6 +28,8 @@ class Mlp(Mixer):
         self.gate = None if biased else nn.Linear(d_model, width, bias=False)
         self.up = nn.Linear(d_model, width, bias=biased)
         self.down = nn.Linear(width, d_model, bias=biased)
+        first = None if biased else "gate.weight"
+        self._step_reads = native.Parameters(first, "up.weight", "up.bias", "down.weight", "down.bias")
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         if self.gate is None:
@@ -48,10 +50,8 @@ class Mlp(Mixer):
 
     def _native_inputs(self, x_BD: Tensor) -> native.MlpInputs | None:
         """What the kernel of a step reads, the parameters where they are."""
-        if not native.untouched(nn.Linear, self.up, self.down, *([] if self.gate is None else [self.gate])):
-            return None
-        gate = None if self.gate is None else self.gate.weight
-        return native.MlpInputs(x_BD, gate, self.up.weight, self.up.bias, self.down.weight, self.down.bias)
+        read = self._step_reads.of(self)
+        return None if read is None else native.MlpInputs._make((x_BD, *read))
 
     def flops(self, L: int) -> int:
         return L * (4 if self.gate is None else 6) * self.d_model * self.width

@@ -10,7 +10,7 @@ from bakeoff.ops.step.mamba import MambaInputs, mamba
 from bakeoff.ops.step.mamba2 import Mamba2Inputs, mamba2
 from bakeoff.ops.step.mamba3 import Mamba3Inputs, Mamba3Options, mamba3
 from bakeoff.ops.step.mlp import MlpInputs, mlp
-from bakeoff.ops.step.serving import serves, untouched
+from bakeoff.ops.step.serving import Parameters, serves
 
 __all__ = [
     "AttentionInputs",
@@ -20,6 +20,7 @@ __all__ = [
     "Mamba3Options",
     "MambaInputs",
     "MlpInputs",
+    "Parameters",
     "attention",
     "gru",
     "mamba",
@@ -27,5 +28,4 @@ __all__ = [
     "mamba3",
     "mlp",
     "serves",
-    "untouched",
 ]

@@ -15,15 +15,15 @@ from bakeoff.ops.step.serving import Shapes, addresses, prepared, shapes
 
 
 class AttentionInputs(NamedTuple):
-    """A token, the cache, the mixer's parameters, and the token's place, in the order of the C++ arguments."""
+    """A token, the cache, the token's place, and the mixer's parameters, in the order of the C++ arguments."""
 
     x_BD: Tensor
     cache_2BGTP: Tensor
+    turns_2I: Tensor | None  # cosines and sines of the angles by which queries and keys are turned
     qkv_FD: Tensor
     qkv_bias_F: Tensor
     q_norm_P: Tensor | None
     k_norm_P: Tensor | None
-    turns_2I: Tensor | None  # cosines and sines of the angles by which queries and keys are turned
     out_proj_DE: Tensor
     out_bias_D: Tensor
 

@@ -21,7 +21,7 @@ class Mamba2Inputs(NamedTuple):
     inputs_BJC: Tensor
     state_BHPN: Tensor
     in_proj_FD: Tensor
-    conv_weight_CK: Tensor
+    conv_weight_C1K: Tensor
     conv_bias_C: Tensor
     dt_bias_H: Tensor
     A_log_H: Tensor
@@ -33,7 +33,7 @@ class Mamba2Inputs(NamedTuple):
 @lru_cache(64)
 def _shapes(B: int, D: int, E: int, N: int, K: int, H: int, G: int) -> Shapes:
     C = E + 2 * G * N
-    return shapes(Mamba2Inputs, B=B, D=D, E=E, N=N, K=K, H=H, P=E // H, C=C, J=K - 1, F=E + C + H)
+    return shapes(Mamba2Inputs, B=B, D=D, E=E, N=N, K=K, H=H, P=E // H, C=C, J=K - 1, F=E + C + H, **{"1": 1})
 
 
 def mamba2(given: Mamba2Inputs, N: int, G: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -50,7 +50,7 @@ def mamba2(given: Mamba2Inputs, N: int, G: int, eps: float) -> tuple[Tensor, Ten
     assert NATIVE is not None
     given = prepared(given)
     D, E = given.out_proj_DE.shape
-    sizes = len(given.x_BD), D, E, N, given.conv_weight_CK.shape[1], len(given.dt_bias_H), G
+    sizes = len(given.x_BD), D, E, N, given.conv_weight_C1K.shape[2], len(given.dt_bias_H), G
     found = addresses(given, _shapes(*sizes))
     y_BD = torch.empty_like(given.x_BD)
     NATIVE.mamba2_step(sizes, found, y_BD.data_ptr(), eps, torch.get_num_threads())

@@ -1,7 +1,7 @@
 """Whether the kernels serve a step, and its tensors on their way to them."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,37 @@ Inputs = TypeVar("Inputs", bound=NamedTuple)
 Shapes = Sequence[tuple[int, ...]]
 
 
-def untouched(kind: type[nn.Module], *parts: nn.Module) -> bool:
-    """Whether these parts of a mixer are still what it was built of: a kernel reads their parameters, and would pass
-    over hooks, parametrisations and other modules in their place."""
-    return all(type(part) is kind and not part._forward_hooks and not part._forward_pre_hooks for part in parts)
+class Parameters:
+    """Which parameters of a mixer the kernel of its step reads, each where it is.
+
+    Args:
+        names: as in `state_dict`, in the kernel's order; None stands for one that this mixer does not have.
+        kinds: of the modules that hold them.
+    """
+
+    def __init__(self, *names: str | None, kinds: Collection[type[nn.Module]] = (nn.Linear,)) -> None:
+        self._places = [None if name is None else name.rpartition(".")[::2] for name in names]
+        self._kinds = frozenset(kinds)
+
+    def of(self, mixer: nn.Module) -> list[Tensor | None] | None:
+        """The tensors; None if a part of the mixer was replaced, parametrised or given hooks.
+
+        For a kernel would pass over what stands in place of a part, or around it.
+        """
+        found: list[Any] = []
+        for place in self._places:
+            if place is None:
+                found.append(None)
+                continue
+            part, name = place
+            module: Any = mixer
+            if part:  # out of the dictionaries: a module's attributes take ten times as long
+                module = mixer._modules[part]
+                if type(module) not in self._kinds or module._forward_hooks or module._forward_pre_hooks:
+                    return None
+            own = module._parameters
+            found.append(own[name] if name in own else getattr(module, name))
+        return found
 
 
 def serves(given: tuple[Tensor | None, ...] | None) -> bool:
@@ -68,13 +95,8 @@ def addresses(given: NamedTuple, wanted: Shapes) -> list[int]:
     Raises:
         ValueError: a tensor has another shape than wanted; the message names it.
     """
-    found = []
     for x, shape, name in zip(given, wanted, given._fields, strict=True):
-        if x is None:
-            found.append(0)
-            continue
-        if x.shape != shape:
+        if x is not None and x.shape != shape:
             axes = name.rpartition("_")[2]
             check_tensor(name, x, x, axes, dict(zip(axes, shape, strict=True)))
-        found.append(x.data_ptr())
-    return found
+    return [0 if x is None else x.data_ptr() for x in given]
