@@ -86,17 +86,24 @@ def shapes(kind: type[Inputs], **sizes: int) -> Shapes:
 
 def prepared(given: Inputs) -> Inputs:
     """Contiguous tensors: those given, where they are."""
-    return given._make(x if x is None or x.is_contiguous() else x.contiguous() for x in given)
+    for x in given:
+        if x is not None and not x.is_contiguous():
+            return given._make(one if one is None else one.contiguous() for one in given)
+    return given
 
 
 def addresses(given: NamedTuple, wanted: Shapes) -> list[int]:
     """For C++, 0 for an absent tensor.
 
     Raises:
+        TypeError: a tensor is absent that must not be.
         ValueError: a tensor has another shape than wanted; the message names it.
     """
     for x, shape, name in zip(given, wanted, given._fields, strict=True):
-        if x is not None and x.shape != shape:
+        if x is None:
+            if type(given).__annotations__[name] is Tensor:
+                raise TypeError(f"{name} is None; it must be a torch.Tensor")
+        elif x.shape != shape:
             axes = name.rpartition("_")[2]
             check_tensor(name, x, x, axes, dict(zip(axes, shape, strict=True)))
     return [0 if x is None else x.data_ptr() for x in given]
