@@ -5,32 +5,15 @@
 // results are written.
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <random>
 #include <string>
 #include <vector>
 
-#include "dispatch.h"
+#include "checks.h"
 
 using namespace bakeoff;
-using Array = std::vector<float>;
 
 namespace {
-
-std::mt19937 generator(0);
-
-[[noreturn]] void fail(const std::string& what) {
-  std::fprintf(stderr, "FAILED: %s\n", what.c_str());
-  std::exit(1);
-}
-
-Array random(int64_t size, float low, float high) {
-  std::uniform_real_distribution<float> draw(low, high);
-  Array x(static_cast<size_t>(size));
-  for (float& v : x) v = draw(generator);
-  return x;
-}
 
 // A (B, L, width) tensor of fp32 or bf16 whose rows lie `gap` elements further apart than they are wide.
 struct Sequence {
@@ -305,6 +288,7 @@ int main() {
         }
       }
     }
+    cases += check_steps(*kernels);
     std::printf("%s: ok\n", kernels->name);
   }
   std::printf("%d passed, 0 failed\n", cases);
