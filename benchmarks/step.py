@@ -12,9 +12,10 @@ Shapes: B batch, L tokens, D = d_model.
 import copy
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bakeoff.execute.spent import SIDE, product_gflops
@@ -81,26 +82,60 @@ class Peers:
         return self._through(x_BD.unsqueeze(1)).squeeze(1)
 
 
-def compared_ms(rivals: Mapping[str, Stack | Peers], B: int, rounds: int, width: int = D) -> dict[str, float]:
+class Model:
+    """A whole MambaForCausalLM, token by token: torch's own norms and the native steps, on its parameters."""
+
+    def __init__(self, peer: Any, mixers: Sequence[Any], ids_BL: Tensor) -> None:
+        self.peer, self.mixers = peer, mixers
+        self.states = [mixer.start(len(ids_BL)) for mixer in mixers]
+        for ids_B in ids_BL.unbind(1):
+            self.step(ids_B)
+
+    def step(self, ids_B: Tensor) -> Tensor:
+        os.environ["BAKEOFF_BACKEND"] = "native"
+        whole = self.peer.backbone
+        h_BD = whole.embeddings(ids_B)
+        for i, (mixer, block) in enumerate(zip(self.mixers, whole.layers, strict=True)):
+            y_BD, self.states[i] = mixer.step(_normed(h_BD, block.norm), self.states[i])
+            h_BD = h_BD + y_BD
+        return self.peer.lm_head(_normed(h_BD, whole.norm_f))
+
+
+def _normed(x: Tensor, norm: Any) -> Tensor:
+    return F.rms_norm(x, x.shape[-1:], norm.weight, norm.variance_epsilon)
+
+
+class PeerModel:
+    def __init__(self, peer: Any, ids_BL: Tensor) -> None:
+        self.peer, self.cache = peer, peer(ids_BL, use_cache=True).cache
+
+    def step(self, ids_B: Tensor) -> Tensor:
+        return self.peer(ids_B[:, None], cache=self.cache, use_cache=True).logits[:, 0]
+
+
+class Rival(Protocol):
+    def step(self, x: Tensor, /) -> Tensor: ...
+
+
+def compared_ms(rivals: Mapping[str, Rival], x: Tensor, rounds: int) -> dict[str, float]:
     """Median milliseconds of a step of each. Raises SystemExit if their first steps differ.
 
     In a round each decodes for about as long as the others, so that all begin equally often with cold caches.
     """
-    x_BD = tokens(B, 1, width)[:, 0]
-    found = [rival.step(x_BD) for rival in rivals.values()]
+    found = [rival.step(x) for rival in rivals.values()]
     for name, y_BD in zip(rivals, found, strict=True):
         error = ((y_BD - found[0]).norm() / found[0].norm()).item()
         if not error <= CLOSE:
             raise SystemExit(
                 f"{name} and {next(iter(rivals))} differ by {error:.1e} in their outputs; nothing is timed"
             )
-    one = medians_ms({name: lambda rival=rival: rival.step(x_BD) for name, rival in rivals.items()}, 3)
+    one = medians_ms({name: lambda rival=rival: rival.step(x) for name, rival in rivals.items()}, 3)
     steps = {name: max(1, round(BURST_MS / ms)) for name, ms in one.items()}
 
-    def work(rival: Stack | Peers, count: int) -> Callable[[], None]:
+    def work(rival: Rival, count: int) -> Callable[[], None]:
         def run() -> None:
             for _ in range(count):
-                rival.step(x_BD)
+                rival.step(x)
 
         return run
 
@@ -145,11 +180,23 @@ def against_transformers(rounds: int) -> Iterator[Row]:
         for B in BATCHES:
             x_BLD = tokens(B, READ)
             rivals = {"ours": Stack(ours, x_BLD, "native"), "peer": Peers(peers, x_BLD, DynamicCache(config=config))}
-            ms = compared_ms(rivals, B, 3 * rounds)
+            ms = compared_ms(rivals, tokens(B, 1)[:, 0], 3 * rounds)
             ratio = ms["peer"] / ms["ours"]
             detail = f"{ms['ours']:.3f} ms a step against {ms['peer']:.2f} ms; {LAYERS} layers, {count / 1e6:.2f} M"
             bar_of = (bar, ratio >= 10) if (kind, B) == ("Mamba", 1) else ("", None)
             yield Row(name.format(kind, B), ratio, "x", *bar_of, detail)
+    peer: Any = modeling_mamba.MambaForCausalLM(MambaConfig(**sizes, vocab_size=256)).eval()
+    ours = [Mamba(D, 2 * D).eval() for _ in range(LAYERS)]
+    for own, block in zip(ours, peer.backbone.layers, strict=True):
+        own.load_state_dict(Mamba.renamed(block.mixer.state_dict()))
+    for B in BATCHES:
+        ids_BL = torch.randint(256, (B, READ + 1), generator=torch.Generator().manual_seed(0))
+        models = {"ours": Model(peer, ours, ids_BL[:, :READ]), "peer": PeerModel(peer, ids_BL[:, :READ])}
+        ms = compared_ms(models, ids_BL[:, READ], 3 * rounds)
+        detail = (
+            f"{ms['ours']:.3f} ms a step against {ms['peer']:.2f} ms; embedding, norms and head are torch's in both"
+        )
+        yield Row(f"whole MambaForCausalLM, the same, batch {B}", ms["peer"] / ms["ours"], "x", detail=detail)
 
 
 @torch.no_grad()
@@ -159,7 +206,7 @@ def against_plain_torch(rounds: int) -> Iterator[Row]:
         for B in BATCHES:
             x_BLD = tokens(B, read)
             rivals = {backend: Stack([mixer], x_BLD, backend) for backend in ("native", "reference")}
-            ms = compared_ms(rivals, B, rounds)
+            ms = compared_ms(rivals, tokens(B, 1)[:, 0], rounds)
             detail = f"{1e3 * ms['native']:.0f} us a step against {1e3 * ms['reference']:.0f} us, D {D}"
             ratio = ms["reference"] / ms["native"]
             yield Row(f"{name}: step, times faster than its plain step, batch {B}", ratio, "x", detail=detail)
@@ -179,8 +226,8 @@ def beyond_the_cache(rounds: int) -> Iterator[Row]:
     for name, mixers in stacks.items():
         stack = Stack([mixer.eval() for mixer in mixers], tokens(1, READ, width), "native")
         check = Stack(mixers, tokens(1, READ, width), "reference")
-        compared_ms({"native": copy.deepcopy(stack), "plain": check}, 1, 1, width)
         x_BD = tokens(1, 1, width)[:, 0]
+        compared_ms({"native": copy.deepcopy(stack), "plain": check}, x_BD, 1)
         ms = medians_ms({"ours": lambda stack=stack, x=x_BD: stack.step(x), **readers}, 2 * rounds)
         weights = sum(p.nbytes for mixer in mixers for p in mixer.parameters())
         states = sum(2 * mixer.state_bytes(1) for mixer in mixers)

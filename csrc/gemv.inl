@@ -114,8 +114,8 @@ static void gemv_block(const Weights& w, int64_t first, int64_t n, const float* 
                        int64_t ldy) {
   alignas(64) float dots[NB * kDots] = {};
   const float* weight = w.data + first * w.columns;
-  if (NB > 1 && ahead) {
-    gemv_dots<NB, (NB > 1)>(w.columns, weight, n, x, ldx, dots);
+  if (ahead) {
+    gemv_dots<NB, true>(w.columns, weight, n, x, ldx, dots);
   } else {
     gemv_dots<NB, false>(w.columns, weight, n, x, ldx, dots);
   }
