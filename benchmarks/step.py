@@ -228,7 +228,7 @@ def beyond_the_cache(rounds: int) -> Iterator[Row]:
         check = Stack(mixers, tokens(1, READ, width), "reference")
         x_BD = tokens(1, 1, width)[:, 0]
         compared_ms({"native": copy.deepcopy(stack), "plain": check}, x_BD, 1)
-        ms = medians_ms({"ours": lambda stack=stack, x=x_BD: stack.step(x), **readers}, 2 * rounds)
+        ms = medians_ms({"ours": lambda stack=stack, x=x_BD: stack.step(x), **readers}, 5 * rounds)
         weights = sum(p.nbytes for mixer in mixers for p in mixer.parameters())
         states = sum(2 * mixer.state_bytes(1) for mixer in mixers)
         reader = min(readers, key=ms.__getitem__)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bakeoff.ops.dispatch import NATIVE
-from bakeoff.ops.step.serving import Shapes, addresses, prepared, shapes
+from bakeoff.ops.step.serving import Field, addresses, fields, prepared
 
 
 class AttentionInputs(NamedTuple):
@@ -29,9 +29,9 @@ class AttentionInputs(NamedTuple):
 
 
 @lru_cache(64)
-def _shapes(B: int, D: int, E: int, H: int, G: int, T: int) -> Shapes:
+def _fields(B: int, D: int, E: int, H: int, G: int, T: int) -> list[Field]:
     P = E // H
-    return shapes(AttentionInputs, B=B, D=D, E=E, G=G, P=P, T=T, I=P // 2, F=E + 2 * G * P, **{"2": 2})
+    return fields(AttentionInputs, B=B, D=D, E=E, G=G, P=P, T=T, I=P // 2, F=E + 2 * G * P, **{"2": 2})
 
 
 def attention(given: AttentionInputs, H: int, kept: int, slides: bool, eps: float) -> tuple[Tensor, Tensor]:
@@ -52,8 +52,8 @@ def attention(given: AttentionInputs, H: int, kept: int, slides: bool, eps: floa
     G, room = given.cache_2BGTP.shape[2:4]
     if kept + (not slides) > room:
         raise ValueError(f"cache_2BGTP has T = {room}; it must have room for {kept + (not slides)} tokens")
-    sizes = len(given.x_BD), D, E, H, G
-    found = addresses(given, _shapes(*sizes, room))
+    sizes = given.x_BD.shape[0], D, E, H, G
+    found = addresses(given, _fields(*sizes, room))
     y_BD = torch.empty_like(given.x_BD)
     NATIVE.attention_step((*sizes, kept, room), found, y_BD.data_ptr(), slides, eps, torch.get_num_threads())
     return y_BD, given.cache_2BGTP

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bakeoff.ops.dispatch import NATIVE
-from bakeoff.ops.step.serving import Shapes, addresses, prepared, shapes
+from bakeoff.ops.step.serving import Field, addresses, fields, prepared
 
 
 class GruInputs(NamedTuple):
@@ -26,8 +26,8 @@ class GruInputs(NamedTuple):
 
 
 @lru_cache(64)
-def _shapes(B: int, D: int, E: int) -> Shapes:
-    return shapes(GruInputs, B=B, D=D, E=E, F=3 * E, **{"1": 1})
+def _fields(B: int, D: int, E: int) -> list[Field]:
+    return fields(GruInputs, B=B, D=D, E=E, F=3 * E, **{"1": 1})
 
 
 def gru(given: GruInputs) -> tuple[Tensor, Tensor]:
@@ -38,8 +38,8 @@ def gru(given: GruInputs) -> tuple[Tensor, Tensor]:
     """
     assert NATIVE is not None
     given = prepared(given)
-    sizes = len(given.x_BD), *given.out_proj_DE.shape
-    found = addresses(given, _shapes(*sizes))
+    sizes = given.x_BD.shape[0], *given.out_proj_DE.shape
+    found = addresses(given, _fields(*sizes))
     y_BD = torch.empty_like(given.x_BD)
     NATIVE.gru_step(sizes, found, y_BD.data_ptr(), torch.get_num_threads())
     return y_BD, given.state_1BE

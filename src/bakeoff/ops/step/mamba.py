@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bakeoff.ops.dispatch import NATIVE
-from bakeoff.ops.step.serving import Shapes, addresses, prepared, shapes
+from bakeoff.ops.step.serving import Field, addresses, fields, prepared
 
 RULES = ("exponential", "euler", "none")  # of discretisation, in the order of the C++ enumeration
 
@@ -36,8 +36,8 @@ class MambaInputs(NamedTuple):
 
 
 @lru_cache(64)
-def _shapes(B: int, D: int, E: int, N: int, K: int, R: int) -> Shapes:
-    return shapes(MambaInputs, B=B, D=D, E=E, N=N, K=K, R=R, J=K - 1, F=2 * E, X=R + 2 * N)
+def _fields(B: int, D: int, E: int, N: int, K: int, R: int) -> list[Field]:
+    return fields(MambaInputs, B=B, D=D, E=E, N=N, K=K, R=R, J=K - 1, F=2 * E, X=R + 2 * N)
 
 
 def mamba(given: MambaInputs, rule: str, N: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -54,8 +54,8 @@ def mamba(given: MambaInputs, rule: str, N: int) -> tuple[Tensor, Tensor, Tensor
     given = prepared(given)
     D, E = given.out_proj_DE.shape
     R = 0 if given.dt_proj_ER is None else given.dt_proj_ER.shape[1]
-    sizes = len(given.x_BD), D, E, N, given.conv_weight_EK.shape[1], R
-    found = addresses(given, _shapes(*sizes))
+    sizes = given.x_BD.shape[0], D, E, N, given.conv_weight_EK.shape[1], R
+    found = addresses(given, _fields(*sizes))
     y_BD = torch.empty_like(given.x_BD)
     NATIVE.mamba_step(sizes, found, y_BD.data_ptr(), RULES.index(rule), torch.get_num_threads())
     return y_BD, given.inputs_BJE, given.state_BEN

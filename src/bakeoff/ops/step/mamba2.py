@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bakeoff.ops.dispatch import NATIVE
-from bakeoff.ops.step.serving import Shapes, addresses, prepared, shapes
+from bakeoff.ops.step.serving import Field, addresses, fields, prepared
 
 
 class Mamba2Inputs(NamedTuple):
@@ -31,9 +31,9 @@ class Mamba2Inputs(NamedTuple):
 
 
 @lru_cache(64)
-def _shapes(B: int, D: int, E: int, N: int, K: int, H: int, G: int) -> Shapes:
+def _fields(B: int, D: int, E: int, N: int, K: int, H: int, G: int) -> list[Field]:
     C = E + 2 * G * N
-    return shapes(Mamba2Inputs, B=B, D=D, E=E, N=N, K=K, H=H, P=E // H, C=C, J=K - 1, F=E + C + H, **{"1": 1})
+    return fields(Mamba2Inputs, B=B, D=D, E=E, N=N, K=K, H=H, P=E // H, C=C, J=K - 1, F=E + C + H, **{"1": 1})
 
 
 def mamba2(given: Mamba2Inputs, N: int, G: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -50,8 +50,8 @@ def mamba2(given: Mamba2Inputs, N: int, G: int, eps: float) -> tuple[Tensor, Ten
     assert NATIVE is not None
     given = prepared(given)
     D, E = given.out_proj_DE.shape
-    sizes = len(given.x_BD), D, E, N, given.conv_weight_C1K.shape[2], len(given.dt_bias_H), G
-    found = addresses(given, _shapes(*sizes))
+    sizes = given.x_BD.shape[0], D, E, N, given.conv_weight_C1K.shape[2], given.dt_bias_H.shape[0], G
+    found = addresses(given, _fields(*sizes))
     y_BD = torch.empty_like(given.x_BD)
     NATIVE.mamba2_step(sizes, found, y_BD.data_ptr(), eps, torch.get_num_threads())
     return y_BD, given.inputs_BJC, given.state_BHPN

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bakeoff.ops.dispatch import NATIVE
-from bakeoff.ops.step.serving import Shapes, addresses, prepared, shapes
+from bakeoff.ops.step.serving import Field, addresses, fields, prepared
 
 
 class Mamba3Inputs(NamedTuple):
@@ -50,9 +50,9 @@ class Mamba3Options(NamedTuple):
 
 
 @lru_cache(64)
-def _shapes(B: int, D: int, E: int, N: int, H: int, G: int, R: int, S: int, trapezoid: bool) -> Shapes:
+def _fields(B: int, D: int, E: int, N: int, H: int, G: int, R: int, S: int, trapezoid: bool) -> list[Field]:
     F = 2 * E + 2 * G * R * N + (3 if trapezoid else 2) * H + S
-    return shapes(Mamba3Inputs, B=B, D=D, E=E, N=N, H=H, G=G, R=R, S=S, P=E // H, F=F)
+    return fields(Mamba3Inputs, B=B, D=D, E=E, N=N, H=H, G=G, R=R, S=S, P=E // H, F=F)
 
 
 def mamba3(given: Mamba3Inputs, options: Mamba3Options) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -65,8 +65,8 @@ def mamba3(given: Mamba3Inputs, options: Mamba3Options) -> tuple[Tensor, Tensor,
     given = prepared(given)
     D, E = given.out_proj_DE.shape
     N, G, R, S, *rest = options
-    sizes = len(given.x_BD), D, E, N, len(given.dt_bias_H), G, R, S
-    found = addresses(given, _shapes(*sizes, options.trapezoid))
+    sizes = given.x_BD.shape[0], D, E, N, given.dt_bias_H.shape[0], G, R, S
+    found = addresses(given, _fields(*sizes, options.trapezoid))
     y_BD = torch.empty_like(given.x_BD)
     NATIVE.mamba3_step(sizes, found, y_BD.data_ptr(), *rest, torch.get_num_threads())
     return y_BD, given.state_BHPN, given.k_BGRN, given.v_BHP, given.angle_BHS

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bakeoff.ops.dispatch import NATIVE
-from bakeoff.ops.step.serving import Shapes, addresses, prepared, shapes
+from bakeoff.ops.step.serving import Field, addresses, fields, prepared
 
 
 class MlpInputs(NamedTuple):
@@ -25,8 +25,8 @@ class MlpInputs(NamedTuple):
 
 
 @lru_cache(64)
-def _shapes(B: int, D: int, E: int) -> Shapes:
-    return shapes(MlpInputs, B=B, D=D, E=E)
+def _fields(B: int, D: int, E: int) -> list[Field]:
+    return fields(MlpInputs, B=B, D=D, E=E)
 
 
 def mlp(given: MlpInputs) -> Tensor:
@@ -37,8 +37,8 @@ def mlp(given: MlpInputs) -> Tensor:
     """
     assert NATIVE is not None
     given = prepared(given)
-    sizes = len(given.x_BD), *given.down_DE.shape
-    found = addresses(given, _shapes(*sizes))
+    sizes = given.x_BD.shape[0], *given.down_DE.shape
+    found = addresses(given, _fields(*sizes))
     y_BD = torch.empty_like(given.x_BD)
     NATIVE.mlp_step(sizes, found, y_BD.data_ptr(), torch.get_num_threads())
     return y_BD

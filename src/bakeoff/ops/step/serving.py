@@ -12,7 +12,14 @@ from bakeoff.ops.arguments import check_tensor
 from bakeoff.ops.autograd import differentiated, traced
 
 Inputs = TypeVar("Inputs", bound=NamedTuple)
-Shapes = Sequence[tuple[int, ...]]
+
+
+class Field(NamedTuple):
+    """What a tensor must be: of this shape, or absent if that is allowed."""
+
+    name: str
+    shape: tuple[int, ...]
+    optional: bool
 
 
 class Parameters:
@@ -79,9 +86,12 @@ def _obstacle(given: tuple[Tensor | None, ...] | None) -> str:
     return "torch.compile and dispatch modes do not see into their step" if traced() else ""
 
 
-def shapes(kind: type[Inputs], **sizes: int) -> Shapes:
-    """The shape of each field, by the letters of its suffix."""
-    return [tuple(sizes[axis] for axis in name.rpartition("_")[2]) for name in kind._fields]
+def fields(kind: type[NamedTuple], **sizes: int) -> list[Field]:
+    """What each tensor of a kind of inputs must be, by the letters of its name's suffix and by its annotation."""
+    return [
+        Field(name, tuple(sizes[axis] for axis in name.rpartition("_")[2]), kind.__annotations__[name] is not Tensor)
+        for name in kind._fields
+    ]
 
 
 def prepared(given: Inputs) -> Inputs:
@@ -92,16 +102,16 @@ def prepared(given: Inputs) -> Inputs:
     return given
 
 
-def addresses(given: NamedTuple, wanted: Shapes) -> list[int]:
+def addresses(given: NamedTuple, wanted: Sequence[Field]) -> list[int]:
     """For C++, 0 for an absent tensor.
 
     Raises:
         TypeError: a tensor is absent that must not be.
         ValueError: a tensor has another shape than wanted; the message names it.
     """
-    for x, shape, name in zip(given, wanted, given._fields, strict=True):
+    for x, (name, shape, optional) in zip(given, wanted, strict=True):
         if x is None:
-            if type(given).__annotations__[name] is Tensor:
+            if not optional:
                 raise TypeError(f"{name} is None; it must be a torch.Tensor")
         elif x.shape != shape:
             axes = name.rpartition("_")[2]
