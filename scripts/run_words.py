@@ -43,7 +43,7 @@ def swept_table(name: str, found: Swept) -> Iterator[str]:
     again = f"`bakeoff run {name} --set sweep.found=none --sweep-only`"
     whose = f"by {again}, digest `{found.run}`" if found.run else "in the same run"
     yield ""
-    yield f"Held-out loss at every value of `{found.key}`, on seed {found.seed}, {whose}; each keeps its best:"
+    yield f"Held-out loss at every value of `{found.key}`, on {found.on_seeds}, {whose}; each keeps its best:"
     yield ""
     yield "| backbone | " + " | ".join(f"{value:g}" for value in found.values) + " | kept |"
     yield "|---|" + "---|" * (len(found.values) + 1)

@@ -23,6 +23,7 @@ from small_recall import SETS
 
 pytestmark = pytest.mark.slow
 VALUES = (1e-3, 1e-2, 1.0)
+SEED = 9
 CHANGES = {**SETS, "training.clip": 1e6}
 BACKBONES = 'backbones=[{name = "mamba", mixers = ["mamba"]}, {name = "transformer", mixers = ["attention"]}]'
 
@@ -30,7 +31,7 @@ BACKBONES = 'backbones=[{name = "mamba", mixers = ["mamba"]}, {name = "transform
 def protocol_file(path: Path, **sweep: object) -> Path:
     """A small protocol of recall with this sweep."""
     document = load_protocol("recall-smoke", [BACKBONES, *(f"{key}={json.dumps(one)}" for key, one in CHANGES.items())])
-    whole = document.document() | {"name": "swept", "sweep": {"values": VALUES, "seed": 9, **sweep}}
+    whole = document.document() | {"name": "swept", "sweep": {"values": VALUES, "seed": SEED, **sweep}}
     del whole["training"]["lr"]
     path.write_text(tomli_w.dumps(whole))
     return path
@@ -60,7 +61,7 @@ def test_it_chose_by_the_held_out_losses_that_it_measured(home: Path) -> None:
     found = run.swept()
     assert found is not None and found.run is None and found.values == VALUES
     for name, one in found.choices.items():
-        measured = [run.sweep_trial(name, value).measurement() for value in VALUES]
+        measured = [run.sweep_trial(name, value, SEED).measurement() for value in VALUES]
         assert [trial.seed for trial in measured] == [9] * 3 and [trial.swept for trial in measured] == list(VALUES)
         for trial, loss in zip(measured, one.losses, strict=True):
             assert loss == ("diverged" if trial.quality is None else trial.quality.figures["held_out_loss"])
@@ -141,7 +142,7 @@ def test_a_changed_sweep_is_told_by_verify_and_verdict(copied: Path) -> None:
     found = run.swept()
     assert found is not None
     worse = next(value for value in VALUES[:2] if value != found.choices["mamba"].value)
-    path = run.sweep_trial("mamba", worse).measurement_file
+    path = run.sweep_trial("mamba", worse, SEED).measurement_file
     document = json.loads(path.read_text())
     document["quality"]["figures"]["held_out_loss"] = 0.0
     path.write_text(json.dumps(document))
@@ -151,13 +152,29 @@ def test_a_changed_sweep_is_told_by_verify_and_verdict(copied: Path) -> None:
     assert f"the sweep found {worse:g}" in " ".join(shown.stdout.split())
 
 
+def test_with_more_seeds_the_worst_of_each_value_counts(tmp_path: Path) -> None:
+    path = protocol_file(tmp_path / "twice.toml", more_seeds=[11])
+    done = bakeoff("run", path, "--out", tmp_path / "run", "--sweep-only", "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    run = RunDir.open(tmp_path / "run")
+    found = run.swept()
+    assert found is not None and found.seeds == (SEED, 11)
+    for name, one in found.choices.items():
+        both = [[run.sweep_trial(name, value, seed).measurement() for seed in found.seeds] for value in VALUES]
+        assert [[trial.seed for trial in tried] for tried in both] == [[SEED, 11]] * 3
+        losses = [[trial.quality.figures["held_out_loss"] for trial in tried if trial.quality] for tried in both]
+        assert one.losses == tuple(max(each) if len(each) == 2 else "diverged" for each in losses)
+        assert losses[0][0] != losses[0][1]
+    assert "held-out loss on the worst of seeds 9, 11" in done.stdout
+
+
 def test_a_loss_that_is_not_finite_counts_as_diverged(copied: Path) -> None:
     """The worker leaves such a figure out of the measurement."""
     run = RunDir.open(copied)
     found = run.swept()
     assert found is not None
     best = found.choices["mamba"].value
-    path = run.sweep_trial("mamba", best).measurement_file
+    path = run.sweep_trial("mamba", best, SEED).measurement_file
     document = json.loads(path.read_text())
     del document["quality"]["figures"]["held_out_loss"]
     path.write_text(json.dumps(document))
@@ -168,7 +185,7 @@ def test_a_loss_that_is_not_finite_counts_as_diverged(copied: Path) -> None:
 
 def test_a_lost_trial_of_the_sweep_is_run_again_with_the_same_bits(copied: Path) -> None:
     run = RunDir.open(copied)
-    trial = run.sweep_trial("transformer", VALUES[1])
+    trial = run.sweep_trial("transformer", VALUES[1], SEED)
     before = read_losses(trial.metrics)
     shutil.rmtree(trial.path)
     assert run.swept() is None and verify(copied).outcome == "changed"

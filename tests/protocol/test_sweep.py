@@ -10,7 +10,7 @@ from bakeoff.errors import BakeoffError
 from bakeoff.protocol.measurement import Quality, with_figures
 from bakeoff.protocol.presets import dump_protocol, load_protocol, parse_protocol
 from bakeoff.protocol.schema import Protocol
-from bakeoff.protocol.sweep import choice, swept
+from bakeoff.protocol.sweep import choice, swept, worst
 from bakeoff.trial.candidate import candidates
 from bakeoff.trial.plan import lint_plan, make_plan
 
@@ -62,6 +62,25 @@ def test_a_list_that_is_too_short_is_told() -> None:
     assert "mamba diverged at every value of training.lr; it is trained with 0.001" in lost
 
 
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [((2.0,), 2.0), ((1.0, 3.0, 2.0), 3.0), ((1.0, "diverged"), "diverged"), (("diverged",), "diverged")],
+)
+def test_a_value_is_as_good_as_on_its_worst_seed(losses: tuple, expected: float | str) -> None:
+    assert worst(losses) == expected
+
+
+def test_more_seeds_are_more_trials_and_another_recipe() -> None:
+    one, two = swept_protocol(), swept_protocol("sweep.more_seeds=[11]")
+    assert two.to_try == tuple((value, seed) for value in VALUES for seed in (9, 11))
+    assert two.recipe != one.recipe and swept_protocol("sweep.more_seeds=[]").digest() == one.digest()
+    assert one.sweep is not None and two.sweep is not None
+    folders = {two.sweep.folder("mamba", value, seed) for value, seed in two.to_try}
+    assert len(folders) == 6 and one.sweep.folder("mamba", 1e-3, 9) == "sweep/mamba-lr-0.001" in folders
+    ((_, message),) = findings(two)
+    assert message.startswith("18 trials come first") and message.endswith("lowest held-out loss on its worst seed")
+
+
 def test_without_a_sweep_nothing_changes() -> None:
     protocol = load_protocol("smoke")
     assert "sweep" not in protocol.document() and protocol.to_try == () and protocol.swept is None
@@ -71,7 +90,7 @@ def test_the_swept_key_has_no_single_value() -> None:
     protocol = swept_protocol()
     assert "lr" not in protocol.document()["training"]
     again = parse_protocol(tomllib.loads(dump_protocol(protocol)), "again")
-    assert again.digest() == protocol.digest() and again.to_try == VALUES
+    assert again.digest() == protocol.digest() and again.to_try == tuple((value, 9) for value in VALUES)
     tried = protocol.at(3e-3)
     assert (tried.training.lr, tried.sweep) == (3e-3, None)
     assert tried.digest() == load_protocol("smoke", ["training.lr=3e-3"]).digest()
@@ -111,6 +130,7 @@ def test_a_recipe_is_what_a_held_out_loss_depends_on() -> None:
         "training.steps=7",
         "model.d_model=16",
         "sweep.seed=10",
+        "sweep.more_seeds=[10]",
         "sweep.values=[1e-4, 1e-3, 1e-2]",
         "budget.params=9000",
     ]
@@ -143,6 +163,9 @@ def test_the_lint_says_what_is_tried_and_what_was_found() -> None:
         (["sweep.values=[1e-3, 1e-2, 2.0]"], "training.lr = 2: .*less than or equal to 1"),
         (["sweep.values=[0, 1e-3, 1e-2]"], "training.lr = 0: .*greater than 0"),
         (["sweep.seed=0"], "sweep.seed = 0: one of seeds"),
+        (["sweep.more_seeds=[0]"], "sweep.more_seeds = .*none of seeds"),
+        (["sweep.more_seeds=[9]"], "sweep.more_seeds = .*or sweep.seed"),
+        (["sweep.more_seeds=[5, 5]"], "sweep.more_seeds = .*different numbers"),
         (["sweep.key=training.lrr"], "sweep.key"),
         (["sweep.key=training.warmup", "sweep.values=[1, 2, 2.5]", "training.lr=1e-3"], "training.warmup = 2.5"),
         (["sweep.key=training.warmup", "sweep.values=[1, 2, 9999]", "training.lr=1e-3"], "no less than the"),

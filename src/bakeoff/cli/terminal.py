@@ -147,7 +147,7 @@ def show_headline(console: Console, verdict: Verdict) -> None:
 def show_sweep(console: Console, found: Swept) -> None:
     """Shows the held-out loss of every backbone at every value, and what it keeps."""
     whose = "" if found.run is None else f", by an earlier run ({found.run[:12]})"
-    console.print(f"[italic]Sweep of {found.key}: held-out loss on seed {found.seed}{whose}[/]")
+    console.print(f"[italic]Sweep of {found.key}: held-out loss on {found.on_seeds}{whose}[/]")
     table = Table("backbone")
     for column in (*(f"{value:g}" for value in found.values), "kept", "diverged"):
         table.add_column(column, justify="right")

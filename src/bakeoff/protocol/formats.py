@@ -45,6 +45,7 @@ ADDED: dict[str, Any] = {
     "model.class_tokens": 0,
     "model.class_tokens_at": 0,
     "mixers.gru": {},
+    "sweep.more_seeds": [],
     "mixers.conv": {"d_conv": 4},
 }
 # Those that came after mixers had versions ([mixers.NAME] kind = ...), of which they are left out, too.

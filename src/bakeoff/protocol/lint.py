@@ -105,10 +105,13 @@ def _sweep(protocol: Protocol) -> list[LintFinding]:
         return []
     values = ", ".join(f"{value:g}" for value in sweep.values)
     if (found := protocol.swept) is None:
-        count = len(sweep.values) * len(protocol.backbones)
+        count = len(protocol.to_try) * len(protocol.backbones)
+        seeds, judged = "seed", "lowest held-out loss"
+        if sweep.more_seeds:
+            seeds, judged = "seeds", "lowest held-out loss on its worst seed"
         message = (
-            f"{count} trials come first, at {sweep.key} = {values} and on seed {sweep.seed}: each backbone keeps the "
-            "value of its lowest held-out loss"
+            f"{count} trials come first, at {sweep.key} = {values} and on {seeds} {', '.join(map(str, sweep.seeds))}: "
+            f"each backbone keeps the value of its {judged}"
         )
         return [LintFinding("sweep", "ok", message)]
     chosen = ", ".join(f"{name} {one.value:g}" for name, one in found.choices.items())

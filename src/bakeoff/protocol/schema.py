@@ -213,6 +213,10 @@ class Protocol(Section):
             raise ValueError(f"sweep.values = {list(sweep.values)}; allowed: different numbers from low to high")
         if sweep.seed in self.seeds:
             raise ValueError(f"sweep.seed = {sweep.seed}: one of seeds; the values must be chosen on another")
+        if {*sweep.more_seeds} & {*self.seeds, sweep.seed} or len({*sweep.more_seeds}) < len(sweep.more_seeds):
+            raise ValueError(
+                f"sweep.more_seeds = {list(sweep.more_seeds)}; allowed: different numbers, none of seeds or sweep.seed"
+            )
         for value in sweep.values:
             try:
                 recipe = self.at(value).training
@@ -285,9 +289,12 @@ class Protocol(Section):
         return self.model_copy(update={"training": Training.model_validate(given), "sweep": None})
 
     @property
-    def to_try(self) -> tuple[float, ...]:
-        """Values that a run begins with, each with all backbones; none without a sweep, or if an earlier run has it."""
-        return () if self.sweep is None or self.sweep.found is not None else self.sweep.values
+    def to_try(self) -> tuple[tuple[float, int], ...]:
+        """Values and seeds that a run begins with, each with all backbones; none if there is no sweep, or an earlier
+        run has it."""
+        if self.sweep is None or self.sweep.found is not None:
+            return ()
+        return tuple((value, seed) for value in self.sweep.values for seed in self.sweep.seeds)
 
     @property
     def swept(self) -> Swept | None:

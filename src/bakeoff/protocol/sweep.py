@@ -12,7 +12,7 @@ class Choice:
 
     Attributes:
         value: the one with the lowest held-out loss, the lower one of equals; the lowest of all if every one diverged.
-        losses: held out, at each value of the sweep; "diverged" where training did.
+        losses: held out, at each value of the sweep; the highest of its seeds; "diverged" where training did on any.
         diverged: the share of the values that did.
         at_end: the best value is the lowest or the highest of the list, so that a better one may lie beyond it.
     """
@@ -38,9 +38,16 @@ class Swept:
 
     key: str
     values: tuple[float, ...]
-    seed: int
+    seeds: tuple[int, ...]
     choices: dict[str, Choice]
     run: str | None = None
+
+    @property
+    def on_seeds(self) -> str:
+        """The seeds in words, and what they make of a value."""
+        if len(self.seeds) == 1:
+            return f"seed {self.seeds[0]}"
+        return f"the worst of seeds {', '.join(map(str, self.seeds))}"
 
     def warnings(self) -> list[str]:
         """What the list cannot answer, in words."""
@@ -57,6 +64,12 @@ class Swept:
         return found
 
 
+def worst(losses: Sequence[float | str]) -> float | str:
+    """What a value gave on several seeds: the verdict's are others, so it has to hold on each."""
+    finite = [loss for loss in losses if not isinstance(loss, str)]
+    return max(finite) if len(finite) == len(losses) else DIVERGED
+
+
 def choice(values: Sequence[float], losses: Sequence[float | str]) -> Choice:
     """The best of the values, given the held-out loss of each."""
     finished = {i: loss for i, loss in enumerate(losses) if not isinstance(loss, str)}
@@ -68,4 +81,4 @@ def choice(values: Sequence[float], losses: Sequence[float | str]) -> Choice:
 def swept(sweep: Sweep, losses: Mapping[str, Sequence[float | str]], run: str | None = None) -> Swept:
     """What these losses, by backbone, make of a sweep."""
     choices = {name: choice(sweep.values, tried) for name, tried in losses.items()}
-    return Swept(sweep.key, sweep.values, sweep.seed, choices, run)
+    return Swept(sweep.key, sweep.values, sweep.seeds, choices, run)

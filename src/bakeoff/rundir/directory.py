@@ -29,7 +29,7 @@ from bakeoff.protocol.probes import PROBES, ProbeRecord, upgrade_speed
 from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.seal import Seal
 from bakeoff.protocol.sections.sweep import DIVERGED
-from bakeoff.protocol.sweep import Swept, swept
+from bakeoff.protocol.sweep import Swept, swept, worst
 from bakeoff.rundir.files import read_json, read_record
 from bakeoff.rundir.untrusted import refuse_links
 
@@ -239,14 +239,14 @@ class RunDir:
 
     def sweep_trials(self) -> Iterator[TrialDir]:
         """The trials of the sweep, value by value; none if there is no sweep, or if an earlier run has it."""
-        for value in self.protocol.to_try:
+        for value, seed in self.protocol.to_try:
             for backbone in self.protocol.backbones:
-                yield self.sweep_trial(backbone.name, value)
+                yield self.sweep_trial(backbone.name, value, seed)
 
-    def sweep_trial(self, backbone: str, value: float) -> TrialDir:
+    def sweep_trial(self, backbone: str, value: float, seed: int) -> TrialDir:
         sweep = self.protocol.sweep
         assert sweep is not None
-        return TrialDir(self.path / sweep.folder(backbone, value), backbone, sweep.seed, self, value)
+        return TrialDir(self.path / sweep.folder(backbone, value, seed), backbone, seed, self, value)
 
     def all_trials(self) -> Iterator[TrialDir]:
         """In the order in which they are run."""
@@ -262,12 +262,15 @@ class RunDir:
         sweep = self.protocol.sweep
         if sweep is None or not self.protocol.to_try:
             return self.protocol.swept
-        losses: dict[str, list[float | str]] = {}
-        for trial in self.sweep_trials():
-            if not trial.done:
-                return None
-            losses.setdefault(trial.backbone, []).append(held_out_loss(trial.measurement()))
-        return swept(sweep, losses)
+        if not all(trial.done for trial in self.sweep_trials()):
+            return None
+
+        def tried(backbone: str, value: float) -> float | str:
+            trials = [self.sweep_trial(backbone, value, seed) for seed in sweep.seeds]
+            return worst([held_out_loss(trial.measurement()) for trial in trials])
+
+        names = [backbone.name for backbone in self.protocol.backbones]
+        return swept(sweep, {name: [tried(name, value) for value in sweep.values] for name in names})
 
 
 def held_out_loss(measured: Measurement) -> float | str:

@@ -106,7 +106,9 @@ class Watch:
 def _label(run: RunDir, trial: TrialDir) -> str:
     """What sets it apart from the other trials of its backbone."""
     sweep = run.protocol.sweep
-    return f"seed {trial.seed}" if sweep is None or trial.tries is None else f"{sweep.name} {trial.tries:g}"
+    if sweep is None or trial.tries is None:
+        return f"seed {trial.seed}"
+    return f"{sweep.name} {trial.tries:g}" + (f", seed {trial.seed}" if sweep.more_seeds else "")
 
 
 def _curve(losses: list[float]) -> list[tuple[float, float]]:

@@ -121,8 +121,8 @@ def _sweep_json(protocol: Protocol) -> dict:
     """The trials with which the run begins, if it does."""
     sweep = protocol.sweep
     trials = [
-        {"backbone": one.name, sweep.name: value, "folder": sweep.folder(one.name, value)}
-        for value in protocol.to_try
+        {"backbone": one.name, sweep.name: value, "seed": seed, "folder": sweep.folder(one.name, value, seed)}
+        for value, seed in protocol.to_try
         for one in protocol.backbones
         if sweep is not None
     ]

@@ -249,7 +249,8 @@ def run_trial(run: RunDir, trial: TrialDir, options: argparse.Namespace) -> int:
 
 def work(run: RunDir, options: argparse.Namespace) -> int:
     backbone, seed = options.trial
-    trial = run.trial(backbone, int(seed)) if options.tries is None else run.sweep_trial(backbone, options.tries)
+    tries = options.tries
+    trial = run.trial(backbone, int(seed)) if tries is None else run.sweep_trial(backbone, tries, int(seed))
     return run_trial(run, trial, options)
 
 

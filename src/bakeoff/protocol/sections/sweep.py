@@ -29,6 +29,9 @@ class Sweep(Section):
     )
     values: tuple[float, ...] = Field(min_length=3, max_length=32, description="from low to high, the same for all")
     seed: int = Field(ge=0, lt=2**31, description="of the trials of the sweep; none of the verdict's own")
+    more_seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(
+        default=(), max_length=16, description="more such seeds; then a value is as good as on its worst seed"
+    )
     found: Found | None = Field(default=None, description="left out: the run begins with the sweep")
 
     @property
@@ -36,6 +39,11 @@ class Sweep(Section):
         """The key without its section."""
         return self.key.partition(".")[2]
 
-    def folder(self, backbone: str, value: float) -> str:
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return (self.seed, *self.more_seeds)
+
+    def folder(self, backbone: str, value: float, seed: int) -> str:
         """Of one trial of the sweep, inside the run directory."""
-        return f"sweep/{backbone}-{self.name}-{value!r}"
+        again = f"-s{seed}" if seed in self.more_seeds else ""
+        return f"sweep/{backbone}-{self.name}-{value!r}{again}"
