@@ -48,7 +48,7 @@ lint: setup
 simulations: setup
 	$(BIN)/python scripts/simulate.py
 
-# The C++ kernels under the address, undefined-behaviour and thread sanitizers (about two minutes).
+# The C++ kernels under the address, undefined-behaviour and thread sanitizers (about five minutes).
 sanitize: build/sanitize-address/ok build/sanitize-thread/ok
 
 build/sanitize-address/ok: SANITIZE = address,undefined
