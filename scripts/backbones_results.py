@@ -17,7 +17,7 @@ from bakeoff.protocol.verdict import headline
 from bakeoff.report import figures
 from bakeoff.rundir.verify import verify
 from paper_runs import Run, open_runs, write_results
-from run_words import busy, command_of, images_table, made, swept_table
+from run_words import busy, command_of, images_table, made, swept_table, told
 
 ROOT = Path(__file__).parents[1]
 INK = "#1b1f24"
@@ -76,14 +76,14 @@ def _costs(run: Run) -> Iterator[str]:
         first = next((one for one in run.measured.values() if one.backbone == backbone.name), None)
         if first is None:
             continue
-        costs, sampling = run.shown.backbones[backbone.name].costs, run.sampling_ms.get(backbone.name)
+        costs = run.shown.backbones[backbone.name].costs
         cells = (
             backbone.name,
             f"{first.params:,}",
             f"{first.flops_per_sample / 1e6:,.1f} M",
-            f"{costs['step_time_ms']:.1f} ms",
-            f"{sampling:.1f} ms" if sampling is not None else "not probed",
-            f"{costs['peak_memory_mib']:,.0f} MiB",
+            told(costs, "step_time_ms", ".1f", " ms"),
+            told(run.sampling_ms, backbone.name, ".1f", " ms"),
+            told(costs, "peak_memory_mib", ",.0f", " MiB"),
         )
         yield "| " + " | ".join(cells) + " |"
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bakeoff.protocol.sweep import Swept
@@ -60,6 +60,11 @@ def tries(pilots: Sequence[dict[str, Any]]) -> str:
     return f"Tries: {', '.join(f'{name} {count}' for name, count in counted.items())}."
 
 
+def told(values: Mapping[str, float], name: str, how: str, unit: str = "") -> str:
+    """A figure or cost, or that it was not measured: of a run that is not finished, or of trials that all diverged."""
+    return f"{values[name]:{how}}{unit}" if name in values else "not measured"
+
+
 def images_table(run: Run) -> Iterator[str]:
     """How every backbone's images came out, and what they cost."""
     yield "Means over the seeds; for the loss the 95 % interval over them."
@@ -73,8 +78,8 @@ def images_table(run: Run) -> Iterator[str]:
             backbone.name,
             f"{rate:g}",
             f"{result.seeds_passed} of {len(result.seeds)}",
-            *(f"{result.figures[figure]:.4g}" for figure in ("recognised", "classes", "frechet")),
-            f"{result.figures['loss']:.4f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""),
-            f"{result.costs['step_time_ms']:.1f} ms",
+            *(told(result.figures, figure, ".4g") for figure in ("recognised", "classes", "frechet")),
+            told(result.figures, "loss", ".4f") + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""),
+            told(result.costs, "step_time_ms", ".1f", " ms"),
         )
         yield "| " + " | ".join(cells) + " |"
