@@ -10,6 +10,8 @@ from bakeoff.errors import BackendMissing
 from bakeoff.ops import dispatch
 from bakeoff.trial.meters import environment
 
+OPERATIONS = ("selective_scan", "causal_conv", "ssd", "step")  # of bakeoff.ops
+
 
 def diagnose() -> dict[str, Any]:
     cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -20,7 +22,7 @@ def diagnose() -> dict[str, Any]:
         "backends": [
             {"name": one.name, "available": one.available, "detail": one.detail} for one in dispatch.backends()
         ],
-        "kernels": {name: {"backend": serving, "why": why} for name in ("selective_scan", "causal_conv", "ssd")},
+        "kernels": {name: {"backend": serving, "why": why} for name in OPERATIONS},
         "cuda": _serving_cuda(),
     }
 
