@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from torch import Generator, Tensor
 
 from bakeoff.errors import BakeoffError
+from bakeoff.models.batch import Batch
 from bakeoff.objectives.base import Floor
 from bakeoff.objectives.floor import memoriser_floor
+from bakeoff.objectives.flow import Flow
+from bakeoff.objectives.times import TimeLaw
 from bakeoff.tasks.digits import pixel_floor
 
 PI_2 = math.pi / 2
@@ -46,7 +49,37 @@ def test_two_points_at_logit_normal_times_give_what_quadrature_gives() -> None:
     density_S = np.exp(-(s_S**2) / 2) / math.sqrt(2 * math.pi)
     expected = (density_S * least_error(np.exp(s_S)) * (1 + np.exp(s_S)) ** 2).sum() * step
     points = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
-    assert near(memoriser_floor(points, times="logit-normal", draws=4096), expected)
+    assert near(memoriser_floor(points, law=TimeLaw("logit-normal"), draws=4096), expected)
+
+
+def test_the_floor_of_the_data_is_their_variance_without_the_weight_of_the_velocity() -> None:
+    """u = t / (1 - t) has the density 1 / (1 + u)^2 where t is uniform."""
+    u_U, step = np.linspace(0, 40, 8001, retstep=True)
+    expected = (least_error(u_U) / (1 + u_U) ** 2).sum() * step - 0.5 * step
+    points = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
+    assert near(memoriser_floor(points, weight=torch.ones_like, draws=4096), expected)
+
+
+@pytest.mark.parametrize("prediction,loss_space", [("velocity", "velocity"), ("data", "velocity"), ("data", "data")])
+def test_no_model_of_an_objective_goes_below_its_floor_and_the_best_one_reaches_it(prediction, loss_space) -> None:
+    """The best for x = +-1: E x_1 given x_t is tanh(u x_t / (1 - t)) with u = t / (1 - t)."""
+
+    def best(x, t, *others) -> Tensor:
+        t = t[:, None, None].clamp_max(1 - 1e-7)
+        data = torch.tanh(t * x / (1 - t) ** 2)
+        return data if prediction == "data" else (data - x) / (1 - t)
+
+    flow, g = Flow(prediction=prediction, loss_space=loss_space), Generator().manual_seed(0)
+    signs = torch.randint(2, (200_000, 1, 1), generator=g).double() * 2 - 1
+    loss = flow.loss(best, Batch(x=signs), flow.draws(Batch(x=signs), g)).item()  # pyright: ignore[reportArgumentType]
+    points = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
+
+    class Both:
+        def whole(self) -> Batch:
+            return Batch(x=points.unsqueeze(1))
+
+    floor = flow.floor(Both())
+    assert floor is not None and loss == pytest.approx(floor.value, rel=0.05)
 
 
 @pytest.mark.parametrize("copies", [1, 5])

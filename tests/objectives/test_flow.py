@@ -7,8 +7,9 @@ import torch
 from torch import Generator, Tensor
 
 from bakeoff.models.batch import Batch
-from bakeoff.objectives.flow import Flow, draw_times, interpolate, target_velocity
+from bakeoff.objectives.flow import Flow, interpolate, target_velocity
 from bakeoff.objectives.solver import Field, Solver, states
+from bakeoff.objectives.times import TimeLaw
 from bakeoff.protocol.sections import sampling as sections
 
 RATE = 1.3
@@ -105,12 +106,60 @@ def test_loss_of_the_exact_velocity_is_its_irreducible_variance() -> None:
     assert best.item() == pytest.approx(std**2 / spread, rel=0.01)
 
 
+@pytest.mark.parametrize("prediction,loss_space", [("velocity", "data"), ("data", "velocity"), ("data", "data")])
+@pytest.mark.parametrize("t0", [0.0, 0.3, 0.9, 0.99])
+def test_what_is_predicted_and_where_it_is_scored_only_weigh_one_error(prediction, loss_space, t0: float) -> None:
+    """x_1 = x_t + (1 - t) v: the errors of the data are (1 - t) those of the velocity, never more than twentyfold."""
+    g, shape = Generator().manual_seed(3), (50, 3, 2)
+    data, noise, missed = (torch.randn(shape, generator=g, dtype=torch.float64) for _ in range(3))
+    draws = {"noise": noise, "t": torch.full((50,), t0, dtype=torch.float64), "hidden": None}
+
+    def gives_data(x, *others) -> Tensor:
+        return data + missed
+
+    def gives_velocity(x, *others) -> Tensor:
+        return target_velocity(noise, data) + missed / (1 - t0)
+
+    model = gives_data if prediction == "data" else gives_velocity
+    weight = 1.0 if loss_space == "data" else max(1 - t0, 0.05) ** -2
+    loss = Flow(prediction=prediction, loss_space=loss_space).loss(model, Batch(x=data), draws)
+    assert loss.item() == pytest.approx(weight * missed.square().mean().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("solver", ["euler", "midpoint", "heun"])
+def test_a_model_that_gives_the_data_is_sampled_by_the_velocity_that_it_means(solver: str) -> None:
+    """For Gaussian data E x_1 given x_t is x_t + (1 - t) v; the last step begins where 1 - t is the step's length."""
+    mean, std = 0.7, 0.4
+
+    def velocity(x, t, *others) -> Tensor:
+        t = t[:, None, None]
+        return mean + (t * std**2 - (1 - t)) / ((1 - t) ** 2 + t**2 * std**2) * (x - t * mean)
+
+    def data(x, t, *others) -> Tensor:
+        return x + (1 - t[:, None, None]) * velocity(x, t)
+
+    noise = torch.randn(64, 2, 3, generator=Generator().manual_seed(0))
+    section = sections.Solver(steps=10, solver=solver)  # pyright: ignore[reportArgumentType]
+    flow, prompts, seen = Flow(prediction="data"), Batch(x=noise), []
+    made = list(flow.states(lambda x, t, *o: seen.append(t) or data(x, t), prompts, noise, section, seed=0))  # type: ignore[arg-type]
+    wanted = list(states(lambda x, t: velocity(x, t), noise, 10, solver, at_end=False))  # pyright: ignore[reportArgumentType]
+    torch.testing.assert_close(torch.stack(made), torch.stack(wanted), atol=1e-4, rtol=1e-4)
+    assert len(seen) == flow.nfe(section, prompts) and max(t.max() for t in seen) < 1
+
+
 @pytest.mark.parametrize("kind,variance", [("uniform", 1 / 12), ("logit-normal", 0.0433)])
 def test_times_are_drawn_as_named(kind, variance: float) -> None:
-    t = draw_times(200_000, kind, Generator().manual_seed(0))
+    t = TimeLaw(kind).draw(200_000, Generator().manual_seed(0))
     assert t.min() >= 0 and t.max() <= 1
     assert t.mean().item() == pytest.approx(0.5, abs=0.005)
     assert t.var().item() == pytest.approx(variance, rel=0.02)
+
+
+@pytest.mark.parametrize("law", [TimeLaw(), TimeLaw("logit-normal"), TimeLaw("logit-normal", -0.8, 0.8)])
+def test_quantiles_of_the_times_are_those_of_the_draws(law: TimeLaw) -> None:
+    shares = torch.tensor([0.05, 0.25, 0.5, 0.9])
+    drawn = law.draw(200_000, Generator().manual_seed(0)).quantile(shares)
+    torch.testing.assert_close(law.quantile(shares), drawn, atol=0.005, rtol=0)
 
 
 def test_held_out_loss_is_one_value_an_item_and_its_mean_the_loss_over_all_times() -> None:

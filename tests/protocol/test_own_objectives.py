@@ -22,8 +22,8 @@ def test_a_backbone_without_its_own_changes_nothing() -> None:
 def test_each_candidate_is_built_with_its_own() -> None:
     protocol = load_protocol("smoke", [OWN, SAMPLED, *BY_FIGURE])
     mine, *others = candidates(protocol)
-    assert mine.objective.times_drawn == "logit-normal"  # pyright: ignore[reportAttributeAccessIssue]
-    assert {one.objective.times_drawn for one in others} == {"uniform"}  # pyright: ignore[reportAttributeAccessIssue]
+    assert mine.objective.law.kind == "logit-normal"  # pyright: ignore[reportAttributeAccessIssue]
+    assert {one.objective.law.kind for one in others} == {"uniform"}  # pyright: ignore[reportAttributeAccessIssue]
     assert (mine.protocol.sampling.steps, others[0].protocol.sampling.steps) == (3, 5)  # pyright: ignore[reportAttributeAccessIssue]
     assert mine.protocol.sampling.count == protocol.sampling.count
     assert mine.task.protocol is others[0].task.protocol is protocol

@@ -1,7 +1,7 @@
 """Flow matching [Lipman et al. 2023; Liu et al. 2023]: the linear path from noise (t = 0) to data (t = 1).
 
-x_t = (1 - t) x_0 + t x_1 with x_0 ~ N(0, I). The model predicts the velocity v = x_1 - x_0; integrating
-dx/dt = v(x, t) from noise makes items.
+x_t = (1 - t) x_0 + t x_1 with x_0 ~ N(0, I). The model predicts the velocity v = x_1 - x_0, or the data x_1, which say
+the same: v = (x_1 - x_t) / (1 - t). Integrating dx/dt = v(x, t) from noise makes items.
 
 Shapes: B items, L tokens, C values a token.
 """
@@ -16,12 +16,14 @@ from bakeoff.errors import BakeoffError
 from bakeoff.models.batch import Batch
 from bakeoff.objectives.base import Data, Draws, Floor, Model, Objective
 from bakeoff.objectives.floor import memoriser_floor
-from bakeoff.objectives.solver import EVALUATIONS, states
+from bakeoff.objectives.solver import evaluations, states
+from bakeoff.objectives.times import Kind, TimeLaw
 from bakeoff.protocol.sections.sampling import Solver
 from bakeoff.protocol.space import Space
 from bakeoff.seeding import generator
 
-Times = Literal["uniform", "logit-normal"]
+Prediction = Literal["velocity", "data"]
+LEAST_LEFT = 0.05  # the data are divided by no less than this of 1 - t [Li and He 2025]
 NOISE_ROWS = 16  # torch draws normals in blocks of 16 values; with whole blocks every prefix is the same
 FLOOR_DRAWS = 2048  # they give a standard error of 1 % on MNIST
 
@@ -37,26 +39,34 @@ def target_velocity(noise_BLC: Tensor, data_BLC: Tensor) -> Tensor:
     return data_BLC - noise_BLC
 
 
-def draw_times(count: int, kind: Times, generator: Generator) -> Tensor:
-    """(count,) float32 on the CPU: U(0, 1), or sigmoid of N(0, 1) [Esser et al. 2024]."""
-    if kind == "uniform":
-        return torch.rand(count, generator=generator)
-    return torch.randn(count, generator=generator).sigmoid()
-
-
 class Flow(Objective):
-    """Flow matching with velocity prediction.
+    """Flow matching.
 
     Args:
         times: how t is drawn in training.
+        times_mean, times_std: of logit(t), where it is logit-normal.
+        prediction: what the model gives.
+        loss_space: whose squared error the loss is. That of the velocity is that of the data by 1 / (1 - t)^2; of a
+            model that gives the data it is cut off where 1 - t is below 0.05 [Li and He 2025].
         condition_dropout: share of items whose label and context are hidden in training, because guidance needs an
             unconditional model too.
     """
 
     times = 1
 
-    def __init__(self, times: Times = "uniform", condition_dropout: float = 0.0) -> None:
-        self.times_drawn: Times = times
+    def __init__(
+        self,
+        times: Kind = "uniform",
+        condition_dropout: float = 0.0,
+        *,
+        times_mean: float = 0.0,
+        times_std: float = 1.0,
+        prediction: Prediction = "velocity",
+        loss_space: Prediction = "velocity",
+    ) -> None:
+        self.law = TimeLaw(times, times_mean, times_std)
+        self.prediction: Prediction = prediction
+        self.loss_space: Prediction = loss_space
         self.condition_dropout = condition_dropout
 
     def out(self, space: Space) -> int:
@@ -67,14 +77,14 @@ class Flow(Objective):
     def draws(self, batch: Batch, g: Generator) -> Draws:
         assert batch.x is not None
         noise_BLC = torch.randn(batch.x.shape, generator=g)
-        t_B = draw_times(len(noise_BLC), self.times_drawn, g)
+        t_B = self.law.draw(len(noise_BLC), g)
         hidden_B = None
         if _conditional(batch):
             hidden_B = torch.rand(len(noise_BLC), generator=g) < self.condition_dropout
         return {"noise": noise_BLC, "t": t_B, "hidden": hidden_B}
 
     def loss(self, model: Model, batch: Batch, draws: Draws, teacher: Model | None = None) -> Tensor:
-        """mean (v_hat(x_t, t) - (x_1 - x_0))^2 over items, tokens and channels, float32; by token weights if given."""
+        """The mean squared error over items, tokens and channels, float32; by token weights if given."""
         squares_BLC = self._squares(model, batch, draws)
         if batch.weight_BL is None:
             return squares_BLC.mean()
@@ -84,8 +94,25 @@ class Flow(Objective):
         data_BLC, noise_BLC, t_B = batch.x, draws["noise"], draws["t"]
         assert data_BLC is not None and noise_BLC is not None and t_B is not None
         x_BLC = interpolate(noise_BLC, data_BLC, t_B)
-        v_BLC = model(x_BLC, t_B, batch.labels_B, batch.context, draws["hidden"])
-        return (v_BLC.float() - target_velocity(noise_BLC, data_BLC)).square()
+        said_BLC = model(x_BLC, t_B, batch.labels_B, batch.context, draws["hidden"])
+        wanted_BLC = data_BLC if self.prediction == "data" else target_velocity(noise_BLC, data_BLC)
+        missed_BLC = said_BLC.float() - wanted_BLC
+        if self.prediction != self.loss_space:
+            left_B11 = (1 - t_B)[:, None, None]
+            missed_BLC = missed_BLC * left_B11 if self.loss_space == "data" else missed_BLC / _divisor(left_B11)
+        return missed_BLC.square()
+
+    def _weight(self, t: Tensor) -> Tensor:
+        """By what the loss weighs the squared error of the data that the model means."""
+        if self.loss_space == "data":
+            return torch.ones_like(t)
+        return (1 - t).square().reciprocal() if self.prediction == "velocity" else _divisor(1 - t).square().reciprocal()
+
+    def _velocity(self, said_BLC: Tensor, x_BLC: Tensor, t_B: Tensor) -> Tensor:
+        """The velocity at x that the model means."""
+        if self.prediction == "velocity":
+            return said_BLC
+        return (said_BLC - x_BLC) / _divisor((1 - t_B)[:, None, None])
 
     def held_out(self, model: Model, batch: Batch, g: Generator) -> dict[str, Tensor]:
         """The loss of each item, with nothing hidden, at one time each; the times are spread evenly over the batch."""
@@ -110,20 +137,27 @@ class Flow(Objective):
 
         def velocity(x_BLC: Tensor, t_B: Tensor) -> Tensor:
             if not guide:
-                return model(x_BLC, t_B, prompts.labels_B, prompts.context).float()
-            # classifier-free guidance [Ho and Salimans 2022]: v_none + w (v_told - v_none), both in one batch
+                said_BLC = model(x_BLC, t_B, prompts.labels_B, prompts.context).float()
+                return self._velocity(said_BLC, x_BLC, t_B)
+            # classifier-free guidance [Ho and Salimans 2022]: none + w (told - none), both in one batch
             hidden_B = torch.arange(2 * len(x_BLC), device=x_BLC.device) >= len(x_BLC)
             both = model(_twice(x_BLC), _twice(t_B), _twice(prompts.labels_B), _twice(prompts.context), hidden_B)
-            v_told, v_none = both.float().chunk(2)
-            return v_none + sampling.guidance * (v_told - v_none)
+            told, none = both.float().chunk(2)
+            return self._velocity(none + sampling.guidance * (told - none), x_BLC, t_B)
 
-        return states(velocity, x, sampling.steps, sampling.solver)
+        return states(velocity, x, sampling.steps, sampling.solver, at_end=self._known_at_end)
+
+    @property
+    def _known_at_end(self) -> bool:
+        """Whether the velocity is known at t = 1, where x_t is the data and what is left to divide by is 0."""
+        return self.prediction == "velocity"
 
     def steps(self, sampling: Solver, prompts: Batch) -> int:
         return sampling.steps
 
     def nfe(self, sampling: Solver, prompts: Batch) -> int:
-        return sampling.steps * EVALUATIONS[sampling.solver] * (2 if _guided(prompts, sampling) else 1)
+        once = evaluations(sampling.steps, sampling.solver, at_end=self._known_at_end)
+        return once * (2 if _guided(prompts, sampling) else 1)
 
     def floor(self, data: Data) -> Floor | None:
         """The memoriser's floor; see `bakeoff.objectives.floor`."""
@@ -132,8 +166,18 @@ class Flow(Objective):
             return None
         dropout = self.condition_dropout if batch.labels_B is not None else 0.0
         return memoriser_floor(
-            batch.x, batch.labels_B, label_dropout=dropout, times=self.times_drawn, draws=FLOOR_DRAWS
+            batch.x,
+            batch.labels_B,
+            label_dropout=dropout,
+            law=self.law,
+            weight=self._weight,
+            draws=FLOOR_DRAWS,
         )
+
+
+def _divisor(left: Tensor) -> Tensor:
+    """1 - t, or what stands for it where the data, less x_t, are divided by it."""
+    return left.clamp_min(LEAST_LEFT)
 
 
 @overload

@@ -47,6 +47,14 @@ ADDED: dict[str, Any] = {
     "mixers.gru": {},
     "sweep.more_seeds": [],
     "mixers.conv": {"d_conv": 4},
+    "objective.prediction": "velocity",
+    "objective.loss_space": "velocity",
+    "objective.times_mean": 0.0,
+    "objective.times_std": 1.0,
+    "backbones.objective.prediction": "velocity",
+    "backbones.objective.loss_space": "velocity",
+    "backbones.objective.times_mean": 0.0,
+    "backbones.objective.times_std": 1.0,
 }
 # Those that came after mixers had versions ([mixers.NAME] kind = ...), of which they are left out, too.
 OF_VERSIONS = ("mixers.mamba.discretise", "mixers.attention.rope")
