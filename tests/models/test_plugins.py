@@ -149,7 +149,7 @@ def test_costs_that_are_not_stated_are_measured_and_marked(allowed: Path) -> Non
 def test_ours_and_the_example_keep_the_contract(allowed: Path, name: str) -> None:
     checks = check_mixer(mixer_class(name), {})
     timed = {"a step takes no longer where the state does not grow"}  # by the clock, so not here
-    assert len(checks) == 14 and [check for check in checks if not check.passed and check.name not in timed] == []
+    assert len(checks) == 15 and [check for check in checks if not check.passed and check.name not in timed] == []
 
 
 class NotAMixer(nn.Module):
@@ -202,6 +202,14 @@ class Dear(Averaging):
         return 1.5 * L
 
 
+class Misnaming(Averaging):
+    matrices = ("w1.weight",)
+
+
+class NamingABias(Averaging):
+    matrices = ("up.bias",)
+
+
 class Infinite(Averaging):
     def forward(self, x_BLD: Tensor) -> Tensor:
         return super().forward(x_BLD) / 0
@@ -217,6 +225,8 @@ BROKEN = {
     Resetting: "left alone",
     Narrow: "the width widens it",
     Dear: "flops(L)",
+    Misnaming: "names its matrices",
+    NamingABias: "names its matrices",
     Infinite: "maps (B, L, D)",
 }
 

@@ -80,6 +80,15 @@ class Blueprint:
         )
 
 
+def matrices(model: nn.Module) -> list[nn.Parameter]:
+    """The weights of linear maps inside mixers, as each mixer names them; of what it lacks by its options, none."""
+    here: dict[int, nn.Parameter] = {}
+    for module in model.modules():
+        own = dict(module.named_parameters())
+        here |= {id(own[name]): own[name] for name in getattr(module, "matrices", ()) if name in own}
+    return list(here.values())
+
+
 def decay_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Parameters with weight decay, and those without: norms, biases, and those that a mixer names."""
     spared: set[int] = set()

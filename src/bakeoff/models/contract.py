@@ -40,6 +40,7 @@ def check_mixer(kind: type[nn.Module], options: Mapping[str, Any]) -> list[Contr
         ("its initialisation is its own and is left alone", bench.initialisation),
         ("samples of a batch do not meet", bench.batch_independent),
         ("runs under bf16 autocast", bench.autocast),
+        ("names its matrices", bench.matrices),
         ("states flops(L)", bench.flops),
         ("states state_bytes(L)", bench.state_bytes),
         *steps_clauses(bench.build_causal, costs.state_bytes),
@@ -141,6 +142,15 @@ class _Bench:
         gap = (together - alone).abs().max().item()
         assert gap < 1e-4, f"a sample alone differs from it in a batch by {gap:.1e}"
         return f"largest difference {gap:.0e}"
+
+    def matrices(self) -> str:
+        """Of the names, those that its options leave out may be missing, but not all."""
+        named = getattr(self.kind, "matrices", ())
+        found = {name: one for name, one in self.build().named_parameters() if name in named}
+        assert found or not named, f"none of {', '.join(named)} is a parameter"
+        wrong = [f"{name} {tuple(one.shape)}" for name, one in found.items() if one.dim() != 2]
+        assert not wrong, f"Muon takes two axes; here are {', '.join(wrong)}"
+        return ", ".join(found) or "none: AdamW takes all of it"
 
     def autocast(self) -> str:
         mixer, x_BLD = self.build(), self.input(2, 9)

@@ -26,6 +26,7 @@ class Parallel(nn.Module):
     """
 
     no_decay = ("scales",)
+    matrices = ("out_proj.weight",)
 
     def __init__(self, mixers: Sequence[nn.Module], d_model: int, combine: Combine) -> None:
         super().__init__()

@@ -67,7 +67,11 @@ class Budget(Section):
 class Training(Section):
     """One recipe for all backbones."""
 
-    optimiser: Literal["adamw"] = "adamw"
+    optimiser: Literal["adamw", "muon"] = Field(
+        default="adamw",
+        description="muon: the weights of linear maps inside mixers, as each mixer names them, by torch.optim.Muon at "
+        "0.2 sqrt(larger side) times the rate, as large as a step of AdamW; all else by AdamW",
+    )
     lr: float = Field(default=1e-3, gt=0, le=1)
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = Field(default=0.01, ge=0, le=1)

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from bakeoff.models.batch import Batch, to_device
-from bakeoff.models.build import decay_groups
 from bakeoff.protocol.schema import Protocol
 from bakeoff.seeding import derived_seed, generator
 from bakeoff.tasks import Dataset
 from bakeoff.trial.candidate import Candidate
 from bakeoff.trial.meters import StepClock, Stopwatch
+from bakeoff.trial.optimiser import Optimiser
 
 TIMED_STEPS = 100
 REPORT_STEPS = 10
@@ -45,13 +45,7 @@ class Trainer:
         self.model = candidate.blueprint.build(widths).to(self.device)
         self.parameters = list(self.model.parameters())
         self.average = [p.detach().clone() for p in self.parameters] if recipe.ema else None
-        self.optimiser = torch.optim.AdamW(
-            _groups(self.model, self.protocol),
-            lr=recipe.lr,
-            betas=recipe.betas,
-            weight_decay=recipe.weight_decay,
-            fused=True,
-        )
+        self.optimiser = Optimiser(self.model, recipe)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         self.total = self.protocol.total_steps
         self.step = 0
@@ -109,13 +103,10 @@ class Trainer:
         with self.watch("forward and backward"), self._clock():
             loss = self._forward_backward(batch)
         with self.watch("optimiser"), self._optimiser_clock():
-            for group in self.optimiser.param_groups:
-                group["lr"] = self.learning_rate(self.step)
-            self.scaler.unscale_(self.optimiser)
+            self.optimiser.set_rate(self.learning_rate(self.step))
+            self.optimiser.unscale(self.scaler)
             nn.utils.clip_grad_norm_(self.parameters, recipe.clip)
-            self.scaler.step(self.optimiser)
-            self.scaler.update()
-            self.optimiser.zero_grad(set_to_none=True)
+            self.optimiser.step(self.scaler)
             self._update_average()
         self.losses[self.step] = loss.detach()
         self.step += 1
@@ -133,7 +124,7 @@ class Trainer:
         batch = self.data.batch(self.seed, 0)
         with clock():
             self._forward_backward(batch)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.forget()
 
     def _autocast(self) -> AbstractContextManager:
         dtype = AUTOCAST.get(self.protocol.training.precision)
@@ -161,7 +152,7 @@ class Trainer:
             "step": self.step,
             "model": self.model.state_dict(),
             "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": self.optimiser.state(),
             "scaler": self.scaler.state_dict(),
             "losses": self.losses,
             "times_ms": self.times_ms,
@@ -179,7 +170,7 @@ class Trainer:
         if self.average is not None:
             for mine, saved in zip(self.average, state["average"], strict=True):
                 mine.copy_(saved)
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimiser.restore(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
         self.losses.copy_(losses)
         self.times_ms = [float(milliseconds) for milliseconds in state["times_ms"]]
@@ -202,11 +193,3 @@ class Trainer:
         """Losses of the last epochs, for their trend: a fifth of training, at least one epoch, at most half."""
         window = min(max(self.total // 5, self.epoch_steps), max(self.total // 2, 10))
         return self.losses[-window:].tolist()
-
-
-def _groups(model: nn.Module, protocol: Protocol) -> list[dict[str, Any]] | list[nn.Parameter]:
-    """The optimiser's parameters: all in one group, or those without weight decay in a group of their own."""
-    if protocol.training.decay == "all":
-        return list(model.parameters())
-    decayed, spared = decay_groups(model)
-    return [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]

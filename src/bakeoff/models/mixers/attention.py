@@ -72,6 +72,7 @@ class Attention(Mixer):
     reads = "both ways"
     takes_rope = True
     takes_places = True
+    matrices = ("qkv.weight", "out_proj.weight")
 
     def __init__(
         self,

@@ -40,6 +40,8 @@ class Mixer(nn.Module, ABC):
         takes_rope: whether its constructor takes `rope`, for positions that it adds itself.
         takes_places: whether it takes `grid` and `context` beside `rope`, to add positions on each axis of a grid.
         no_decay: names of its parameters without weight decay; norms and biases never have it.
+        matrices: names of the weights of its linear maps, which Muon may update; not of whatever has two axes, as A_log
+            and the taps of a convolution have.
     """
 
     expand: ClassVar[int] = 1
@@ -48,6 +50,7 @@ class Mixer(nn.Module, ABC):
     takes_rope: ClassVar[bool] = False
     takes_places: ClassVar[bool] = False
     no_decay: ClassVar[tuple[str, ...]] = ()
+    matrices: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def flops(self, L: int) -> int: ...

@@ -20,6 +20,7 @@ class Conv(OneWay):
 
     expand = 2
     width_name = "d_inner"
+    matrices = ("in_proj.weight", "out_proj.weight")
 
     def __init__(self, d_model: int, width: int, *, d_conv: int = 4, direction: Direction = "forward") -> None:
         super().__init__(direction)

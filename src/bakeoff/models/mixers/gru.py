@@ -23,6 +23,7 @@ class Gru(OneWay):
     """torch.nn.GRU of `width` units, and a linear map back; "both" reads each way with the same weights and adds."""
 
     width_name = "units"
+    matrices = ("gru.weight_ih_l0", "gru.weight_hh_l0", "out_proj.weight")
 
     def __init__(self, d_model: int, width: int, *, direction: Direction = "forward") -> None:
         super().__init__(direction)

@@ -46,6 +46,7 @@ class Mamba(OneWay):
     expand = 2
     width_name = "d_inner"
     no_decay = ("A_log", "dt_bias", "D", "conv_bias", "B", "C")
+    matrices = ("in_proj.weight", "x_proj.weight", "dt_proj.weight", "out_proj.weight")
 
     def __init__(
         self,

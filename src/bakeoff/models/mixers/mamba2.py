@@ -69,6 +69,7 @@ class Mamba2(OneWay):
     expand = 2
     width_name = "d_inner"
     no_decay = ("A_log", "dt_bias", "D")
+    matrices = ("in_proj.weight", "out_proj.weight")
 
     def __init__(
         self,

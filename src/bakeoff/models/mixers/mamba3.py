@@ -72,6 +72,7 @@ class Mamba3(OneWay):
     expand = 2
     width_name = "d_inner"
     no_decay = ("dt_bias", "D", "B_bias", "C_bias", "mimo_x", "mimo_z", "mimo_o")
+    matrices = ("in_proj.weight", "out_proj.weight")
 
     def __init__(
         self,

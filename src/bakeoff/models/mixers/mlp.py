@@ -20,6 +20,7 @@ class Mlp(Mixer):
     expand = 4
     width_name = "mlp_width"
     reads = "token"
+    matrices = ("gate.weight", "up.weight", "down.weight")
 
     def __init__(self, d_model: int, width: int, *, gate: Literal["gelu", "swiglu"] = "gelu") -> None:
         super().__init__()
