@@ -7,7 +7,6 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from bakeoff.protocol.measurement import Measurement
-from bakeoff.protocol.sections.mixers import Backbone
 from bakeoff.report import figures
 from paper_runs import Run
 
@@ -30,13 +29,18 @@ class Rung(NamedTuple):
 
     @property
     def attention(self) -> float:
-        """The share of its layers that are attention."""
+        """The share of its layers that are attention, of those that mix tokens."""
+        return fmean(name == "attention" for name in self._mixing)
+
+    @property
+    def layers(self) -> int:
+        """Its layers that mix tokens."""
+        return len(self._mixing)
+
+    @property
+    def _mixing(self) -> list[str]:
         backbone = next(one for one in self.run.run.protocol.backbones if one.name == self.trial.backbone)
-        return share_of_attention(backbone)
-
-
-def share_of_attention(backbone: Backbone) -> float:
-    return fmean(name == "attention" for name in backbone.names)
+        return [name for name in backbone.names if name != "mlp"]
 
 
 def rungs(runs: Iterable[Run]) -> Iterator[Rung]:
@@ -85,11 +89,20 @@ def width_of(one: Rung) -> int:
 
 
 def against_attention(found: list[Rung]) -> bytes:
-    """Right answers against the share of layers that are attention: every seed, and a line through their means."""
+    """Right answers against the share of layers that are attention: every seed, and a line through their means.
+
+    Backbones of fewer layers than the deepest, which are controls, are stars beside the line.
+    """
     drawn = Figure(figsize=(figures.WIDTH, figures.HEIGHT), layout="constrained")
     axes = drawn.add_subplot(xlabel="share of layers that are attention", ylabel=RIGHT)
+    deepest = max(one.layers for one in found)
     for index, pairs in enumerate(sorted({one.pairs for one in found})):
-        here = [one for one in found if one.pairs == pairs]
+        here = [one for one in found if one.pairs == pairs and one.layers == deepest]
+        for layers in sorted({one.layers for one in found} - {deepest}):
+            stars = [one for one in found if one.pairs == pairs and one.layers == layers]
+            places = [one.attention for one in stars], [one.share for one in stars]
+            label = f"{layers} layers" if index == 0 else None
+            axes.plot(*places, "*", color=figures.colour(index), markersize=11, label=label)
         shares = sorted({one.attention for one in here})
         means = [fmean(one.share for one in here if one.attention == share) for share in shares]
         axes.plot(shares, means, color=figures.colour(index), label=f"{pairs} pairs")

@@ -22,7 +22,9 @@ def test_presets() -> None:
 
 
 def test_a_share_of_attention_is_what_its_name_says() -> None:
+    """The control is a Transformer that is no deeper than the task needs."""
     layers = {one.name: one.layers for one in load_protocol("recall-share").backbones}
+    assert layers.pop("control") == ("attention", "attention", "mlp")
     assert {name: one.count("attention") / 8 for name, one in layers.items()} == {
         "none": 0,
         "eighth": 1 / 8,
