@@ -20,6 +20,7 @@ from bakeoff.protocol.verdict import headline
 from bakeoff.rundir.files import read_json
 from bakeoff.rundir.verify import verify
 from bakeoff.tasks import build_task
+from kept import with_kept
 from paper_runs import Run, open_runs, swept_trials, write_results
 from recall_curves import Rung, against_attention, against_state, rungs
 from run_words import busy, command_of, made, swept_table, tries
@@ -211,6 +212,7 @@ def main() -> int:
     parser.add_argument("runs", nargs="+", type=Path, help="run directories")
     parser.add_argument("--pilots", type=Path, default=ROOT / "docs/results/recall-pilots.json", help="their JSON")
     parser.add_argument("--sweeps", nargs="*", type=Path, default=[], help="runs whose sweeps the others took over")
+    parser.add_argument("--keep", action="store_true", help="leave what the page says of other protocols' runs")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/results", help="folder to write to")
     options = parser.parse_args()
     try:
@@ -222,6 +224,8 @@ def main() -> int:
         text = page(runs, pilots, drawn)
         sweeps = {run.name: swept_trials(run.run) for run in map(Run.open, options.sweeps)}
         document = {"runs": [run.document() for run in runs], "sweeps": sweeps}
+        if options.keep:
+            text, document = with_kept(options.out, "recall", text, document)
         print(write_results(options.out, "recall", text, document, drawn))
     except (BakeoffError, OSError) as error:
         print(f"recall_results: {error}", file=sys.stderr)
