@@ -97,9 +97,10 @@ def test_rope_depends_on_distances_alone() -> None:
 
 @pytest.mark.parametrize("positions", ["none", "sinusoidal", "learned", "rope"])
 @pytest.mark.parametrize("space", [Space(L, vocabulary=11), Space(L, channels=3), Space(L, vocabulary=11, classes=4)])
+@pytest.mark.parametrize("conditioning", ["adaln", "adaln-single"])
 @torch.no_grad()
-def test_the_trunk_reads_on(positions: Any, space: Space) -> None:
-    trunk, x, labels_B = _trunk(positions, space)
+def test_the_trunk_reads_on(positions: Any, space: Space, conditioning: Any) -> None:
+    trunk, x, labels_B = _trunk(positions, space, conditioning=conditioning)
     whole_BLO = trunk(x, labels_B=labels_B)
     for parts in PARTS:
         reader = trunk.reader(Batch(labels_B=labels_B, size=3))
@@ -137,14 +138,16 @@ def test_symbols_beyond_the_vocabulary_are_negative() -> None:
     assert torch.equal(trunk.embedded(torch.tensor([[-1, 3]])), trunk.embed(torch.tensor([[11, 3]])))
 
 
-def _trunk(positions: Any, space: Space, class_tokens: tuple[int, int] = (0, 0)) -> tuple[Trunk, Tensor, Tensor | None]:
+def _trunk(
+    positions: Any, space: Space, class_tokens: tuple[int, int] = (0, 0), conditioning: Any = "adaln"
+) -> tuple[Trunk, Tensor, Tensor | None]:
     torch.manual_seed(1)
     widths = {"mamba": 48, "attention": D, "mlp": 64}
     layers = ("mamba", "attention", "mlp", "mamba")
     read = {"context": space.context, "class_tokens": class_tokens, "rope": positions == "rope"}
     mixers = build_mixers(layers, D, widths, {}, "raster", causal=True, **read)
     count, at = class_tokens
-    frame = Frame(space, D, positions, "adaln", 11, times=0, symbols=1, class_tokens=count, class_tokens_at=at)
+    frame = Frame(space, D, positions, conditioning, 11, times=0, symbols=1, class_tokens=count, class_tokens_at=at)
     trunk = Trunk(frame, mixers).eval()
     for parameter in trunk.parameters():  # what begins at zero hides mistakes
         torch.nn.init.normal_(parameter, std=0.2) if parameter.dim() > 1 else None

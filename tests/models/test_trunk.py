@@ -1,5 +1,7 @@
 """The trunk: it leaves the mixers' initialisation alone, and conditions all of them alike."""
 
+import re
+
 import pytest
 import torch
 
@@ -29,7 +31,7 @@ def model(conditioning="adaln", positions="sinusoidal", classes=10, order="raste
     return Trunk(frame(conditioning, positions, classes), mixers(order))
 
 
-@pytest.mark.parametrize("conditioning", ["adaln", "head"])
+@pytest.mark.parametrize("conditioning", ["adaln", "adaln-single", "head"])
 def test_the_trunk_changes_no_initial_value_of_a_mixer(conditioning) -> None:
     torch.manual_seed(0)
     built = mixers()
@@ -41,12 +43,41 @@ def test_the_trunk_changes_no_initial_value_of_a_mixer(conditioning) -> None:
             assert torch.equal(parameter, initial[name]), name
 
 
-def test_adaln_starts_as_the_zero_velocity_and_identity_branches() -> None:
+@pytest.mark.parametrize("conditioning", ["adaln", "adaln-single"])
+def test_adaln_starts_as_the_zero_velocity_and_identity_branches(conditioning) -> None:
     x, t = torch.randn(3, 49, 4), torch.rand(3)
-    assert torch.equal(model()(x, t, torch.tensor([0, 5, 10])), torch.zeros_like(x))
-    branch = model().branches[0]
-    h = torch.randn(3, 49, 32)
-    assert torch.equal(branch(h, torch.randn(3, 32)), h)
+    net = model(conditioning)
+    assert torch.equal(net(x, t, torch.tensor([0, 5, 10])), torch.zeros_like(x))
+    h, c = torch.randn(3, 49, 32), torch.randn(3, 32)
+    assert torch.equal(net.branches[0](h, net.for_branches(c)), h)
+    net(x, t).square().sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+
+
+def test_one_map_of_the_condition_for_all_branches_is_adaln_with_equal_maps() -> None:
+    """With equal maps in every branch of adaLN, and no values of the branches' own, both are one function."""
+    single, every = wake(model("adaln-single")), wake(model("adaln"))
+    assert single.modulation is not None
+    for branch in single.residual_branches():
+        torch.nn.init.zeros_(branch.bias)  # type: ignore[union-attr]
+    state = {name: p for name, p in single.state_dict().items() if not re.search(r"branches.\d+.bias", name)}
+    weight, bias = state.pop("modulation.weight"), state.pop("modulation.bias")
+    for i in range(len(every.branches)):
+        state |= {f"branches.{i}.modulation.weight": weight, f"branches.{i}.modulation.bias": bias}
+    every.load_state_dict(state)
+    given = torch.randn(3, 49, 4), torch.rand(3), torch.tensor([0, 5, 10])
+    torch.testing.assert_close(single(*given), every(*given))
+    branches, D = len(every.branches), 32
+    assert every.parameter_count() - single.parameter_count() == (branches - 1) * 3 * D * D - 3 * D
+    assert every.flops() - single.flops() == (branches - 1) * 2 * 3 * D * D
+
+
+def test_branches_add_values_of_their_own_to_the_one_map() -> None:
+    net = wake(model("adaln-single"))
+    given = torch.randn(2, 49, 4), torch.rand(2), torch.tensor([1, 2])
+    before = net(*given)
+    net.branches[1].bias.data += 1.0  # type: ignore[union-attr]
+    assert not torch.allclose(net(*given), before)
 
 
 def wake(net: Trunk) -> Trunk:
@@ -57,7 +88,7 @@ def wake(net: Trunk) -> Trunk:
     return net.eval()
 
 
-@pytest.mark.parametrize("conditioning", ["adaln", "head"])
+@pytest.mark.parametrize("conditioning", ["adaln", "adaln-single", "head"])
 def test_time_and_class_matter(conditioning) -> None:
     net, x = wake(model(conditioning)), torch.randn(1, 49, 4)
     at = net(x, torch.tensor([0.2]), torch.tensor([3]))
@@ -131,7 +162,7 @@ def test_latent_codec_restores_digits_and_is_normalised() -> None:
     assert (codec.decode(x_BLC) - images).square().mean() < 0.01 < images.var()
 
 
-@pytest.mark.parametrize("conditioning", ["adaln", "head"])
+@pytest.mark.parametrize("conditioning", ["adaln", "adaln-single", "head"])
 @pytest.mark.parametrize("classes", [0, 10])
 def test_every_norm_is_of_the_kind_that_is_asked_for(conditioning, classes) -> None:
     """RMSNorm's formula, and a model of the same size less the shifts of its norms."""

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Conditioning = Literal["adaln", "head"]
+Conditioning = Literal["adaln", "adaln-single", "head"]
 Norm = Literal["layer", "rms"]
 Mix = Callable[[Tensor], Tensor]  # (B, L, D) -> (B, L, D)
 
@@ -80,25 +80,37 @@ def norm_of(kind: Norm, d_model: int, *, affine: bool = True) -> nn.Module:
 
 
 class AdaLNBranch(nn.Module):
-    """x + gate(c) * mixer(norm(x) (1 + scale(c)) + shift(c)), zero-initialised [DiT, Peebles and Xie 2023]."""
+    """x + gate(c) * mixer(norm(x) (1 + scale(c)) + shift(c)), zero-initialised [DiT, Peebles and Xie 2023].
 
-    def __init__(self, mixer: nn.Module, d_model: int, norm: Norm = "layer") -> None:
+    Args:
+        single: shift, scale and gate are those of one map for all branches, which the branch then reads in place of the
+            condition, plus values of its own [adaLN-single of PixArt-alpha, Chen et al. 2023].
+    """
+
+    def __init__(self, mixer: nn.Module, d_model: int, norm: Norm = "layer", *, single: bool = False) -> None:
         super().__init__()
         self.mixer = mixer
         self.norm = norm_of(norm, d_model, affine=False)
-        self.modulation = zeroed(nn.Linear(d_model, 3 * d_model))
+        self.modulation = None if single else zeroed(nn.Linear(d_model, 3 * d_model))
+        self.bias = nn.Parameter(torch.zeros(3 * d_model)) if single else None
 
     def forward(self, x_BLD: Tensor, c_BD: Tensor) -> Tensor:
         return self.around(self.mixer, x_BLD, c_BD)
 
     def around(self, mixer: Mix, x_BLD: Tensor, c_BD: Tensor) -> Tensor:
         """The branch around a map in its mixer's place."""
-        shift, scale, gate = self.modulation(F.silu(c_BD)).unsqueeze(1).chunk(3, dim=-1)
+        shift, scale, gate = self._modulated(c_BD).unsqueeze(1).chunk(3, dim=-1)
         return x_BLD + gate * mixer(self.norm(x_BLD) * (1 + scale) + shift)
+
+    def _modulated(self, c_BD: Tensor) -> Tensor:
+        if self.modulation is not None:
+            return self.modulation(F.silu(c_BD))
+        assert self.bias is not None
+        return c_BD + self.bias
 
     def flops(self) -> int:
         """Of the branch alone, without its mixer."""
-        return 2 * self.modulation.weight.numel()
+        return 0 if self.modulation is None else 2 * self.modulation.weight.numel()
 
 
 class PlainBranch(nn.Module):

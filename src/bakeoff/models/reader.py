@@ -36,6 +36,7 @@ class Reader:
         placed = torch.empty(B, 0, device=next(trunk.parameters()).device)
         labels_B = trunk.hidden_labels(prompts.labels_B, prompts.hidden_B)
         self._c_BD = trunk.condition(placed, None, labels_B)
+        self._read_BC = trunk.for_branches(self._c_BD)
         if trunk.class_tokens is not None:
             tokens_BKD = trunk.class_tokens(trunk.condition.embedded_class(B, labels_B))
             self._branches(tokens_BKD, trunk.frame.class_tokens_at)
@@ -61,5 +62,5 @@ class Reader:
                 y_BLD, self._states[i] = mixer.prefill(normed_BLD, self._states[i])  # type: ignore[operator]
                 return y_BLD
 
-            h_BLD = branch.around(mix, h_BLD, self._c_BD)
+            h_BLD = branch.around(mix, h_BLD, self._read_BC)
         return h_BLD

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bakeoff.errors import BakeoffError
@@ -24,6 +25,7 @@ from bakeoff.models.conditioning import (
     PlainHead,
     TimeHead,
     sinusoidal,
+    zeroed,
 )
 from bakeoff.models.reader import Reader, unable
 from bakeoff.protocol.space import Space
@@ -79,7 +81,7 @@ class Trunk(nn.Module):
         self.frame = frame
         space, D = frame.space, frame.d_model
         conditioned = frame.times > 0 or space.classes > 0
-        adaln = frame.conditioning == "adaln"
+        adaln, single = frame.conditioning != "head", frame.conditioning == "adaln-single"
         self.embed: nn.Module
         if space.vocabulary and frame.bottleneck:
             raise BakeoffError(
@@ -107,8 +109,13 @@ class Trunk(nn.Module):
                 f"model.class_tokens = {frame.class_tokens} before branch {frame.class_tokens_at}: {why}."
             )
         self.class_tokens = ClassTokens(frame.class_tokens, D) if frame.class_tokens else None
-        branch = AdaLNBranch if conditioned and adaln else PlainBranch
-        self.branches = nn.ModuleList(branch(mixer, D, frame.norm) for mixer in mixers)
+        self.modulation = zeroed(nn.Linear(D, 3 * D)) if conditioned and single else None
+        self.branches = nn.ModuleList(
+            AdaLNBranch(mixer, D, frame.norm, single=single)
+            if conditioned and adaln
+            else PlainBranch(mixer, D, frame.norm)
+            for mixer in mixers
+        )
         head = (AdaLNHead if adaln else TimeHead) if conditioned else PlainHead
         self.head = head(D, frame.out, frame.norm)
         self.encoder = encoder
@@ -142,11 +149,16 @@ class Trunk(nn.Module):
         h_BLD = self.placed(h_BLD)
         labels_B = self.hidden_labels(labels_B, hidden_B)
         c_BD = self.condition(x, t_B, labels_B)
+        read_BC = self.for_branches(c_BD)
         for i, branch in enumerate(self.branches):
             if self.class_tokens is not None and i == self.frame.class_tokens_at:
                 h_BLD = torch.cat([self.class_tokens(self.condition.embedded_class(len(x), labels_B)), h_BLD], 1)
-            h_BLD = branch(h_BLD, c_BD)
+            h_BLD = branch(h_BLD, read_BC)
         return self.head(h_BLD[:, self.frame.space.context + self.frame.class_tokens :], c_BD)
+
+    def for_branches(self, c_BD: Tensor) -> Tensor:
+        """What every branch reads of the condition: itself, or what the one map makes of it, (B, 3 D)."""
+        return c_BD if self.modulation is None else self.modulation(F.silu(c_BD))
 
     def embedded(self, x: Tensor) -> Tensor:
         """Tokens without their positions, (B, L, D)."""
@@ -187,7 +199,8 @@ class Trunk(nn.Module):
     def flops(self) -> int:
         """FLOPs of one item's forward pass: matrix products, convolutions and scans."""
         D, frame = self.frame.d_model, self.frame
-        trunk = self._embedding_flops() + self.condition.flops() + self.head.flops(frame.space.length)
+        shared = 0 if self.modulation is None else 2 * self.modulation.weight.numel()
+        trunk = self._embedding_flops() + self.condition.flops() + shared + self.head.flops(frame.space.length)
         branches = enumerate(self.residual_branches())
         return trunk + sum(one.flops() + costs.flops(one.mixer, frame.tokens_of(i), D) for i, one in branches)
 

@@ -52,8 +52,10 @@ class Model(Section):
     class_tokens_at: int = Field(
         default=0, ge=0, le=16_384, description="the branch, counted from 0, before which they come; dropped at the end"
     )
-    conditioning: Literal["adaln", "head"] = Field(
-        default="adaln", description="adaLN-zero in every residual branch, or time (and class) only in the head"
+    conditioning: Literal["adaln", "adaln-single", "head"] = Field(
+        default="adaln",
+        description="adaLN-zero in every residual branch; the same from one map for all of them; or time (and class) "
+        "only in the head",
     )
 
 
