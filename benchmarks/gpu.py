@@ -3,12 +3,13 @@
     python -m benchmarks.gpu [--json FILE] [--only scan blocks] [--seconds 540] [--tune] [--dry-run] [--toy]
 
 Prints a Markdown table. A section that fails says so and the others go on; what is not installed (mamba-ssm) is left
-out and named. Rivals take turns, times are medians of CUDA events. `--tune` tries other tiles of the scan first.
+out and named. Rivals take turns, times are medians of CUDA events. `--tune` tries other tiles first.
 `--toy` runs the same code at sizes that Triton's interpreter can do on a CPU, where its times mean nothing.
 
 Two floors: the bytes that must move (inputs read once, outputs and gradients written once) over the bandwidth that a
-copy reaches in this run; and two exponentials for each element of the state (forward, and made again in backward) over
-the rate of the special-function units, 16 a cycle and multiprocessor.
+copy reaches in this run; and, for the scan, two exponentials for each element of the state (forward, and made again in
+backward) over the rate of the special-function units, 16 a cycle and multiprocessor; for the state space dual form, the
+multiply-adds of its chunks.
 
 Shapes: B batch, L tokens, D channels, N states, H heads.
 """
@@ -22,26 +23,28 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 import torch
 
+from benchmarks import gpu_dual
 from benchmarks.gpu_correctness import TOLERANCE, correctness
-from benchmarks.gpu_sections import TOY, Bench, Sizes, blocks, mamba2, scan, tune
+from benchmarks.gpu_sections import TOY, Bench, Sizes, blocks, scan, tune
 from benchmarks.gpu_timing import card
 from benchmarks.gpu_training import captured_step, compiled_step, sampling, training, waiting
 from benchmarks.row import TITLE, Row, line
 
 SECTIONS: dict[str, Callable[[Bench], Iterable[Row]]] = {
-    "correctness": correctness,
-    "tune": tune,
+    "correctness": lambda bench: chain(correctness(bench), gpu_dual.correctness(bench)),
+    "tune": lambda bench: chain(tune(bench), gpu_dual.tune(bench)),
     "scan": scan,
+    "ssd": gpu_dual.speed,
     "training": training,
     "waiting": waiting,
     "sampling": sampling,
     "blocks": blocks,
     "captured": captured_step,
-    "mamba2": mamba2,
     "compiled": compiled_step,
 }
 MUST_PASS = ("correctness", "waiting")

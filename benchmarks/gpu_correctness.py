@@ -40,7 +40,7 @@ def errors(call: Call, exact: Call, inputs: dict[str, Tensor], outputs: Sequence
     }
 
 
-def _row(name: str, found: dict[str, float], tolerance: float) -> Row:
+def row(name: str, found: dict[str, float], tolerance: float) -> Row:
     worst = max(found.values())  # a NaN is found whatever its place: no comparison with it holds
     right = all(error <= tolerance for error in found.values())
     detail = ", ".join(f"{what} {error:.0e}" for what, error in found.items())
@@ -115,7 +115,7 @@ def correctness(bench: Bench) -> Iterator[Row]:
                 for way, ours, exact, given in _scan_ways(bench.inputs(*shape, dtype), reverse):
                     outputs = ("y", "final") if "state" in given else ("y",)
                     found = errors(ours, exact, given, outputs)
-                    yield _row(f"scan {kind} {shape}{way}{back}", found, tolerance)
+                    yield row(f"scan {kind} {shape}{way}{back}", found, tolerance)
         for B, L, D, _ in bench.sizes.exact:
             x = bench.inputs(B, L, D, TAPS, dtype)
             weight = torch.randn(D, TAPS, generator=torch.Generator(device).manual_seed(2), device=device)
@@ -124,4 +124,4 @@ def correctness(bench: Bench) -> Iterator[Row]:
                 for way, ours, exact, names in _convolution_ways(reverse):
                     found = errors(ours, exact, {name: values[name] for name in names}, ("y",))
                     back = ", reversed" if reverse else ""
-                    yield _row(f"convolution {kind} {(B, L, D)}{way}{back}", found, tolerance)
+                    yield row(f"convolution {kind} {(B, L, D)}{way}{back}", found, tolerance)

@@ -23,14 +23,14 @@ SAME = ("device", "driver", "cuda", "torch", "triton")
 STOPPED = "stopped: out of time"
 WHAT = {
     "correctness": "Right? Every Triton kernel against the float64 loop, outputs and gradients: relative errors",
-    "tune": "The scan's tiles (N_BLOCK, D_BLOCK, T, warps), at its first size",
+    "tune": "Tiles at the first sizes: the scan's (N_BLOCK, D_BLOCK, T, warps), the others' (P_BLOCK, N_BLOCK, warps)",
     "scan": "The scan, beside its floors and mamba-ssm's CUDA kernel on the same inputs",
+    "ssd": "The state space dual form, beside its floors and mamba-ssm's Triton Mamba-2 on the same inputs",
     "training": "A whole training step of the study",
     "waiting": "Does the host wait for the card within a step?",
     "sampling": "The sampler of the study",
     "blocks": "Mamba's block beside attention's, at constant tokens",
     "captured": "What a training step as one CUDA graph would be worth",
-    "mamba2": "Another model, for scale",
     "compiled": "What torch.compile would be worth",
 }
 

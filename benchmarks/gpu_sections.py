@@ -23,6 +23,22 @@ class Sizes:
         (2, 15, 33, 128),
         (1, 1500, 64, 40),  # scanned in parallel stretches
     )
+    exact_dual: tuple[tuple[int, ...], ...] = (  # B, L, G, H, R, N, P
+        (2, 196, 1, 4, 1, 64, 64),
+        (2, 65, 4, 4, 1, 33, 17),
+        (1, 1, 1, 2, 1, 16, 64),
+        (1, 50, 2, 4, 4, 64, 32),
+        (1, 1500, 1, 2, 1, 128, 64),
+    )
+    dual: tuple[tuple[int, ...], ...] = (
+        (256, 196, 1, 8, 1, 64, 64),
+        (256, 196, 8, 8, 1, 64, 64),  # Mamba-3: every head has its own queries and keys
+        (256, 49, 1, 8, 1, 64, 64),
+        (16, 3136, 1, 8, 1, 64, 64),
+        (1, 65_536, 1, 8, 1, 64, 64),
+        (256, 196, 1, 8, 1, 128, 64),
+        (128, 98, 4, 4, 4, 64, 64),
+    )
     scan: tuple[tuple[int, int, int, int], ...] = (
         (256, 196, 256, 64),
         (256, 196, 512, 64),
@@ -44,6 +60,8 @@ class Sizes:
 
 TOY = Sizes(
     exact=((1, 15, 5, 3),),
+    exact_dual=((1, 9, 1, 2, 1, 5, 3),),
+    dual=((1, 8, 1, 2, 1, 4, 4),),
     scan=((1, 8, 8, 4),),
     tokens=8,
     lengths=(4, 8),
@@ -135,31 +153,6 @@ def _mamba_ssm_scan(bench: Bench) -> Callable | None:
 def _for_mamba_ssm(inputs: list[Tensor]) -> list[Tensor]:
     """The same values as it takes them: sequences (B, D, L), in memory too."""
     return [(x.detach().transpose(1, 2).contiguous() if x.dim() == 3 else x.detach()).requires_grad_() for x in inputs]
-
-
-def mamba2(bench: Bench) -> Iterator[Row]:
-    """mamba-ssm's Triton Mamba-2 at the first scan's size: another model, for scale."""
-    try:
-        from mamba_ssm.ops.triton.ssd_combined import (  # pyright: ignore[reportMissingImports]
-            mamba_chunk_scan_combined,
-        )
-    except Exception as error:
-        yield Row("mamba-ssm's Triton Mamba-2", None, "ms", detail=f"not here ({type(error).__name__})")
-        return
-    B, L, D, N = bench.sizes.scan[0]
-    H = D // 64
-    u, _, _, Bm, Cm, *_ = bench.inputs(B, L, D, N, torch.bfloat16)
-    dt = torch.randn(B, L, H, device=bench.device, dtype=torch.bfloat16, requires_grad=True)
-    A = (-torch.rand(H, device=bench.device) - 1).requires_grad_()
-    x = [u, dt, A, Bm, Cm]
-
-    def step() -> object:
-        heads = u.unflatten(-1, (H, 64))
-        y = mamba_chunk_scan_combined(heads, dt, A, Bm.unsqueeze(2), Cm.unsqueeze(2), 256, dt_softplus=True)
-        return torch.autograd.grad(y, x, torch.ones_like(y))
-
-    ms = medians_ms({"mamba-2": step}, bench.device)["mamba-2"]
-    yield Row(f"mamba-ssm's Triton Mamba-2, fwd+bwd B {B} L {L} D {D} N {N}", ms, "ms")
 
 
 def blocks(bench: Bench) -> Iterator[Row]:

@@ -87,16 +87,18 @@ def train_step(call: Callable[..., Tensor], x: list[Tensor]) -> Callable[[], Non
     return step
 
 
-def products(size: Size) -> tuple[int, int]:
+def products(size: Size, chunks: int = 0) -> tuple[int, int]:
     """Multiply-adds of the chunks' products forward and backward, triangles without what lies above the diagonal.
 
     With T rows of a chunk, of which tri = R^2 Q (Q + 1) / 2 pairs see each other: forward q k^T for each group, its
     product with v, and h q and the new h for each head; backward q k^T again, dy v^T, dv, dq and dk from the pairs, and
-    the state's part in dv, dq, dk and dh. The first chunk has no state before it, the last none that is wanted.
+    the state's part in dv, dq, dk and dh. The first chunk has no state before it, the last none that is wanted. The
+    number of chunks is that of the C++ kernels where none is given.
     """
     B, L, G, H, R, N, P = size
-    assert dispatch.NATIVE is not None
-    chunks = dispatch.NATIVE.ssd_chunks(L, R)
+    if not chunks:
+        assert dispatch.NATIVE is not None
+        chunks = dispatch.NATIVE.ssd_chunks(L, R)
     Q = -(-L // chunks)
     pairs, states = R * R * Q * (Q + 1) // 2, Q * R * N * P * (chunks - 1)
     forward = chunks * pairs * (G * N + H * P) + 2 * H * states

@@ -23,14 +23,14 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 def test_dry_run_names_the_sections() -> None:
     done = run("--dry-run")
     assert done.returncode == 0
-    assert "correctness, scan, training, waiting, sampling, blocks, captured, mamba2, compiled" in done.stdout
+    assert "correctness, scan, ssd, training, waiting, sampling, blocks, captured, compiled" in done.stdout
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="pip install 'bakeoff[gpu]'")
 def test_toy(tmp_path: Path) -> None:
     file = tmp_path / "gpu.json"
-    names = ["correctness", "tune", "scan", "waiting", "blocks", "mamba2"]
+    names = ["correctness", "tune", "scan", "waiting", "blocks", "ssd"]
     done = run("--toy", "--json", str(file), "--only", *names)
     assert done.returncode == 0, done.stderr
     result = json.loads(file.read_text())
