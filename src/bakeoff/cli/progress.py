@@ -1,13 +1,14 @@
 """Shows the progress of a run on a terminal."""
 
 import time
-from typing import Any
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -36,15 +37,25 @@ from bakeoff.trial.events import (
 TEXT_EVERY_S = 10.0
 
 
+@dataclass
+class _Training:
+    """One training as it was when it began, and when a line of text last spoke of it."""
+
+    total: int
+    started_step: int
+    started_at: float
+    said_at: float
+    task: TaskID | None = None
+
+
 class Show:
-    """Listens to a run and shows its progress as a bar, as lines of text, or not at all."""
+    """Listens to a run and shows its progress as bars, one for each training, as lines of text, or not at all."""
 
     def __init__(self, console: Console, style: str) -> None:
         self.console = console
         self.style = ("bar" if console.is_terminal else "text") if style == "auto" else style
         self._progress: Progress | None = None
-        self._task: Any = None
-        self._started_at, self._started_step, self._said_at, self._total = 0.0, 0, 0.0, 0
+        self._trainings: dict[str, _Training] = {}
 
     def __call__(self, name: str, event: Event) -> None:
         if self.style == "none" and not isinstance(event, Damaged):
@@ -55,16 +66,16 @@ class Show:
             case Stepped():
                 self._step(name, event)
             case Sampling():
-                self.close()
+                self._ended(name)
             case Stopping():
-                self.close()
+                self._ended(name)
                 self.console.print(f"{name}: stopping, writing a checkpoint ...")
             case Damaged(message):
                 self.console.print(escape(printable(f"{name}: {message}")))
             case AlreadyDone():
                 self.console.print(f"{name}: done before")
             case Measured(measurement):
-                self.close()
+                self._ended(name)
                 self.console.print(f"{name}: {_in_words(measurement)}")
             case Chosen(swept):
                 show_sweep(self.console, swept)
@@ -82,36 +93,49 @@ class Show:
                 self.console.print(f"note: the machine is not the one this run began on: {escape(changes)}")
 
     def _start(self, name: str, event: Started) -> None:
-        self._total, self._started_step = event.total, event.step
-        self._started_at = self._said_at = time.monotonic()
+        now = time.monotonic()
+        training = self._trainings[name] = _Training(event.total, event.step, now, now)
         taken_up = f", taken up at step {event.step}" if event.step else ""
         if self.style == "text":
-            self.console.print(f"{name}: {self._total} steps{taken_up}")
+            self.console.print(f"{name}: {event.total} steps{taken_up}")
             return
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("loss {task.fields[loss]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=True,
-        )
-        self._task = self._progress.add_task(name, total=self._total, completed=event.step, loss="-")
-        self._progress.start()
+        if self._progress is None:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TaskProgressColumn(),
+                TextColumn("loss {task.fields[loss]}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                console=self.console,
+                transient=True,
+            )
+            self._progress.start()
+        training.task = self._progress.add_task(name, total=event.total, completed=event.step, loss="-")
 
     def _step(self, name: str, event: Stepped) -> None:
-        loss = show_value(event.loss)
-        if self._progress is not None:
-            self._progress.update(self._task, completed=event.step, loss=loss)
-        elif time.monotonic() - self._said_at > TEXT_EVERY_S:
-            self._said_at = time.monotonic()
-            done = event.step - self._started_step
-            left = (self._said_at - self._started_at) / max(1, done) * (self._total - event.step)
-            self.console.print(f"{name}: step {event.step}/{self._total}  loss {loss}  {duration(left)} left")
+        training, loss = self._trainings.get(name), show_value(event.loss)
+        if training is None:
+            return
+        now = time.monotonic()
+        if self._progress is not None and training.task is not None:
+            self._progress.update(training.task, completed=event.step, loss=loss)
+        elif now - training.said_at > TEXT_EVERY_S:
+            training.said_at = now
+            done = event.step - training.started_step
+            left = (now - training.started_at) / max(1, done) * (training.total - event.step)
+            self.console.print(f"{name}: step {event.step}/{training.total}  loss {loss}  {duration(left)} left")
+
+    def _ended(self, name: str) -> None:
+        """Takes a training's bar away, and with the last one the display."""
+        training = self._trainings.pop(name, None)
+        if self._progress is not None and training is not None and training.task is not None:
+            self._progress.remove_task(training.task)
+        if not self._trainings:
+            self.close()
 
     def close(self) -> None:
+        self._trainings.clear()
         if self._progress is not None:
             self._progress.stop()
             self._progress = None

@@ -74,10 +74,11 @@ def show_plan(console: Console, plan: "Plan", estimated: Mapping[str, Any] | Non
             )
 
 
-def show_estimate(console: Console, estimated: Mapping[str, Any]) -> None:
+def show_estimate(console: Console, estimated: Mapping[str, Any], jobs: int = 1) -> None:
+    at_once = f", {jobs} at once" if jobs > 1 else ""
     console.print(
-        f"estimate on this CPU ({estimated['threads']} threads): {duration(estimated['total_s'])} for "
-        f"{estimated['trials']} trials, {estimated['peak_memory_mib']:,} MiB at most"
+        f"estimate on this CPU ({estimated['threads']} threads): {duration(estimated['total_s'] / jobs)} for "
+        f"{estimated['trials']} trials{at_once}, {jobs * estimated['peak_memory_mib']:,} MiB at most"
     )
 
 

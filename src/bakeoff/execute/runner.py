@@ -4,8 +4,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from bakeoff.artefacts.sheets import png, side_by_side
 from bakeoff.errors import BakeoffError
 from bakeoff.execute.deadline import PROBES_S, expected_s, left_s, require_time
 from bakeoff.execute.estimate import require_room_for
-from bakeoff.execute.local import Listener, Options, run_process
+from bakeoff.execute.local import Job, Listener, Options, run_jobs
 from bakeoff.judging.verdicts import sealed_verdict, verdict_json, verdict_of
 from bakeoff.probes import worker as probe_worker
 from bakeoff.protocol.documents import read_toml
@@ -131,8 +132,10 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
     Raises:
         Interrupted: SIGINT or SIGTERM; the running trial has saved a checkpoint.
         OutOfTime: the next part would miss the deadline; every part that was begun is done.
-        BakeoffError: a trial's process refused its input.
+        BakeoffError: a trial's process refused its input, or several jobs would share a GPU.
     """
+    if options.jobs > 1 and options.device != "cpu":
+        raise BakeoffError(f"{options.jobs} jobs on {options.device}: several at once are allowed on the CPU alone.")
     with _terminable(), _alone(run) as lock:
         finished = _finished(run)
         damage = changed_files(run.path, (path for path in sealed_files(run.path) if path.name not in MADE_AGAIN))
@@ -148,46 +151,58 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
             return _conclude(run) if run.protocol.bar.measure == "human" else sealed_verdict(run.path)[1]
         known = read_ledger(run.path).files
         unknown = [one for one in run.all_trials() if one.done and f"{one.place}/measurement.json" not in known]
-        if len(unknown) > 1:  # a killed run leaves at most one
+        if len(unknown) > _at_once(run, options):  # a killed run leaves no more
             damage[NAME] = f"{len(unknown)} finished trials are not in it"
         _note_environment(run, options, listen, damage)
-        for trial in run.sweep_trials():
-            _run_trial(run, trial, options, listen, lock)
+        for _ in _run_trials(run, run.sweep_trials(), options, listen, lock):
+            pass
         if (found := run.swept()) is not None:
             listen("", Chosen(found))
         if options.only_sweep:
             return verdict_of(run)
-        for trial in run.trials():
-            new = _run_trial(run, trial, options, listen, lock)
-            if new and trial.backbone == run.protocol.backbones[-1].name and trial.seed != run.protocol.seeds[-1]:
-                listen("", SoFar(verdict_of(run), left_s(run, options.device)))
+        for trial in _run_trials(run, run.trials(), options, listen, lock):
+            of_seed = [one for one in run.trials() if one.seed == trial.seed]
+            if all(one.done for one in of_seed) and not all(one.done for one in run.trials()):
+                listen("", SoFar(verdict_of(run), left_s(run, options.device) / options.jobs))
         write_overview(run)  # the run may have been killed between the last trial and its picture
         files = [path for path in run.parts().values() if path != run.verdict]
         missing = [path for path in files if not path.is_file()]
         if missing:
             require_time(run, options.deadline, "the probes", PROBES_S)
             retract(run, "probes are made again", missing)
-            run_process(run, "probes", probe_worker.__name__, ["--probe", *PROBES], options, listen, lock)
+            job = Job("probes", probe_worker.__name__, ["--probe", *PROBES])
+            for _ in run_jobs(run, iter([job]), replace(options, jobs=1), listen, lock):
+                pass
             record(run, "probes", files)
         record(run, "probes", files, only_new=True)
         return _conclude(run)
 
 
-def _run_trial(run: RunDir, trial: TrialDir, options: Options, listen: Listener, lock: int) -> bool:
-    """Runs one trial, unless it is done; returns whether it was run."""
-    if trial.done:
-        listen(trial.name, AlreadyDone())
-        record(run, f"trial {trial.name}", sealed_files(trial.path), only_new=True)
-        return False
-    require_time(run, options.deadline, trial.name, expected_s(run, trial, options.device))
-    retract(run, f"trial {trial.name} is run again", sealed_paths(trial))
-    tries = [] if trial.tries is None else ["--tries", repr(trial.tries)]
-    arguments = ["--trial", trial.backbone, str(trial.seed), *tries]
-    run_process(run, trial.name, trial_worker.__name__, arguments, options, listen, lock)
-    listen(trial.name, Measured(trial.measurement()))
-    write_overview(run)
-    record(run, f"trial {trial.name}", [*sealed_files(trial.path), run.overview])
-    return True
+def _run_trials(
+    run: RunDir, trials: Iterable[TrialDir], options: Options, listen: Listener, lock: int
+) -> Iterator[TrialDir]:
+    """Runs those that are not done, and gives each as soon as it is; the ledger is written here alone."""
+    begun: dict[str, TrialDir] = {}
+
+    def jobs() -> Iterator[Job]:
+        for trial in trials:
+            if trial.done:
+                listen(trial.name, AlreadyDone())
+                record(run, f"trial {trial.name}", sealed_files(trial.path), only_new=True)
+                continue
+            require_time(run, options.deadline, trial.name, expected_s(run, trial, options.device))
+            retract(run, f"trial {trial.name} is run again", sealed_paths(trial))
+            begun[trial.name] = trial
+            tries = [] if trial.tries is None else ["--tries", repr(trial.tries)]
+            yield Job(trial.name, trial_worker.__name__, ["--trial", trial.backbone, str(trial.seed), *tries])
+
+    with closing(run_jobs(run, jobs(), options, listen, lock)) as ended:
+        for name in ended:
+            trial = begun[name]
+            listen(name, Measured(trial.measurement()))
+            write_overview(run)
+            record(run, f"trial {name}", [*sealed_files(trial.path), run.overview])
+            yield trial
 
 
 def _conclude(run: RunDir) -> Verdict:
@@ -224,7 +239,9 @@ def write_overview(run: RunDir) -> None:
 
 def _note_environment(run: RunDir, options: Options, listen: Listener, damage: Mapping[str, str]) -> None:
     """Records the environment once a run; a resumed run reports what has changed since."""
-    now = environment(torch.device(options.device)) | ({"threads": options.threads} if options.threads else {})
+    now = environment(torch.device(options.device))
+    now |= {"threads": options.threads_each} if options.threads_each else {}
+    now |= {"jobs": options.jobs} if options.jobs > 1 else {}
     if not run.environment.is_file():
         write_json(run.environment, now | {"command": sys.argv, "resumed_on": []})
         record(run, "started", [run.environment])
@@ -238,6 +255,14 @@ def _note_environment(run: RunDir, options: Options, listen: Listener, damage: M
     record(run, f"resumed (meanwhile {changes})" if damage else "resumed", [run.environment])
     if changed:
         listen("", MachineChanged(changed))
+
+
+def _at_once(run: RunDir, options: Options) -> int:
+    """The most trials that have ever been at work here at once, by the record of the environment."""
+    known = read_json(run.environment) if run.environment.is_file() else {}
+    resumed = known.get("resumed_on")
+    calls = [known, *(one for one in (resumed if isinstance(resumed, list) else []) if isinstance(one, dict))]
+    return max([options.jobs, *(one["jobs"] for one in calls if isinstance(one.get("jobs"), int))])
 
 
 @contextmanager

@@ -29,6 +29,7 @@ class Local:
     minutes: float | None
     data_dir: Path | None
     checkpoint_every_s: float
+    jobs: int
 
 
 def local(
@@ -38,8 +39,9 @@ def local(
     minutes: float | None = None,
     data_dir: str | Path | None = None,
     checkpoint_every_s: float = 30.0,
+    jobs: int = 1,
 ) -> Local:
-    """Trials on this machine, one process each, one after the other; none of these options changes the experiment.
+    """Trials on this machine, one process each; none of these options changes the experiment.
 
     Args:
         device: "cpu", "cuda", "cuda:1", ... or "auto": cuda where there is one.
@@ -47,6 +49,7 @@ def local(
         minutes: begin no trial that, judging by the finished ones, would not end within so many.
         data_dir: folder with the task's data; None: what ships.
         checkpoint_every_s: seconds between a trial's checkpoints.
+        jobs: trials at once, on the CPU; each gets its share of the cores.
 
     Raises:
         BakeoffError: this machine has no such device.
@@ -59,7 +62,7 @@ def local(
     bakeoff.errors.BakeoffError: device cuba: no such device; allowed: auto, cpu, cuda, cuda:N.
     """
     folder = None if data_dir is None else Path(data_dir)
-    return Local(device_of(device, "device"), threads, minutes, folder, checkpoint_every_s)
+    return Local(device_of(device, "device"), threads, minutes, folder, checkpoint_every_s, jobs)
 
 
 def bar(style: Literal["auto", "bar", "text"] = "auto") -> Listener:
@@ -115,7 +118,7 @@ def run(
     resolved, on = loaded(protocol), on or local()
     listen = bar() if progress is bar else progress or _silent
     deadline = None if on.minutes is None else time.monotonic() + 60 * on.minutes
-    options = Options(on.device, on.threads, on.data_dir, on.checkpoint_every_s, allow_plugins, deadline)
+    options = Options(on.device, on.threads, on.data_dir, on.checkpoint_every_s, allow_plugins, deadline, jobs=on.jobs)
     path = runner.default_out(resolved) if out is None else Path(out)
     try:
         with plugins_allowed(allow_plugins):
