@@ -10,7 +10,7 @@ from bakeoff.errors import BakeoffError
 from bakeoff.protocol.measurement import Quality, with_figures
 from bakeoff.protocol.presets import dump_protocol, load_protocol, parse_protocol
 from bakeoff.protocol.schema import Protocol
-from bakeoff.protocol.sweep import choice, swept, worst
+from bakeoff.protocol.sweep import choice, expected, swept
 from bakeoff.trial.candidate import candidates
 from bakeoff.trial.plan import lint_plan, make_plan
 
@@ -63,11 +63,16 @@ def test_a_list_that_is_too_short_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("losses", "expected"),
-    [((2.0,), 2.0), ((1.0, 3.0, 2.0), 3.0), ((1.0, "diverged"), "diverged"), (("diverged",), "diverged")],
+    ("losses", "mean"),
+    [((2.0,), 2.0), ((1.0, 3.0, 2.0), 2.0), ((1.0, "diverged"), "diverged"), (("diverged",), "diverged")],
 )
-def test_a_value_is_as_good_as_on_its_worst_seed(losses: tuple, expected: float | str) -> None:
-    assert worst(losses) == expected
+def test_of_several_seeds_the_mean_counts_and_none_may_diverge(losses: tuple, mean: float | str) -> None:
+    assert expected(losses) == mean
+
+
+def test_a_value_that_works_on_half_of_the_seeds_is_kept_before_one_that_works_on_none() -> None:
+    losses = [expected(pair) for pair in ((2.7, 2.8), (3.1, 0.0002), (3.6, 3.6))]
+    assert choice((1e-3, 3e-3, 1e-2), losses).value == 3e-3
 
 
 def test_more_seeds_are_more_trials_and_another_recipe() -> None:
@@ -78,7 +83,7 @@ def test_more_seeds_are_more_trials_and_another_recipe() -> None:
     folders = {two.sweep.folder("mamba", value, seed) for value, seed in two.to_try}
     assert len(folders) == 6 and one.sweep.folder("mamba", 1e-3, 9) == "sweep/mamba-lr-0.001" in folders
     ((_, message),) = findings(two)
-    assert message.startswith("18 trials come first") and message.endswith("lowest held-out loss on its worst seed")
+    assert message.startswith("18 trials come first") and message.endswith("lowest mean of their held-out losses")
 
 
 def test_without_a_sweep_nothing_changes() -> None:

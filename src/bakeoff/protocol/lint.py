@@ -108,7 +108,7 @@ def _sweep(protocol: Protocol) -> list[LintFinding]:
         count = len(protocol.to_try) * len(protocol.backbones)
         seeds, judged = "seed", "lowest held-out loss"
         if sweep.more_seeds:
-            seeds, judged = "seeds", "lowest held-out loss on its worst seed"
+            seeds, judged = "seeds", "lowest mean of their held-out losses"
         message = (
             f"{count} trials come first, at {sweep.key} = {values} and on {seeds} {', '.join(map(str, sweep.seeds))}: "
             f"each backbone keeps the value of its {judged}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from bakeoff.protocol.sections.sweep import DIVERGED, Sweep
 
@@ -12,7 +13,7 @@ class Choice:
 
     Attributes:
         value: the one with the lowest held-out loss, the lower one of equals; the lowest of all if every one diverged.
-        losses: held out, at each value of the sweep; the highest of its seeds; "diverged" where training did on any.
+        losses: held out, at each value of the sweep; the mean of its seeds; "diverged" where training did on any.
         diverged: the share of the values that did.
         at_end: the best value is the lowest or the highest of the list, so that a better one may lie beyond it.
     """
@@ -47,7 +48,7 @@ class Swept:
         """The seeds in words, and what they make of a value."""
         if len(self.seeds) == 1:
             return f"seed {self.seeds[0]}"
-        return f"the worst of seeds {', '.join(map(str, self.seeds))}"
+        return f"seeds {', '.join(map(str, self.seeds))} (mean)"
 
     def warnings(self) -> list[str]:
         """What the list cannot answer, in words."""
@@ -64,10 +65,14 @@ class Swept:
         return found
 
 
-def worst(losses: Sequence[float | str]) -> float | str:
-    """What a value gave on several seeds: the verdict's are others, so it has to hold on each."""
+def expected(losses: Sequence[float | str]) -> float | str:
+    """What a value gave on several seeds: their mean, since the verdict's are others; none may diverge.
+
+    The worst seed would not do where a backbone learns on some seeds and not on others: a value that never works would
+    be kept before one that works on half of them.
+    """
     finite = [loss for loss in losses if not isinstance(loss, str)]
-    return max(finite) if len(finite) == len(losses) else DIVERGED
+    return fmean(finite) if len(finite) == len(losses) else DIVERGED
 
 
 def choice(values: Sequence[float], losses: Sequence[float | str]) -> Choice:

@@ -29,7 +29,7 @@ from bakeoff.protocol.probes import PROBES, ProbeRecord, upgrade_speed
 from bakeoff.protocol.schema import Protocol
 from bakeoff.protocol.seal import Seal
 from bakeoff.protocol.sections.sweep import DIVERGED
-from bakeoff.protocol.sweep import Swept, swept, worst
+from bakeoff.protocol.sweep import Swept, expected, swept
 from bakeoff.rundir.files import read_json, read_record
 from bakeoff.rundir.untrusted import refuse_links
 
@@ -267,7 +267,7 @@ class RunDir:
 
         def tried(backbone: str, value: float) -> float | str:
             trials = [self.sweep_trial(backbone, value, seed) for seed in sweep.seeds]
-            return worst([held_out_loss(trial.measurement()) for trial in trials])
+            return expected([held_out_loss(trial.measurement()) for trial in trials])
 
         names = [backbone.name for backbone in self.protocol.backbones]
         return swept(sweep, {name: [tried(name, value) for value in sweep.values] for name in names})

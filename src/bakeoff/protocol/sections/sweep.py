@@ -30,7 +30,7 @@ class Sweep(Section):
     values: tuple[float, ...] = Field(min_length=3, max_length=32, description="from low to high, the same for all")
     seed: int = Field(ge=0, lt=2**31, description="of the trials of the sweep; none of the verdict's own")
     more_seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(
-        default=(), max_length=16, description="more such seeds; then a value is as good as on its worst seed"
+        default=(), max_length=16, description="more such seeds; then the mean of their losses counts"
     )
     found: Found | None = Field(default=None, description="left out: the run begins with the sweep")
 
