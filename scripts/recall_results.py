@@ -114,7 +114,10 @@ def _curves(runs: list[Run]) -> Iterator[tuple[str, str, str, list[Run]]]:
         )
         yield "The ladder: accuracy against state", words, "recall-ladder.svg", ladder
     if share := [run for run in runs if run.name.startswith(SHARE)]:
-        words = "Right answers against the share of layers that are attention; a point a seed, a line through means."
+        words = (
+            "Right answers against the share of layers that are attention; a point a seed, a line through means; a "
+            "star is of fewer layers, the control."
+        )
         yield "The share: how little attention is enough", words, "recall-share.svg", share
 
 

@@ -12,11 +12,11 @@ from paper_runs import MACHINE, Run
 
 
 def command_of(run: Run) -> str:
-    """What makes such a run, without the folder and the number of threads."""
+    """What makes such a run, without the folder, the progress, and how many cores it took."""
     said = command(run.environment) or f"bakeoff run {run.name}"
     swept_anew = run.run.protocol.to_try and "sweep.found=none" not in said  # the preset may have taken them over
     own = " --set sweep.found=none" if swept_anew else ""
-    return re.sub(r" --(out|threads) \S+| --(sweep-only|resume)", "", said) + own
+    return re.sub(r" --(out|threads|jobs|progress) \S+| --(sweep-only|resume)", "", said) + own
 
 
 def made(run: Run) -> str:

@@ -115,6 +115,7 @@ def test_what_an_earlier_run_found_is_what_every_candidate_is_trained_with() -> 
     [
         "mnist-quick",
         "recall-quick",
+        "recall-share",
         "recall-ladder",
         "tracking-quick",
         "protocols/recall-selectivity.toml",
