@@ -62,7 +62,7 @@ def correctness(bench: Bench) -> Iterator[Row]:
 
 
 def speed(bench: Bench) -> Iterator[Row]:
-    """Forward with backward in bfloat16, against two floors, plain PyTorch and mamba-ssm's Triton kernels.
+    """Forward with backward in bfloat16, against two floors and mamba-ssm's Triton kernels.
 
     The floors: bytes that must move over the bandwidth of a copy, and the chunks' multiply-adds over the rate that a
     large product of TF32 reaches in this run.
@@ -118,7 +118,7 @@ def _product_rate(bench: Bench) -> float:
 
 
 def _mamba_ssm(bench: Bench) -> Callable[[list[Tensor]], Callable[[], Tensor]] | None:
-    """mamba-ssm's Mamba-2 on our inputs, of one rank: A = 1, and dt both the weight and what decays."""
+    """mamba-ssm's Mamba-2 on our inputs, of one rank: dt is w, and A what the log decay is of it."""
     try:
         from mamba_ssm.ops.triton.ssd_combined import (  # pyright: ignore[reportMissingImports]
             mamba_chunk_scan_combined,

@@ -165,7 +165,7 @@ def run(
     """Train, measure, judge, give the verdict.
 
     First the sweep, if the protocol has one; then every backbone with every seed, one process per trial, seed by seed;
-    then the probes. On two cores, two trials at once (--jobs 2) take less time than one on both.
+    then the probes.
     """
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     from bakeoff.protocol.presets import load_protocol
