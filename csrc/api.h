@@ -5,7 +5,9 @@
 #pragma once
 #include <cstdint>
 
+#include "fused.h"
 #include "step.h"
+#include "view.h"
 
 namespace bakeoff {
 
@@ -36,13 +38,6 @@ constexpr int64_t ssd_heads(int64_t B, int64_t G, int64_t H) {
   const int64_t wanted = parts_of(kItems, B ? B * G : G), heads = H / G;
   return parts_of(heads, wanted < heads ? wanted : heads);
 }
-
-// A (B, L, width) tensor with contiguous last axis; strides in elements; null data means absent.
-struct View {
-  void* data = nullptr;
-  int64_t batch = 0, row = 0;
-  bool bf16 = false;
-};
 
 struct Scan {
   int64_t B = 0, L = 0, D = 0, N = 0;
@@ -139,6 +134,7 @@ struct Kernels {
   void (*ssd_forward)(const SsdForward&);
   void (*ssd_backward)(const SsdBackward&);
   Steps steps;
+  Fused fused;
   double (*probe)(int64_t rounds);  // multiply-adds done, one per lane, at the peak rate; see probe.inl
 };
 

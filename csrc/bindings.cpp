@@ -2,14 +2,8 @@
 //
 // It is private and trusts its callers, the `native` modules in the folders of bakeoff.ops: the public functions have
 // checked shapes, types and devices before.
-#include <nanobind/nanobind.h>
-#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
-#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
-
-#include <optional>
-#include <tuple>
 
 #include "bindings.h"
 #include "dispatch.h"
@@ -19,18 +13,7 @@ using namespace nb::literals;
 
 namespace {
 
-using bakeoff::View;
-using Address = uintptr_t;  // 0 for an absent array
 using Shape4 = std::tuple<int64_t, int64_t, int64_t, int64_t>;
-using PyView = std::optional<std::tuple<Address, int64_t, int64_t, bool>>;  // batch and row strides, is bfloat16
-
-float* floats(Address address) { return reinterpret_cast<float*>(address); }
-
-View view(const PyView& v) {
-  if (!v) return {};
-  auto [address, batch, row, bf16] = *v;
-  return {reinterpret_cast<void*>(address), batch, row, bf16};
-}
 
 using PyScan = std::tuple<Shape4, PyView, PyView, PyView, PyView, PyView, Address, Address, Address, bool, bool, int>;
 
@@ -144,6 +127,7 @@ NB_MODULE(_native, m) {
   m.def("ssd_backward", &ssd_backward);
   m.def("ssd_chunks", &bakeoff::ssd_chunks, "L"_a, "R"_a, "Chunks of a sequence.");
   m.def("ssd_heads", &bakeoff::ssd_heads, "B"_a, "G"_a, "H"_a, "Heads that share one sum of dq and dk.");
+  bind_fused(m);
   bind_steps(m);
   m.def("instruction_sets", &instruction_sets, "Those compiled in and run by this processor, slowest first.");
   m.def("active", [] { return std::string(bakeoff::active().name); }, "The instruction set in use.");

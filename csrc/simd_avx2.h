@@ -61,6 +61,8 @@ static inline void separate(Vec a, Vec b, Vec& x, Vec& y) {
   y.v = in_order(_mm256_shuffle_ps(a.v, b.v, 0xdd));
 }
 
+static inline Vec swap_pairs(Vec a) { return {_mm256_permute_ps(a.v, 0xb1)}; }
+
 static inline void turn(Vec* x) {
   __m256 a[8], b[8];
   for (int i = 0; i < 8; i += 2) {

@@ -84,6 +84,9 @@ static inline void separate(Vec a, Vec b, Vec& x, Vec& y) {
   y.v = Vec::Float{a.v[1], a.v[3], b.v[1], b.v[3]};
 }
 
+// Lanes 2i and 2i + 1 change places.
+static inline Vec swap_pairs(Vec a) { return {Vec::Float{a.v[1], a.v[0], a.v[3], a.v[2]}}; }
+
 // Turns rows into columns: lane j of vector i goes to lane i of vector j.
 static inline void turn(Vec* x) {
   for (int i = 0; i < Vec::width; ++i) {

@@ -52,8 +52,8 @@ def test_both_directions_are_summed_before_the_gate() -> None:
         one.load_state_dict(both.state_dict())
         one.norm.register_forward_pre_hook(lambda _, given, name=direction: ungated.update({name: given}))
         one(x_BLD)
-    (forward, z), (reverse, _) = ungated["forward"], ungated["reverse"]
-    torch.testing.assert_close(both(x_BLD), both.out_proj(both.norm(forward + reverse, z)))
+    (forward, z, D, x), (reverse, _, _, reverse_x) = ungated["forward"], ungated["reverse"]
+    torch.testing.assert_close(both(x_BLD), both.out_proj(both.norm(forward + reverse, z, D, x + reverse_x)))
 
 
 def test_published_parameter_counts() -> None:

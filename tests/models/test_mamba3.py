@@ -10,8 +10,9 @@ from torch import Tensor
 
 from bakeoff.errors import BakeoffError
 from bakeoff.models.mixers import Mamba3
-from bakeoff.models.mixers.mamba3 import decay_rate, rotated_pairs, running_angle
+from bakeoff.models.mixers.mamba3 import decay_rate, running_angle
 from bakeoff.ops import ssd
+from bakeoff.ops.fused.turn import rotated_pairs
 
 VARIANTS: list[dict[str, Any]] = [
     {},

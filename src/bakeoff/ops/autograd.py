@@ -4,6 +4,8 @@ Torch has no public name for two of the questions asked here. Where a release of
 answer is yes: it sends the call down a path that is slower and always correct.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
@@ -39,3 +41,12 @@ def differentiated(tensors: tuple[Tensor | None, ...]) -> bool:
     except AttributeError:  # no such name: every call goes through the function
         return True
     return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
+
+
+def refused(why: str, name: str) -> Any:
+    """A derivative that the kernels of operation `name` do not have: as a method of an autograd function, it raises."""
+
+    def derivative(*_: Any) -> Any:
+        raise RuntimeError(why.format(name))
+
+    return staticmethod(derivative)

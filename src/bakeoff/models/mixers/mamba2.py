@@ -16,6 +16,7 @@ from bakeoff.errors import BakeoffError
 from bakeoff.models.mixers.base import FLOAT_BYTES, Direction, OneWay, draw_steps_
 from bakeoff.ops import causal_conv, ssd
 from bakeoff.ops import step as native
+from bakeoff.ops.fused import Norm, gated
 
 EPS = 1e-5
 
@@ -28,16 +29,17 @@ class Memory(NamedTuple):
 
 
 class GatedNorm(nn.RMSNorm):
-    """RMSNorm(y silu(z)), in float32, over each of the groups of channels by itself."""
+    """RMSNorm((y + D x) silu(z)), in float32, over each of the groups of channels by itself; (..., E) in y's dtype."""
 
     def __init__(self, width: int, groups: int) -> None:
         super().__init__(width, eps=EPS)
         self.groups = groups
 
-    def forward(self, y: Tensor, z: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        gated = (y.float() * F.silu(z.float())).unflatten(-1, (self.groups, -1))
-        normed = F.rms_norm(gated, gated.shape[-1:], eps=EPS).flatten(-2) * self.weight
-        return normed.to(y.dtype)
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, y_H1P: Tensor, z_E: Tensor, D_H: Tensor, x_HP: Tensor
+    ) -> Tensor:
+        z_HP = z_E.unflatten(-1, x_HP.shape[-2:])
+        return gated(y_H1P, z_HP, skip=(D_H, x_HP), norm=Norm(self.weight, self.groups, EPS))
 
 
 STEP_READS = native.Parameters(
@@ -110,18 +112,19 @@ class Mamba2(OneWay):
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         z_BLE, xBC_BLC, dt_BLH = self._projected(x_BLD)
-        y_BLE = sum(self._mixed(xBC_BLC, dt_BLH, reverse) for reverse in self.directions)
-        return self.out_proj(self.norm(y_BLE, z_BLE))
+        mixed = [self._mixed(xBC_BLC, dt_BLH, reverse) for reverse in self.directions]
+        y_BLH1P, x_BLHP = (sum(parts[1:], parts[0]) for parts in zip(*mixed, strict=True))
+        return self.out_proj(self.norm(y_BLH1P, z_BLE, self.D, x_BLHP))
 
     def _projected(self, x: Tensor) -> tuple[Tensor, ...]:
         """z, what is convolved, and dt before its bias and softplus."""
         return self.in_proj(x).split([self.width, self.convolved, self.heads], dim=-1)
 
-    def _mixed(self, xBC_BLC: Tensor, dt_BLH: Tensor, reverse: bool) -> Tensor:
+    def _mixed(self, xBC_BLC: Tensor, dt_BLH: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
+        """y (B, L, H, 1, P) before the skip, and x (B, L, H, P)."""
         u_BLC = causal_conv(xBC_BLC, self._taps, self.conv1d.bias, reverse=reverse)
-        x, *rest = self._inputs(u_BLC, dt_BLH)
-        y = ssd(*rest, reverse=reverse)
-        return self._with_skip(y.squeeze(-2), x).flatten(-2)
+        x_BLHP, *rest = self._inputs(u_BLC, dt_BLH)
+        return ssd(*rest, reverse=reverse), x_BLHP
 
     def _inputs(self, u: Tensor, dt: Tensor) -> tuple[Tensor, ...]:
         """x by heads, then the operator's: q = C, k = B, v = x with one rank, the log decay, and dt twice."""
@@ -131,9 +134,6 @@ class Mamba2(OneWay):
         )
         dt = F.softplus(dt.float() + self.dt_bias)
         return x, C.unsqueeze(-2), B.unsqueeze(-2), x.unsqueeze(-2), -dt * torch.exp(self.A_log.float()), dt, dt
-
-    def _with_skip(self, y: Tensor, x: Tensor) -> Tensor:
-        return y + (self.D.unsqueeze(-1) * x).to(y.dtype)
 
     @property
     def _taps(self) -> Tensor:
@@ -148,10 +148,10 @@ class Mamba2(OneWay):
         z_BLE, xBC_BLC, dt_BLH = self._projected(x_BLD)
         read_BLC = torch.cat([state.inputs_BKC.to(xBC_BLC.dtype), xBC_BLC], 1)
         u_BLC = causal_conv(read_BLC, self._taps, self.conv1d.bias)[:, self.d_conv - 1 :]
-        x, *rest = self._inputs(u_BLC, dt_BLH)
-        y, state_BHPN = ssd(*rest, initial_state_BHPN=state.state_BHPN, return_final_state=True)
-        y_BLE = self._with_skip(y.squeeze(-2), x).flatten(-2)
-        return self.out_proj(self.norm(y_BLE, z_BLE)), Memory(read_BLC[:, x_BLD.shape[1] :], state_BHPN)
+        x_BLHP, *rest = self._inputs(u_BLC, dt_BLH)
+        y_BLH1P, state_BHPN = ssd(*rest, initial_state_BHPN=state.state_BHPN, return_final_state=True)
+        y_BLE = self.norm(y_BLH1P, z_BLE, self.D, x_BLHP)
+        return self.out_proj(y_BLE), Memory(read_BLC[:, x_BLD.shape[1] :], state_BHPN)
 
     def step(self, x_BD: Tensor, state: Memory) -> tuple[Tensor, Memory]:
         if native.serves(given := self._native_inputs(x_BD, state)):
@@ -167,9 +167,8 @@ class Mamba2(OneWay):
         B_BHN, C_BHN = (one.squeeze(-2).repeat_interleave(self.heads // self.groups, 1).float() for one in (B, C))
         added = (dt_BH.unsqueeze(-1) * x_BHP.float()).unsqueeze(-1) * B_BHN.unsqueeze(-2)
         state_BHPN = decay_BH.exp()[..., None, None] * state.state_BHPN + added
-        y_BHP = (state_BHPN @ C_BHN.unsqueeze(-1)).squeeze(-1).to(x_BHP.dtype)
-        y_BE = self._with_skip(y_BHP, x_BHP).flatten(-2)
-        return self.out_proj(self.norm(y_BE, z_BE)), Memory(read_BKC[:, 1:], state_BHPN)
+        y_BH1P = (state_BHPN @ C_BHN.unsqueeze(-1)).transpose(-1, -2).to(x_BHP.dtype)
+        return self.out_proj(self.norm(y_BH1P, z_BE, self.D, x_BHP)), Memory(read_BKC[:, 1:], state_BHPN)
 
     def _native_inputs(self, x_BD: Tensor, state: Memory) -> native.Mamba2Inputs | None:
         """What the kernel of a step reads, the parameters where they are."""

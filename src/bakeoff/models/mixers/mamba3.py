@@ -19,6 +19,7 @@ from bakeoff.errors import BakeoffError
 from bakeoff.models.mixers.base import FLOAT_BYTES, Direction, OneWay, draw_steps_
 from bakeoff.ops import ssd
 from bakeoff.ops import step as native
+from bakeoff.ops.fused import Scales, gated, ranked, turned, turned_pair
 
 EPS = 1e-5
 SLOWEST = -1e-4  # the decay rate A is never nearer to 0
@@ -139,8 +140,8 @@ class Mamba3(OneWay):
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         token = self._projected(x_BLD)
-        y_BLHRP = sum(self._mixed(token, reverse) for reverse in self.directions)
-        return self._out(y_BLHRP, token.z_HP)  # pyright: ignore[reportArgumentType]
+        first, *others = (self._mixed(token, reverse) for reverse in self.directions)
+        return self._out(sum(others, first), token, len(self.directions) * self.D)
 
     def _projected(self, x: Tensor) -> Token:
         z, x, B, C, dt, a, trap, angle = self.in_proj(x).split(self.parts, dim=-1)
@@ -154,7 +155,7 @@ class Mamba3(OneWay):
         )
 
     def _mixed(self, token: Token, reverse: bool) -> Tensor:
-        """y (B, L, H, R, P), before the gate."""
+        """y (B, L, H, R, P), before the skip and the gate."""
         y, _ = self._read(token.flipped() if reverse else token, None)
         return y.flip(1) if reverse else y
 
@@ -162,7 +163,7 @@ class Mamba3(OneWay):
         """Reads tokens forward, behind those that the state has read."""
         before_BHS = None if state is None else state.angle_BHS
         angle_BLHS = running_angle(token.turn_HS, before_BHS)
-        k, q = self._turned(token.k_GRN, self.B_bias, angle_BLHS), self._turned(token.q_GRN, self.C_bias, angle_BLHS)
+        q, k = turned_pair(token.q_GRN, token.k_GRN, self.C_bias, self.B_bias, angle_BLHS)
         v = self._ranks(token.x_HP)
         own, earlier = token.lam_H * token.dt_H, (1 - token.lam_H) * token.dt_H
         # a token stays in the state by its own share, and by the share that the next token gives to the one before
@@ -170,34 +171,25 @@ class Mamba3(OneWay):
         initial = None
         if state is not None:
             last_v = self._ranks(state.x_BHP)
-            last_k = self._turned(state.k_BGRN, self.B_bias, state.angle_BHS)
+            last_k = turned(state.k_BGRN, self.B_bias, state.angle_BHS)
             shared = earlier[:, 0, :, None, None] * torch.einsum("bhrp,bhrn->bhpn", last_v.float(), last_k.float())
             initial = state.state_BHPN + shared
         y, state_BHPN = ssd(q, k, v, token.log_decay_H, w, own, initial_state_BHPN=initial, return_final_state=True)
-        y = y + (self.D[:, None, None] * v).to(y.dtype)
         memory = Memory(state_BHPN, token.k_GRN[:, -1].float(), token.x_HP[:, -1].float(), angle_BLHS[:, -1])
         return y, memory
 
-    def _turned(self, x_GRN: Tensor, bias_HRN: Tensor | None, angle_HS: Tensor) -> Tensor:
-        """Queries or keys of each head: with their bias, then rotated; (..., G, R, N) -> (..., H, R, N)."""
-        x = x_GRN.repeat_interleave(self.heads // self.groups, -3)
-        return rotated_pairs(x if bias_HRN is None else (x + bias_HRN).to(x.dtype), angle_HS.unsqueeze(-2))
-
     def _ranks(self, x_HP: Tensor) -> Tensor:
         """The values of each rank, (..., H, P) -> (..., H, R, P)."""
-        x = x_HP.unsqueeze(-2)
-        return x if self.rank == 1 else (x * self.mimo_x).to(x.dtype)
+        return x_HP.unsqueeze(-2) if self.rank == 1 else ranked(x_HP, self.mimo_x)
 
-    def _out(self, y_HRP: Tensor, z_HP: Tensor) -> Tensor:
-        """Gates every rank, sums the ranks, and maps to D."""
-        y, z = y_HRP.float(), z_HP.unsqueeze(-2).float()
-        if self.norm is not None:
-            y = F.rms_norm(y, y.shape[-1:], eps=EPS) * self.norm.weight.unflatten(0, (self.heads, 1, -1))
-        if self.rank == 1:
-            gated = y * F.silu(z)
-        else:
-            gated = self.mimo_o * (y * F.silu(z * self.mimo_z))
-        return self.out_proj(gated.sum(-2).flatten(-2).to(y_HRP.dtype))
+    def _out(self, y_HRP: Tensor, token: Token, D_H: Tensor) -> Tensor:
+        """Adds the skip, gates every rank, sums the ranks, and maps to D."""
+        scales = Scales(self.mimo_x, self.mimo_z, self.mimo_o) if self.rank > 1 else None
+        if self.norm is None:
+            return self.out_proj(gated(y_HRP, token.z_HP, skip=(D_H, token.x_HP), scales=scales))
+        y = y_HRP.float() + D_H[:, None, None] * self._ranks(token.x_HP).float()
+        y = F.rms_norm(y, y.shape[-1:], eps=EPS) * self.norm.weight.unflatten(0, (self.heads, 1, -1))
+        return self.out_proj(gated(y.to(y_HRP.dtype), token.z_HP, scales=scales))
 
     def start(self, B: int) -> Memory:
         self.require_forward()
@@ -212,7 +204,7 @@ class Mamba3(OneWay):
     def prefill(self, x_BLD: Tensor, state: Memory) -> tuple[Tensor, Memory]:
         token = self._projected(x_BLD)
         y_BLHRP, state = self._read(token, state)
-        return self._out(y_BLHRP, token.z_HP), state
+        return self._out(y_BLHRP, token, self.D), state
 
     def step(self, x_BD: Tensor, state: Memory) -> tuple[Tensor, Memory]:
         if native.serves(given := self._native_inputs(x_BD, state)):
@@ -221,16 +213,16 @@ class Mamba3(OneWay):
             return y_BD, Memory(*memory)
         token = self._projected(x_BD)
         angle_BHS = torch.remainder(state.angle_BHS + token.turn_HS, 2 * math.pi)
-        last_k = self._turned(state.k_BGRN, self.B_bias, state.angle_BHS)
-        k, q = self._turned(token.k_GRN, self.B_bias, angle_BHS), self._turned(token.q_GRN, self.C_bias, angle_BHS)
+        last_k = turned(state.k_BGRN, self.B_bias, state.angle_BHS)
+        k, q = turned(token.k_GRN, self.B_bias, angle_BHS), turned(token.q_GRN, self.C_bias, angle_BHS)
         v, last_v = self._ranks(token.x_HP), self._ranks(state.x_BHP)
         own, earlier = token.lam_H * token.dt_H, (1 - token.lam_H) * token.dt_H
         before = state.state_BHPN + earlier[..., None, None] * (last_v.float().transpose(-1, -2) @ last_k.float())
         added = own[..., None, None] * (v.float().transpose(-1, -2) @ k.float())
         state_BHPN = token.log_decay_H.exp()[..., None, None] * before + added
-        y_BHRP = (q.float() @ state_BHPN.transpose(-1, -2) + self.D[:, None, None] * v.float()).to(x_BD.dtype)
+        y_BHRP = (q.float() @ state_BHPN.transpose(-1, -2)).to(x_BD.dtype)
         memory = Memory(state_BHPN, token.k_GRN.float(), token.x_HP.float(), angle_BHS)
-        return self._out(y_BHRP, token.z_HP), memory
+        return self._out(y_BHRP, token, self.D), memory
 
     def _native_inputs(self, x_BD: Tensor, state: Memory) -> native.Mamba3Inputs | None:
         """What the kernel of a step reads, the parameters where they are."""
@@ -272,15 +264,3 @@ def running_angle(turn_BLHS: Tensor, before_BHS: Tensor | None) -> Tensor:
     if before_BHS is not None:
         angle = angle + before_BHS.double().unsqueeze(1)
     return torch.remainder(angle, 2 * math.pi).to(turn_BLHS.dtype)
-
-
-def rotated_pairs(x: Tensor, angle: Tensor) -> Tensor:
-    """The first S pairs of channels (2i, 2i + 1) of (..., N), each turned by its angle (..., S)."""
-    S = angle.shape[-1]
-    if not S:
-        return x
-    pairs = x[..., : 2 * S].unflatten(-1, (S, 2))
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-    a, b = pairs.unbind(-1)
-    turned = torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2)
-    return torch.cat([turned, x[..., 2 * S :]], -1)

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 from torch.autograd import Function
 
-from bakeoff.ops.autograd import NO_FORWARD_MODE, NO_SECOND_DERIVATIVES, differentiated, refuse_duals, traced
+from bakeoff.ops.autograd import NO_FORWARD_MODE, NO_SECOND_DERIVATIVES, differentiated, refuse_duals, refused, traced
 from bakeoff.ops.causal_conv import launch, library
 from bakeoff.ops.causal_conv.launch import ConvKernels
 from bakeoff.ops.tensors import optional, parameter
@@ -32,6 +32,8 @@ def causal_conv(x_BLD: Tensor, weight_DK: Tensor, bias_D: Tensor | None, silu: b
 
 
 class _Conv(Function):
+    jvp = refused(NO_FORWARD_MODE, "causal_conv")
+
     @staticmethod
     def forward(
         ctx: Any, kernels: ConvKernels, x_BLD: Tensor, weight_DK: Tensor, bias_D: Tensor | None, *flags: bool
@@ -44,16 +46,10 @@ class _Conv(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         return None, *_ConvBackward.apply(ctx.kernels, *ctx.saved_tensors, *ctx.flags, *grads), None, None
 
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:
-        raise RuntimeError(NO_FORWARD_MODE.format("causal_conv"))
-
 
 class _ConvBackward(Function):
+    backward = refused(NO_SECOND_DERIVATIVES, "causal_conv")
+
     @staticmethod
     def forward(ctx: Any, kernels: ConvKernels, *arguments: Any) -> tuple[Tensor, Tensor, Tensor | None]:
         return kernels.backward(*arguments)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        raise RuntimeError(NO_SECOND_DERIVATIVES.format("causal_conv"))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from bakeoff.ops.autograd import NO_FORWARD_MODE, NO_SECOND_DERIVATIVES, differentiated, refuse_duals, traced
+from bakeoff.ops.autograd import NO_FORWARD_MODE, NO_SECOND_DERIVATIVES, differentiated, refuse_duals, refused, traced
 from bakeoff.ops.selective_scan import launch, library
 from bakeoff.ops.selective_scan.inputs import ScanInputs
 from bakeoff.ops.selective_scan.launch import ScanKernels
@@ -57,6 +57,8 @@ def selective_scan(
 
 
 class _Scan(Function):
+    jvp = refused(NO_FORWARD_MODE, "selective_scan")
+
     @staticmethod
     def forward(ctx: Any, kernels: ScanKernels, *arguments: Any) -> tuple[Tensor, Tensor | None]:
         x, (dt_softplus, reverse, want_final) = ScanInputs(*arguments[:9]), arguments[9:]
@@ -72,12 +74,10 @@ class _Scan(Function):
             return (None,) * 13
         return None, *_ScanBackward.apply(ctx.kernels, *grads, *ctx.flags, *ctx.saved_tensors), None, None, None
 
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:
-        raise RuntimeError(NO_FORWARD_MODE.format("selective_scan"))
-
 
 class _ScanBackward(Function):
+    backward = refused(NO_SECOND_DERIVATIVES, "selective_scan")
+
     @staticmethod
     def forward(
         ctx: Any, kernels: ScanKernels, dy_BLD: Tensor | None, dfinal_BDN: Tensor | None, *arguments: Any
@@ -85,7 +85,3 @@ class _ScanBackward(Function):
         (dt_softplus, reverse), x, (states, ungated) = arguments[:2], ScanInputs(*arguments[2:11]), arguments[11:]
         dy_BLD = torch.zeros_like(x.u_BLD) if dy_BLD is None else dy_BLD
         return kernels.backward(x, dt_softplus, reverse, states, ungated, dy_BLD, dfinal_BDN)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        raise RuntimeError(NO_SECOND_DERIVATIVES.format("selective_scan"))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from bakeoff.ops.autograd import NO_FORWARD_MODE, NO_SECOND_DERIVATIVES, differentiated, refuse_duals, traced
+from bakeoff.ops.autograd import NO_FORWARD_MODE, NO_SECOND_DERIVATIVES, differentiated, refuse_duals, refused, traced
 from bakeoff.ops.ssd import launch, library
 from bakeoff.ops.ssd.inputs import SsdInputs
 from bakeoff.ops.ssd.launch import SsdKernels
@@ -52,6 +52,8 @@ def ssd(
 
 
 class _Ssd(Function):
+    jvp = refused(NO_FORWARD_MODE, "ssd")
+
     @staticmethod
     def forward(ctx: Any, kernels: SsdKernels, *arguments: Any) -> tuple[Tensor, Tensor | None]:
         x, (reverse, want_final) = SsdInputs(*arguments[:7]), arguments[7:]
@@ -67,12 +69,10 @@ class _Ssd(Function):
             return (None,) * 10
         return None, *_SsdBackward.apply(ctx.kernels, *grads, ctx.reverse, *ctx.saved_tensors), None, None
 
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:
-        raise RuntimeError(NO_FORWARD_MODE.format("ssd"))
-
 
 class _SsdBackward(Function):
+    backward = refused(NO_SECOND_DERIVATIVES, "ssd")
+
     @staticmethod
     def forward(
         ctx: Any, kernels: SsdKernels, dy_BLHRP: Tensor | None, dfinal_BHPN: Tensor | None, *arguments: Any
@@ -80,7 +80,3 @@ class _SsdBackward(Function):
         reverse, x, states = arguments[0], SsdInputs(*arguments[1:8]), arguments[8]
         dy_BLHRP = torch.zeros_like(x.v_BLHRP) if dy_BLHRP is None else dy_BLHRP
         return kernels.backward(x, reverse, states, dy_BLHRP, dfinal_BHPN)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        raise RuntimeError(NO_SECOND_DERIVATIVES.format("ssd"))

@@ -1,0 +1,11 @@
+"""What stands before and behind the state space dual form in a mixer, each in one pass over memory.
+
+On the CPU the native kernels serve, forward and backward; on other devices, for float64, and under torch.compile and
+dispatch modes, which see to fusing or counting themselves, plain PyTorch does. Shapes are the mixers' own to check.
+"""
+
+from bakeoff.ops.fused.gate import Norm, Scales, gated
+from bakeoff.ops.fused.ranks import ranked
+from bakeoff.ops.fused.turn import turned, turned_pair
+
+__all__ = ["Norm", "Scales", "gated", "ranked", "turned", "turned_pair"]
