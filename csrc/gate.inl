@@ -171,7 +171,7 @@ static void gate_token_backward(const Gate& s, const GateBlocks& blocks, const f
   blocks.walk([&](int64_t c, int64_t at, int64_t n) {
     const Vec gate = load_some(z + c, n), grad = load_some(dm + c, n), D = load_some(skip + c, n);
     const Vec input = x ? load_some(x + c, n) : Vec::of(0.0f);
-    Vec to_x = Vec::of(0.0f), to_z = to_x, to_skip = to_x;
+    Vec to_x = Vec::of(0.0f), to_z = to_x;
     for (int64_t r = 0; r < blocks.R; ++r, at += blocks.P) {
       const Vec in = some_or_one(s.in, at, n), by = some_or_one(s.by, at, n), of = some_or_one(s.of, at, n);
       const Vec a = gate * by, sig = sigmoid(a, exp2), open = a * sig, slope = sig * (one + (a - open));

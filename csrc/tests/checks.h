@@ -24,5 +24,6 @@ inline Array random(int64_t size, float low, float high) {
   return x;
 }
 
-// Runs the steps over many shapes; returns how many.
+// Runs the steps, and what stands around the scans, over many shapes; returns how many.
 int check_steps(const bakeoff::Kernels& kernels);
+int check_fused(const bakeoff::Kernels& kernels);

@@ -288,7 +288,7 @@ int main() {
         }
       }
     }
-    cases += check_steps(*kernels);
+    cases += check_steps(*kernels) + check_fused(*kernels);
     std::printf("%s: ok\n", kernels->name);
   }
   std::printf("%d passed, 0 failed\n", cases);
