@@ -21,7 +21,16 @@ static inline uint16_t to_bf16(float x) {
 static inline void copy(const float* from, int n, float* to) {
   int i = 0;
   for (; i + W <= n; i += W) Vec::load(from + i).store(to + i);
+  if (i < n) Vec::load_first(from + i, n - i).store_first(to + i, n - i);
+}
+
+// The same, with zeros behind up to `width`.
+static inline void copy_filled(const float* from, int n, int width, float* to) {
+  int i = 0;
+  for (; i + W <= n; i += W) Vec::load(from + i).store(to + i);
+  if (i < n && i + W <= width) Vec::load_first(from + i, n - i).store(to + i), i += W;
   for (; i < n; ++i) to[i] = from[i];
+  for (; i < width; ++i) to[i] = 0.0f;
 }
 
 // One sample of a View, walked in the order of the scan: row 0 is the last token when reversed.
@@ -54,12 +63,9 @@ struct Rows {
 
   // Reads n elements and fills with zeros up to `width`.
   void read(int64_t t, int64_t first, int n, int width, float* out) const {
-    if (bf16) {
-      const uint16_t* p = reinterpret_cast<const uint16_t*>(base) + t * step + first;
-      for (int i = 0; i < n; ++i) out[i] = from_bf16(p[i]);
-    } else {
-      copy(floats(t) + first, n, out);
-    }
+    if (!bf16) return copy_filled(floats(t) + first, n, width, out);
+    const uint16_t* p = reinterpret_cast<const uint16_t*>(base) + t * step + first;
+    for (int i = 0; i < n; ++i) out[i] = from_bf16(p[i]);
     for (int i = n; i < width; ++i) out[i] = 0.0f;
   }
 
