@@ -1,4 +1,4 @@
-// What stands around the scans in the Python module bakeoff._native: shapes, views and addresses in, results in place.
+// What stands around mixers and scans in the Python module bakeoff._native: shapes, views and addresses in, results in place.
 //
 // It trusts its callers in bakeoff.ops.fused, which have checked shapes, types and devices.
 #include "bindings.h"
@@ -9,6 +9,57 @@ namespace nb = nanobind;
 namespace {
 
 using namespace bakeoff;
+
+using Sizes = std::tuple<int64_t, int64_t, int64_t>;                   // B, L, D
+using PyNorm = std::tuple<Sizes, bool, float, PyView, PyView, int>;  // sizes, centred, eps, x, factor, threads
+
+template <class Problem>
+Problem norm_problem(const PyNorm& given) {
+  Problem s;
+  const auto& [sizes, centred, eps, x, factor, threads] = given;
+  std::tie(s.B, s.L, s.D) = sizes;
+  s.centred = centred, s.eps = eps, s.x = view(x), s.factor = view(factor), s.threads = threads;
+  return s;
+}
+
+void norm_forward(const PyNorm& given, const PyView& shift, const PyView& out) {
+  auto s = norm_problem<NormForward>(given);
+  s.shift = view(shift), s.out = view(out);
+  nb::gil_scoped_release release;
+  active().fused.norm_forward(s);
+}
+
+void norm_backward(const PyNorm& given, const PyView& dout, const PyView& dx, Address dfactor, Address dshift) {
+  auto s = norm_problem<NormBackward>(given);
+  s.dout = view(dout), s.dx = view(dx), s.dfactor = floats(dfactor), s.dshift = floats(dshift);
+  nb::gil_scoped_release release;
+  active().fused.norm_backward(s);
+}
+
+using PyResidual = std::tuple<Sizes, PyView, PyView, int>;  // sizes, y, gate, threads
+
+template <class Problem>
+Problem residual_problem(const PyResidual& given) {
+  Problem s;
+  const auto& [sizes, y, gate, threads] = given;
+  std::tie(s.B, s.L, s.D) = sizes;
+  s.y = view(y), s.gate = view(gate), s.threads = threads;
+  return s;
+}
+
+void residual_forward(const PyResidual& given, const PyView& x, const PyView& out) {
+  auto s = residual_problem<ResidualForward>(given);
+  s.x = view(x), s.out = view(out);
+  nb::gil_scoped_release release;
+  active().fused.residual_forward(s);
+}
+
+void residual_backward(const PyResidual& given, const PyView& dout, const PyView& dy, Address dgate) {
+  auto s = residual_problem<ResidualBackward>(given);
+  s.dout = view(dout), s.dy = view(dy), s.dgate = floats(dgate);
+  nb::gil_scoped_release release;
+  active().fused.residual_backward(s);
+}
 
 // Sizes, groups, eps; y, x, z; D; the three scales; the norm's weight; threads.
 using GateSizes = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t>;  // B, L, H, R, P
@@ -103,6 +154,10 @@ void ranks_backward(const PyRanks& given, const PyView& dv, const PyView& dx, Ad
 }  // namespace
 
 void bind_fused(nb::module_& m) {
+  m.def("norm_forward", &norm_forward);
+  m.def("norm_backward", &norm_backward);
+  m.def("residual_forward", &residual_forward);
+  m.def("residual_backward", &residual_backward);
   m.def("gate_forward", &gate_forward);
   m.def("gate_backward", &gate_backward);
   m.def("turn_forward", &turn_forward);

@@ -1,6 +1,6 @@
-// The arguments of what stands before and behind the state space dual form in a mixer, each one pass over memory.
+// The arguments of what stands around mixers, and around the state space dual form in a mixer, each one pass over memory.
 //
-// Shapes: B batch, L tokens, G groups of queries and keys, H heads, R ranks, P channels a head, E = H P, N states,
+// Shapes: D channels, B batch, L tokens, G groups of queries and keys, H heads, R ranks, P channels a head, E = H P, N states,
 // S angles a head. Sequences are (B, L, ...) with contiguous tokens; null or absent means that a part is not there.
 #pragma once
 #include <cstdint>
@@ -8,6 +8,40 @@
 #include "view.h"
 
 namespace bakeoff {
+
+// out = normed(x) factor + shift, normed over the channels of a token: (x - mean) / deviation if centred, else x / rms
+struct Norm {
+  int64_t B = 0, L = 0, D = 0;
+  int threads = 1;
+  bool centred = true;
+  float eps = 0.0f;
+  View x, factor;  // (B, L, D), (B, 1, D)
+};
+
+struct NormForward : Norm {
+  View shift, out;  // (B, 1, D) or absent
+};
+
+struct NormBackward : Norm {
+  View dout, dx;
+  float *dfactor = nullptr, *dshift = nullptr;  // (B, D), the second null without a shift
+};
+
+// out = x + gate y
+struct Residual {
+  int64_t B = 0, L = 0, D = 0;
+  int threads = 1;
+  View y, gate;  // (B, L, D), (B, 1, D)
+};
+
+struct ResidualForward : Residual {
+  View x, out;
+};
+
+struct ResidualBackward : Residual {
+  View dout, dy;
+  float* dgate = nullptr;  // (B, D)
+};
 
 // out = norm(sum_r of_r (y_r + D in_r x) silu(by_r z))
 struct Gate {
@@ -66,6 +100,10 @@ struct RanksBackward : Ranks {
 };
 
 struct Fused {
+  void (*norm_forward)(const NormForward&);
+  void (*norm_backward)(const NormBackward&);
+  void (*residual_forward)(const ResidualForward&);
+  void (*residual_backward)(const ResidualBackward&);
   void (*gate_forward)(const GateForward&);
   void (*gate_backward)(const GateBackward&);
   void (*turn_forward)(const TurnForward&);

@@ -5,49 +5,6 @@
 // A work item is a stretch of one sample's tokens. With one rank and nothing to scale, all heads are one block of
 // channels; else each head is a block, its ranks one after the other.
 
-constexpr int64_t kGateTokens = 64;
-
-// Rows of a sequence as float32: in place, or read into a buffer.
-struct Read {
-  const Rows& rows;
-  int64_t n;
-  float* buffer;
-
-  const float* operator()(int64_t t) const {
-    if (!rows.bf16) return rows.floats(t);
-    rows.read(t, 0, static_cast<int>(n), static_cast<int>(n), buffer);
-    return buffer;
-  }
-};
-
-// The row of a result: in place, or in a buffer that write() rounds.
-struct Written {
-  const Rows& rows;
-  int64_t n;
-  float* buffer;
-
-  float* operator()(int64_t t) const { return rows.bf16 ? buffer : const_cast<float*>(rows.floats(t)); }
-  void write(int64_t t) const {
-    if (rows.bf16) rows.write(t, 0, static_cast<int>(n), buffer);
-  }
-};
-
-static inline Vec some_or_one(const float* p, int64_t at, int64_t n) {
-  return p ? load_some(p + at, n) : Vec::of(1.0f);
-}
-
-static inline void add_some(Vec x, float* p, int64_t n) { store_some(load_some(p, n) + x, p, n); }
-
-// A stretch of tokens, and the blocks of channels that its kernels walk.
-struct Stretch {
-  int64_t b, first, end;
-
-  Stretch(int64_t L, int64_t tokens, int64_t item) {
-    const int64_t each = parts_of(L, tokens);
-    b = item / each, first = item % each * tokens, end = least(L, first + tokens);
-  }
-};
-
 struct GateBlocks {
   int64_t count, R, P;
 
@@ -96,17 +53,8 @@ static void gate_token(const Gate& s, const GateBlocks& blocks, const float* ski
   });
 }
 
-static float sum_of_squares(const float* x, int64_t n) {
-  Vec squares = Vec::of(0.0f);
-  for (int64_t i = 0; i < n; i += W) {
-    const Vec v = load_some(x + i, n - i);
-    squares = fma(v, v, squares);
-  }
-  return sum_of(squares);
-}
-
 static void gate_forward_item(const GateForward& s, const float* skip, int64_t item, float* memory) {
-  const Stretch on(s.L, kGateTokens, item);
+  const Stretch on(s.L, item);
   const GateBlocks blocks(s);
   const GateScratch scratch(s, memory);
   const int64_t E = s.H * s.P, size = E / s.groups;
@@ -128,7 +76,7 @@ static void gate_forward(const GateForward& s) {
   const int64_t E = s.H * s.P, each = GateScratch::floats(s);
   Scratch slots(each * s.threads), skip(padded(E));
   spread_skip(s, skip.data());
-  share(s.threads, s.B * parts_of(s.L, kGateTokens), s.B * s.L * s.R * E * 16, [&](int64_t item, int slot) {
+  share(s.threads, stretches(s.B, s.L), s.B * s.L * s.R * E * 16, [&](int64_t item, int slot) {
     gate_forward_item(s, skip.data(), item, slots.data() + slot * each);
   });
 }
@@ -147,7 +95,7 @@ struct GateSums {
 };
 
 // The gradient of m from that of out, which becomes it, for one group of channels.
-static void norm_backward(const float* m, int64_t n, float eps, const float* weight, float* grad, float* dweight) {
+static void gate_norm_backward(const float* m, int64_t n, float eps, const float* weight, float* grad, float* dweight) {
   const float scale = 1.0f / __builtin_sqrtf(sum_of_squares(m, n) / static_cast<float>(n) + eps);
   const Vec by = Vec::of(scale);
   Vec along = Vec::of(0.0f);
@@ -156,7 +104,7 @@ static void norm_backward(const float* m, int64_t n, float eps, const float* wei
     add_some(d * normed, dweight + i, n - i);
     along = fma(d * load_some(weight + i, n - i), normed, along);
   }
-  const Vec mean = Vec::of(sum_of(along) / static_cast<float>(n));
+  const Vec mean = Vec::of(sum_lanes(along) / static_cast<float>(n));
   for (int64_t i = 0; i < n; i += W) {
     const Vec normed = load_some(m + i, n - i) * by, d = load_some(grad + i, n - i) * load_some(weight + i, n - i);
     store_some((d - normed * mean) * by, grad + i, n - i);
@@ -194,7 +142,7 @@ static void gate_token_backward(const Gate& s, const GateBlocks& blocks, const f
 }
 
 static void gate_backward_item(const GateBackward& s, const float* skip, int64_t item, float* memory, float* summed) {
-  const Stretch on(s.L, kGateTokens, item);
+  const Stretch on(s.L, item);
   const GateBlocks blocks(s);
   const GateScratch scratch(s, memory);
   const GateSums sums(s, summed);
@@ -213,7 +161,7 @@ static void gate_backward_item(const GateBackward& s, const float* skip, int64_t
       gate_token(s, blocks, skip, y_row, x_row, z_row, scratch.m, exp2);
       if (grad != scratch.out) copy(grad, static_cast<int>(E), scratch.out);
       for (int64_t i = 0; i < E; i += size) {
-        norm_backward(scratch.m + i, size, s.eps, s.norm + i, scratch.out + i, sums.norm + i);
+        gate_norm_backward(scratch.m + i, size, s.eps, s.norm + i, scratch.out + i, sums.norm + i);
       }
       grad = scratch.out;
     }
@@ -223,18 +171,9 @@ static void gate_backward_item(const GateBackward& s, const float* skip, int64_t
   }
 }
 
-// to = the sum of `count` rows, `apart` floats from each other, in their order.
-static void add_rows(const float* from, int64_t count, int64_t apart, int64_t n, float* to) {
-  for (int64_t i = 0; i < n; i += W) {
-    Vec sum = Vec::of(0.0f);
-    for (int64_t k = 0; k < count; ++k) sum = sum + load_some(from + k * apart + i, n - i);
-    store_some(sum, to + i, n - i);
-  }
-}
-
 static void gate_backward(const GateBackward& s) {
   const int64_t E = s.H * s.P, each = GateScratch::floats(s), of_item = GateSums::floats(s);
-  const int64_t count = s.B * parts_of(s.L, kGateTokens);
+  const int64_t count = stretches(s.B, s.L);
   Scratch slots(each * s.threads), skip(padded(E)), sums(of_item * count);
   spread_skip(s, skip.data());
   share(s.threads, count, s.B * s.L * s.R * E * 32, [&](int64_t item, int slot) {

@@ -19,6 +19,8 @@ namespace {
 #include "ssd_backward.inl"
 #include "gemv.inl"
 #include "step_parts.inl"
+#include "around.inl"
+#include "norm.inl"
 #include "gate.inl"
 #include "turn.inl"
 #include "step_mamba.inl"
@@ -38,7 +40,8 @@ extern const Kernels kernels;
 const Kernels kernels = {EXPAND_NAME(KERNEL_NAMESPACE), Vec::width, scan_forward, scan_backward,
                          conv_forward,                  conv_backward, ssd_forward,  ssd_backward,
                          {mamba_step, mamba2_step, mamba3_step, attention_step, mlp_step, gru_step},
-                         {gate_forward, gate_backward, turn_forward, turn_backward, ranks_forward, ranks_backward},
+                         {norm_forward, norm_backward, residual_forward, residual_backward, gate_forward, gate_backward,
+                          turn_forward, turn_backward, ranks_forward, ranks_backward},
                          probe};
 
 }  // namespace KERNEL_NAMESPACE

@@ -61,6 +61,12 @@ static inline void separate(Vec a, Vec b, Vec& x, Vec& y) {
   y.v = in_order(_mm256_shuffle_ps(a.v, b.v, 0xdd));
 }
 
+static inline float sum_lanes(Vec a) {
+  __m128 s = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+
 static inline Vec swap_pairs(Vec a) { return {_mm256_permute_ps(a.v, 0xb1)}; }
 
 static inline void turn(Vec* x) {

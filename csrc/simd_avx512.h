@@ -63,6 +63,8 @@ static inline void separate(Vec a, Vec b, Vec& x, Vec& y) {
   y.v = _mm512_permutex2var_ps(a.v, _mm512_add_epi32(order, _mm512_set1_epi32(2)), b.v);
 }
 
+static inline float sum_lanes(Vec a) { return _mm512_reduce_add_ps(a.v); }
+
 static inline Vec swap_pairs(Vec a) { return {_mm512_permute_ps(a.v, 0xb1)}; }
 
 static inline void turn(Vec* x) {

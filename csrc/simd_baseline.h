@@ -84,6 +84,9 @@ static inline void separate(Vec a, Vec b, Vec& x, Vec& y) {
   y.v = Vec::Float{a.v[1], a.v[3], b.v[1], b.v[3]};
 }
 
+// The sum of all lanes, pair by pair.
+static inline float sum_lanes(Vec a) { return (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]); }
+
 // Lanes 2i and 2i + 1 change places.
 static inline Vec swap_pairs(Vec a) { return {Vec::Float{a.v[1], a.v[0], a.v[3], a.v[2]}}; }
 

@@ -31,13 +31,6 @@ struct SsdBackwardMemory : SsdChunk {
         dc(carver.take(whole_vectors(Q))) {}
 };
 
-static float sum_lanes(Vec x) {
-  float lanes[W], sum = 0.0f;
-  x.store(lanes);
-  for (int i = 0; i < W; ++i) sum += lanes[i];
-  return sum;
-}
-
 // <a, b> over a number of whole vectors.
 static float dot(const float* a, const float* b, int64_t floats) {
   Vec sum[2] = {Vec::of(0.0f), Vec::of(0.0f)};

@@ -23,7 +23,7 @@ static void softmax(float* x, int64_t n, float scale_by, const Exp2& exp2) {
     store_some(e, x + i, n - i);
     sum = sum + (n - i < W ? load_some(x + i, n - i) : e);
   }
-  const Vec inverse = Vec::of(1.0f / sum_of(sum));
+  const Vec inverse = Vec::of(1.0f / sum_lanes(sum));
   for (int64_t i = 0; i < n; i += W) store_some(load_some(x + i, n - i) * inverse, x + i, n - i);
 }
 

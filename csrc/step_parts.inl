@@ -3,13 +3,6 @@
 // Channels of a work item, and scratch for what is made once for all items.
 constexpr int64_t kStepChannels = 64;
 
-static float sum_of(Vec x) {
-  float lanes[W], sum = 0.0f;
-  x.store(lanes);
-  for (float lane : lanes) sum += lane;
-  return sum;
-}
-
 // out = x / sqrt(mean x^2 + eps) weight; out may be x.
 static void rms_norm(const float* x, int64_t n, float eps, const float* weight, float* out) {
   Vec squares = Vec::of(0.0f);
@@ -17,7 +10,7 @@ static void rms_norm(const float* x, int64_t n, float eps, const float* weight, 
     const Vec v = load_some(x + i, n - i);
     squares = fma(v, v, squares);
   }
-  const Vec scale_by = Vec::of(1.0f / __builtin_sqrtf(sum_of(squares) / static_cast<float>(n) + eps));
+  const Vec scale_by = Vec::of(1.0f / __builtin_sqrtf(sum_lanes(squares) / static_cast<float>(n) + eps));
   for (int64_t i = 0; i < n; i += W) {
     store_some(load_some(x + i, n - i) * scale_by * load_some(weight + i, n - i), out + i, n - i);
   }

@@ -5,8 +5,6 @@
 // Lanes are channels: y = x c + swapped(x) s with c = (cos, cos) and s = (-sin, sin). The gradient of an angle is
 // dy_b y_a - dy_a y_b, from what forward gave, so that backward does not need what forward was given.
 
-constexpr int64_t kTurnTokens = 64;
-
 // c and s of one token, of all heads one after the other: (H, 2 S) each.
 struct Turns {
   float *cosines, *sines, *c, *s;
@@ -52,7 +50,7 @@ static void turn_token(const Turn& s, const Turns& by, const float* from, const 
 }
 
 static void turn_forward_item(const TurnForward& s, int64_t item, float* memory) {
-  const Stretch on(s.L, kTurnTokens, item);
+  const Stretch on(s.L, item);
   const int64_t shared = s.G * s.R * s.N;
   const Turns by(s, memory);
   float* buffer = memory + Turns::floats(s);
@@ -70,7 +68,7 @@ static void turn_forward_item(const TurnForward& s, int64_t item, float* memory)
 static void turn_forward(const TurnForward& s) {
   const int64_t each = Turns::floats(s) + padded(s.G * s.R * s.N);
   Scratch slots(each * s.threads);
-  share(s.threads, s.B * parts_of(s.L, kTurnTokens), s.B * s.L * s.H * s.R * s.N * 8, [&](int64_t item, int slot) {
+  share(s.threads, stretches(s.B, s.L), s.B * s.L * s.H * s.R * s.N * 8, [&](int64_t item, int slot) {
     turn_forward_item(s, item, slots.data() + slot * each);
   });
 }
@@ -103,7 +101,7 @@ static void turn_token_backward(const Turn& s, const Turns& by, const float* y, 
 
 // `sums` is (H, R, N) twice: the gradients of the two biases over the item's tokens.
 static void turn_backward_item(const TurnBackward& s, int64_t item, float* memory, float* sums) {
-  const Stretch on(s.L, kTurnTokens, item);
+  const Stretch on(s.L, item);
   const int64_t shared = s.G * s.R * s.N, own = s.H * s.R * s.N, angles = s.H * s.S;
   const Turns by(s, memory);
   float *along = memory + Turns::floats(s), *y_buffer = along + padded(2 * angles), *dy_buffer = y_buffer + padded(own);
@@ -128,7 +126,7 @@ static void turn_backward_item(const TurnBackward& s, int64_t item, float* memor
 }
 
 static void turn_backward(const TurnBackward& s) {
-  const int64_t own = s.H * s.R * s.N, count = s.B * parts_of(s.L, kTurnTokens);
+  const int64_t own = s.H * s.R * s.N, count = stretches(s.B, s.L);
   const int64_t each = Turns::floats(s) + padded(2 * s.H * s.S) + 2 * padded(own) + padded(s.G * s.R * s.N);
   Scratch slots(each * s.threads), sums(2 * padded(own) * count);
   share(s.threads, count, s.B * s.L * own * 16, [&](int64_t item, int slot) {
@@ -141,8 +139,8 @@ static void turn_backward(const TurnBackward& s) {
 static void ranks_forward(const RanksForward& s) {
   const int64_t E = s.H * s.P, each = padded(E) + padded(s.R * E);
   Scratch slots(each * s.threads);
-  share(s.threads, s.B * parts_of(s.L, kTurnTokens), s.B * s.L * s.R * E * 2, [&](int64_t item, int slot) {
-    const Stretch on(s.L, kTurnTokens, item);
+  share(s.threads, stretches(s.B, s.L), s.B * s.L * s.R * E * 2, [&](int64_t item, int slot) {
+    const Stretch on(s.L, item);
     float* buffer = slots.data() + slot * each;
     const Rows x(s.x, on.b, s.L, false), v(s.v, on.b, s.L, false);
     const Read read{x, E, buffer};
@@ -163,7 +161,7 @@ static void ranks_forward(const RanksForward& s) {
 }
 
 static void ranks_backward_item(const RanksBackward& s, int64_t item, float* memory, float* sums) {
-  const Stretch on(s.L, kTurnTokens, item);
+  const Stretch on(s.L, item);
   const int64_t E = s.H * s.P;
   const Rows x(s.x, on.b, s.L, false), dv(s.dv, on.b, s.L, false), dx(s.dx, on.b, s.L, false);
   const Read read{x, E, memory}, read_grad{dv, s.R * E, memory + 2 * padded(E)};
@@ -191,7 +189,7 @@ static void ranks_backward_item(const RanksBackward& s, int64_t item, float* mem
 }
 
 static void ranks_backward(const RanksBackward& s) {
-  const int64_t E = s.H * s.P, count = s.B * parts_of(s.L, kTurnTokens), of_item = padded(s.R * E);
+  const int64_t E = s.H * s.P, count = stretches(s.B, s.L), of_item = padded(s.R * E);
   const int64_t each = 2 * padded(E) + of_item;
   Scratch slots(each * s.threads), sums(of_item * count);
   share(s.threads, count, s.B * s.L * s.R * E * 4, [&](int64_t item, int slot) {

@@ -9,6 +9,7 @@ from bakeoff.codecs.latent import LatentCodec
 from bakeoff.codecs.pixel import PixelCodec
 from bakeoff.errors import BakeoffError
 from bakeoff.models.backbones import build_mixers
+from bakeoff.models.conditioning import ModulatedNorm
 from bakeoff.models.mixers import Mamba
 from bakeoff.models.trunk import Frame, Trunk
 from bakeoff.protocol.presets import load_protocol, preset_names
@@ -172,12 +173,14 @@ def test_every_norm_is_of_the_kind_that_is_asked_for(conditioning, classes) -> N
         for norm in ("layer", "rms")
     )
     own = [module for name, module in rms.named_modules() if name.endswith("norm") and ".mixer." not in name]
-    assert len(own) == 5 and all(isinstance(one, torch.nn.RMSNorm) for one in own)
+    modulated = classes > 0 and conditioning != "head"
+    assert len(own) == 5 and all(isinstance(one, ModulatedNorm if modulated else torch.nn.RMSNorm) for one in own)
     norms = [one for one in layer.modules() if isinstance(one, torch.nn.LayerNorm)]
     shifts = sum(one.bias.numel() for one in norms if one.bias is not None)
     assert layer.parameter_count() - rms.parameter_count() == shifts
     x = torch.randn(2, 9, 32)
-    torch.testing.assert_close(own[0](x), x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt())
+    given = (torch.ones(2, 1, 32), torch.zeros(2, 1, 32)) if modulated else ()
+    torch.testing.assert_close(own[0](x, *given), x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt())
     labels = torch.tensor([1, 2]) if classes else None
     assert rms(torch.randn(2, 9, 4), torch.rand(2) if classes else None, labels).shape == (2, 9, 4)
 

@@ -12,8 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bakeoff.ops.fused import gated_sum, normed
+
 Conditioning = Literal["adaln", "adaln-single", "head"]
 Norm = Literal["layer", "rms"]
+EPS: dict[Norm, float] = {"layer": 1e-5, "rms": 1e-6}
 Mix = Callable[[Tensor], Tensor]  # (B, L, D) -> (B, L, D)
 
 
@@ -72,11 +75,27 @@ class Condition(nn.Module):
         return 0 if self.time is None else 4 * self.d_model**2
 
 
-def norm_of(kind: Norm, d_model: int, *, affine: bool = True) -> nn.Module:
+class RMSNorm(nn.RMSNorm):
+    """torch's, in one pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return normed(x, self.weight.expand(len(x), 1, -1), None, centred=False, eps=EPS["rms"])
+
+
+def norm_of(kind: Norm, d_model: int) -> nn.Module:
     """LayerNorm [Ba et al. 2016], or RMSNorm [Zhang and Sennrich 2019], which neither centres nor shifts."""
-    if kind == "rms":
-        return nn.RMSNorm(d_model, eps=1e-6, elementwise_affine=affine)
-    return nn.LayerNorm(d_model, elementwise_affine=affine)
+    return RMSNorm(d_model, eps=EPS["rms"]) if kind == "rms" else nn.LayerNorm(d_model, eps=EPS["layer"])
+
+
+class ModulatedNorm(nn.Module):
+    """The same without weights of its own: factor and shift are the condition's."""
+
+    def __init__(self, kind: Norm) -> None:
+        super().__init__()
+        self.kind: Norm = kind
+
+    def forward(self, x_BLD: Tensor, factor_B1D: Tensor, shift_B1D: Tensor) -> Tensor:
+        return normed(x_BLD, factor_B1D, shift_B1D, centred=self.kind == "layer", eps=EPS[self.kind])
 
 
 class AdaLNBranch(nn.Module):
@@ -90,7 +109,7 @@ class AdaLNBranch(nn.Module):
     def __init__(self, mixer: nn.Module, d_model: int, norm: Norm = "layer", *, single: bool = False) -> None:
         super().__init__()
         self.mixer = mixer
-        self.norm = norm_of(norm, d_model, affine=False)
+        self.norm = ModulatedNorm(norm)
         self.modulation = None if single else zeroed(nn.Linear(d_model, 3 * d_model))
         self.bias = nn.Parameter(torch.zeros(3 * d_model)) if single else None
 
@@ -100,7 +119,7 @@ class AdaLNBranch(nn.Module):
     def around(self, mixer: Mix, x_BLD: Tensor, c_BD: Tensor) -> Tensor:
         """The branch around a map in its mixer's place."""
         shift, scale, gate = self._modulated(c_BD).unsqueeze(1).chunk(3, dim=-1)
-        return x_BLD + gate * mixer(self.norm(x_BLD) * (1 + scale) + shift)
+        return gated_sum(x_BLD, gate, mixer(self.norm(x_BLD, 1 + scale, shift)))
 
     def _modulated(self, c_BD: Tensor) -> Tensor:
         if self.modulation is not None:
@@ -138,13 +157,13 @@ class AdaLNHead(nn.Module):
 
     def __init__(self, d_model: int, channels: int, norm: Norm = "layer") -> None:
         super().__init__()
-        self.norm = norm_of(norm, d_model, affine=False)
+        self.norm = ModulatedNorm(norm)
         self.modulation = zeroed(nn.Linear(d_model, 2 * d_model))
         self.out = zeroed(nn.Linear(d_model, channels))
 
     def forward(self, x_BLD: Tensor, c_BD: Tensor) -> Tensor:
         shift, scale = self.modulation(F.silu(c_BD)).unsqueeze(1).chunk(2, dim=-1)
-        return self.out(self.norm(x_BLD) * (1 + scale) + shift)
+        return self.out(self.norm(x_BLD, 1 + scale, shift))
 
     def flops(self, L: int) -> int:
         return 2 * self.modulation.weight.numel() + 2 * L * self.out.weight.numel()
