@@ -94,6 +94,34 @@ void gate_backward(const PyGate& given, const PyView& dout, const PyView& dy, co
   active().fused.gate_backward(s);
 }
 
+// B, L, H, P; eps; x, the norm's weight, cosines, sines; threads.
+using HeadsSizes = std::tuple<int64_t, int64_t, int64_t, int64_t>;
+using PyHeads = std::tuple<HeadsSizes, float, PyView, Address, Address, Address, int>;
+
+template <class Problem>
+Problem heads_problem(const PyHeads& given) {
+  Problem s;
+  const auto& [sizes, eps, x, norm, cosines, sines, threads] = given;
+  std::tie(s.B, s.L, s.H, s.P) = sizes;
+  s.eps = eps, s.x = view(x), s.norm = floats(norm), s.cosines = floats(cosines), s.sines = floats(sines);
+  s.threads = threads;
+  return s;
+}
+
+void heads_forward(const PyHeads& given, const PyView& out) {
+  auto s = heads_problem<HeadsForward>(given);
+  s.out = view(out);
+  nb::gil_scoped_release release;
+  active().fused.heads_forward(s);
+}
+
+void heads_backward(const PyHeads& given, const PyView& dout, const PyView& dx, Address dnorm) {
+  auto s = heads_problem<HeadsBackward>(given);
+  s.dout = view(dout), s.dx = view(dx), s.dnorm = floats(dnorm);
+  nb::gil_scoped_release release;
+  active().fused.heads_backward(s);
+}
+
 using TurnSizes = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t>;  // B, L, G, H, R, N, S
 using PyTurn = std::tuple<TurnSizes, Address, int>;  // sizes, angles, threads
 
@@ -160,6 +188,8 @@ void bind_fused(nb::module_& m) {
   m.def("residual_backward", &residual_backward);
   m.def("gate_forward", &gate_forward);
   m.def("gate_backward", &gate_backward);
+  m.def("heads_forward", &heads_forward);
+  m.def("heads_backward", &heads_backward);
   m.def("turn_forward", &turn_forward);
   m.def("turn_backward", &turn_backward);
   m.def("ranks_forward", &ranks_forward);

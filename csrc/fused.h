@@ -63,6 +63,25 @@ struct GateBackward : Gate {
   float *dskip = nullptr, *din = nullptr, *dby = nullptr, *dof = nullptr, *dnorm = nullptr;
 };
 
+// Queries or keys of attention: each head's RMSNorm, then pairs of channels i and i + P/2 turned by the token's place.
+struct Heads {
+  int64_t B = 0, L = 0, H = 0, P = 0;
+  int threads = 1;
+  float eps = 0.0f;
+  View x;                                            // (H, P)
+  const float* norm = nullptr;                       // (P) or null
+  const float *cosines = nullptr, *sines = nullptr;  // (L, P / 2) or null
+};
+
+struct HeadsForward : Heads {
+  View out;  // (H, P)
+};
+
+struct HeadsBackward : Heads {
+  View dout, dx;
+  float* dnorm = nullptr;  // (P), null without a norm
+};
+
 // The queries and keys of every head, from those of its group: with the head's bias, their first S pairs turned.
 struct Turn {
   int64_t B = 0, L = 0, G = 0, H = 0, R = 0, N = 0, S = 0;
@@ -106,6 +125,8 @@ struct Fused {
   void (*residual_backward)(const ResidualBackward&);
   void (*gate_forward)(const GateForward&);
   void (*gate_backward)(const GateBackward&);
+  void (*heads_forward)(const HeadsForward&);
+  void (*heads_backward)(const HeadsBackward&);
   void (*turn_forward)(const TurnForward&);
   void (*turn_backward)(const TurnBackward&);
   void (*ranks_forward)(const RanksForward&);

@@ -23,6 +23,7 @@ namespace {
 #include "norm.inl"
 #include "gate.inl"
 #include "turn.inl"
+#include "heads.inl"
 #include "step_mamba.inl"
 #include "step_mamba2.inl"
 #include "step_mamba3.inl"
@@ -41,7 +42,7 @@ const Kernels kernels = {EXPAND_NAME(KERNEL_NAMESPACE), Vec::width, scan_forward
                          conv_forward,                  conv_backward, ssd_forward,  ssd_backward,
                          {mamba_step, mamba2_step, mamba3_step, attention_step, mlp_step, gru_step},
                          {norm_forward, norm_backward, residual_forward, residual_backward, gate_forward, gate_backward,
-                          turn_forward, turn_backward, ranks_forward, ranks_backward},
+                          heads_forward, heads_backward, turn_forward, turn_backward, ranks_forward, ranks_backward},
                          probe};
 
 }  // namespace KERNEL_NAMESPACE

@@ -1,4 +1,4 @@
-// Runs what stands around the scans over many shapes under the sanitizers: results are written, finite and the same for
+// Runs what stands around mixers and scans over many shapes under the sanitizers: results are written, finite and the same for
 // any number of threads, and the simplest of them, the values of each rank, are those of a plain loop.
 #include <cmath>
 #include <cstring>
@@ -135,6 +135,58 @@ std::vector<unsigned char> run_ranks(const Kernels& kernels, const Shape& p, int
   return all.results("ranks");
 }
 
+std::vector<unsigned char> run_heads(const Kernels& kernels, const Shape& p, int threads) {
+  generator.seed(7);
+  Sequences all(p);
+  const int64_t P = 2 * p.P, E = p.H * P;
+  Heads s;
+  s.B = p.B, s.L = p.L, s.H = p.H, s.P = P, s.threads = threads, s.eps = 1e-6f;
+  s.x = all.in(E);
+  if (p.odd) s.norm = all.parameter(P);
+  if (p.R > 1 || !p.odd) s.cosines = all.parameter(p.L * p.P), s.sines = all.parameter(p.L * p.P);
+  HeadsForward f;
+  static_cast<Heads&>(f) = s;
+  f.out = all.out(E, p.bf16);
+  kernels.fused.heads_forward(f);
+  HeadsBackward g;
+  static_cast<Heads&>(g) = s;
+  g.dout = all.in(E), g.dx = all.out(E, p.bf16);
+  if (s.norm) g.dnorm = all.sum(P);
+  kernels.fused.heads_backward(g);
+  return all.results("heads");
+}
+
+std::vector<unsigned char> run_branch(const Kernels& kernels, const Shape& p, int threads) {
+  generator.seed(8);
+  Sequences all(p), own({p.B, 1, p.G, p.H, p.R, p.P, p.N, p.S, p.bf16, p.odd});
+  const int64_t D = p.H * p.P;
+  Norm s;
+  s.B = p.B, s.L = p.L, s.D = D, s.threads = threads, s.centred = p.odd, s.eps = 1e-5f;
+  s.x = all.in(D), s.factor = own.in(D);
+  NormForward f;
+  static_cast<Norm&>(f) = s;
+  if (p.R > 1) f.shift = own.in(D);
+  f.out = all.out(D, p.bf16);
+  kernels.fused.norm_forward(f);
+  NormBackward g;
+  static_cast<Norm&>(g) = s;
+  g.dout = all.in(D), g.dx = all.out(D, p.bf16), g.dfactor = all.sum(p.B * D);
+  if (p.R > 1) g.dshift = all.sum(p.B * D);
+  kernels.fused.norm_backward(g);
+
+  Residual r;
+  r.B = p.B, r.L = p.L, r.D = D, r.threads = threads, r.y = all.in(D), r.gate = own.in(D);
+  ResidualForward rf;
+  static_cast<Residual&>(rf) = r;
+  rf.x = s.x, rf.out = all.out(D, p.bf16);
+  kernels.fused.residual_forward(rf);
+  ResidualBackward rb;
+  static_cast<Residual&>(rb) = r;
+  rb.dout = g.dout, rb.dy = all.out(D, p.bf16), rb.dgate = all.sum(p.B * D);
+  kernels.fused.residual_backward(rb);
+  return all.results("branch");
+}
+
 }  // namespace
 
 int check_fused(const Kernels& kernels) {
@@ -148,6 +200,8 @@ int check_fused(const Kernels& kernels) {
         if (run_gate(kernels, p, 1) != run_gate(kernels, p, 3)) fail("gate depends on threads");
         if (run_turn(kernels, p, 1) != run_turn(kernels, p, 3)) fail("turn depends on threads");
         if (run_ranks(kernels, p, 1) != run_ranks(kernels, p, 3)) fail("ranks depend on threads");
+        if (run_heads(kernels, p, 1) != run_heads(kernels, p, 3)) fail("heads depend on threads");
+        if (run_branch(kernels, p, 1) != run_branch(kernels, p, 3)) fail("norm or gated sum depends on threads");
         ++cases;
       }
     }

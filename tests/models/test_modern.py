@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from rotation import rotated
 from torch import Tensor
 
 from bakeoff.errors import BakeoffError
 from bakeoff.models.mixers import Attention, Mlp
-from bakeoff.models.mixers.rope import rotated
 from bakeoff.protocol.presets import load_protocol
 
 VARIANTS: list[dict[str, Any]] = [

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from rotation import rotated
 from torch import Tensor, nn
 
 from bakeoff.errors import BakeoffError
 from bakeoff.models.backbones import build_mixers
 from bakeoff.models.mixers import Attention, Mamba
-from bakeoff.models.mixers.rope import places, rotated
+from bakeoff.models.mixers.rope import places
 from bakeoff.models.order import ContextFirst, CrossScan
 
 GRIDS = [(3, 5), (1, 4), (2, 3, 4)]

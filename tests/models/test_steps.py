@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from rotation import rotated
 from torch import Tensor
 
 from bakeoff.errors import BakeoffError
@@ -12,7 +13,6 @@ from bakeoff.models.batch import Batch
 from bakeoff.models.contract import check_mixer
 from bakeoff.models.mixers import Attention, Mamba, Mixer, Mlp
 from bakeoff.models.mixers.base import step
-from bakeoff.models.mixers.rope import rotated
 from bakeoff.models.trunk import Frame, Trunk
 from bakeoff.protocol.space import Space
 

@@ -12,7 +12,7 @@ from torch.autograd import forward_ad
 from torch.utils.flop_counter import FlopCounterMode
 
 from bakeoff.errors import BackendMissing
-from bakeoff.ops.fused import Norm, Scales, gated, gated_sum, normed, ranked, turned_pair
+from bakeoff.ops.fused import Norm, Scales, gated, gated_sum, normed, normed_heads, ranked, turned_pair
 
 Call = Callable[[Tensors], tuple[Tensor, ...]]
 LENGTHS = (1, 63, 64, 65, 130)
@@ -79,6 +79,18 @@ def residual(x: Tensors) -> tuple[Tensor, ...]:
     return (gated_sum(*x.values()),)  # type: ignore[arg-type]
 
 
+def heads_inputs(B: int, L: int, H: int, P: int, *, norm: bool) -> Tensors:
+    return {"x": normal(0, B, L, H, P), "weight": normal(1, P) if norm else None}
+
+
+def heads(x: Tensors, rope: bool = True) -> tuple[Tensor, ...]:
+    of, weight = x.values()
+    assert of is not None
+    angles_LI = torch.arange(of.shape[1])[:, None] / 10.0 ** torch.arange(of.shape[-1] // 2)
+    turns = (angles_LI.cos().to(of.dtype), angles_LI.sin().to(of.dtype)) if rope else None
+    return (normed_heads(of, weight, turns, 1e-6),)
+
+
 def ranks(x: Tensors) -> tuple[Tensor, ...]:
     return (ranked(*x.values()),)  # type: ignore[arg-type]
 
@@ -104,6 +116,7 @@ CASES: dict[str, tuple[Call, Tensors]] = {
     "gate and norm": (gate, gate_inputs(2, 70, 3, 1, 9, skip=True, scales=False, norm=True)),
     "turn": (turn, turn_inputs(2, 70, 2, 4, 2, 10, 3, bias=True)),
     "ranks": (ranks, {"x": normal(0, 2, 70, 3, 9), "scale": normal(1, 3, 2, 9)}),
+    "heads": (heads, heads_inputs(2, 70, 3, 10, norm=True)),
     "layer norm": (layer_norm, norm_inputs(2, 70, 37, shift=True)),
     "RMS norm": (rms_norm, norm_inputs(2, 70, 37, shift=False)),
     "residual": (residual, {"x": normal(0, 2, 70, 37), "gate": normal(1, 2, 1, 37), "y": normal(2, 2, 70, 37)}),
@@ -158,6 +171,18 @@ def test_norm_matches_float64(
 ) -> None:
     inputs = norm_inputs(2, L, D, shift=shift)
     rounded = exact(call, inputs, monkeypatch, torch.float32)  # the gradient through the norm of two channels cancels
+    assert_close(run(call, inputs), exact(call, inputs, monkeypatch), rounded=rounded)
+
+
+@pytest.mark.parametrize("L", LENGTHS)
+@pytest.mark.parametrize(("H", "P"), [(1, 2), (3, 6), (2, 24), (4, 32), (2, 66)])
+@pytest.mark.parametrize(("norm", "rope"), [(True, True), (True, False), (False, True)])
+def test_heads_match_float64(
+    native: str, L: int, H: int, P: int, norm: bool, rope: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = heads_inputs(2, L, H, P, norm=norm)
+    call: Any = lambda x: heads(x, rope)  # noqa: E731
+    rounded = exact(call, inputs, monkeypatch, torch.float32)
     assert_close(run(call, inputs), exact(call, inputs, monkeypatch), rounded=rounded)
 
 

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from bakeoff.errors import BakeoffError
 from bakeoff.models.mixers.base import FLOAT_BYTES, Mixer
-from bakeoff.models.mixers.rope import places, rotated, turns_of
+from bakeoff.models.mixers.rope import places, turns, turns_of
 from bakeoff.ops import step as native
+from bakeoff.ops.fused import normed_heads
 
 EPS = 1e-6
 
@@ -116,14 +117,17 @@ class Attention(Mixer):
 
     def _qkv(self, x_BLD: Tensor, first: int) -> list[Tensor]:
         """Each (B, H, L, P), of tokens whose positions begin at `first`."""
-        parts = self.qkv(x_BLD).split(self.parts, dim=-1)
-        q, k, v = (one.unflatten(-1, (-1, self.channels)).transpose(1, 2) for one in parts)
-        if self.q_norm is not None and self.k_norm is not None:
-            q, k = self.q_norm(q.float()).to(v.dtype), self.k_norm(k.float()).to(v.dtype)
+        q, k, v = (one.unflatten(-1, (-1, self.channels)) for one in self.qkv(x_BLD).split(self.parts, dim=-1))
+        turning = None
         if self.rope:
             places_Ld = places(first, x_BLD.shape[1], self.grid, self.context, x_BLD.device)
-            q, k = rotated(q, places_Ld), rotated(k, places_Ld)
-        return [q, k, v]
+            turning = turns(places_Ld, self.channels // 2)
+        if turning is not None or self.q_norm is not None:
+            q, k = (
+                normed_heads(one, None if norm is None else norm.weight, turning, EPS)
+                for one, norm in ((q, self.q_norm), (k, self.k_norm))
+            )
+        return [one.transpose(1, 2) for one in (q, k, v)]
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, first: int) -> Tensor:
         """Queries of tokens from `first` on, over keys and values from token 0 on; counted from the first one kept."""

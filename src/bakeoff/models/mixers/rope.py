@@ -23,14 +23,6 @@ def places(first: int, count: int, grid: tuple[int, ...], context: int, device: 
     return torch.stack(torch.unravel_index(inside_L, grid), -1)
 
 
-def rotated(x: Tensor, places_Ld: Tensor) -> Tensor:
-    """Pairs of channels of (..., L, P), each made of channel i and the one P/2 behind it, turned by their angles."""
-    half = x.shape[-1] // 2
-    cos, sin = (one.to(x.dtype) for one in turns(places_Ld, half))
-    a, b = x[..., :half], x[..., half:]
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
-
-
 def turns(places_Ld: Tensor, half: int) -> tuple[Tensor, Tensor]:
     """Cosines and sines of the angles of `half` pairs, each (L, half); the axes share them, what is left does not turn.
 
