@@ -1,4 +1,4 @@
-"""Speed, memory and accuracy of the state space dual form and of the Mamba-2 mixer on the CPU.
+"""Speed, memory and accuracy of the state space dual form and of the mixers around it on the CPU.
 
     python -m benchmarks.ssd [--json FILE] [--rounds 7]
 
@@ -17,7 +17,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from bakeoff.models.mixers import Mamba2, Mamba3
+from bakeoff.models.mixers import Attention, Mamba2, Mamba3
 from bakeoff.ops import dispatch, ssd
 from bakeoff.ops.ssd import reference
 from benchmarks.row import Row
@@ -240,26 +240,27 @@ def against_transformers(rounds: int) -> Iterator[Row]:
         yield Row(f"{name} with {peer_name}", ratio, "x", bar, ratio >= 10, detail)
 
 
-def around_the_scan(rounds: int) -> Iterator[Row]:
-    """Whole mixers against themselves with plain PyTorch for what stands before and behind the scan."""
+def around_products(rounds: int) -> Iterator[Row]:
+    """Whole mixers against themselves with plain PyTorch for what stands before and behind scan or scores."""
     D, generator = 96, torch.Generator().manual_seed(0)
     x = torch.randn(64, 49, D, generator=generator)
     for name, mixer in (
         ("Mamba-2", Mamba2(D, 2 * D, d_state=32, heads=4)),
         ("Mamba-3", Mamba3(D, 2 * D, d_state=32, heads=4)),
         ("Mamba-3, 4 ranks", Mamba3(D, 2 * D, d_state=32, heads=4, rank=4)),
+        ("Attention, normed and turned", Attention(D, D, heads=4, qk_norm=True, rope=True)),
     ):
         step = _module_step(mixer, x)
         ms = medians_ms({"ours": step, "plain": _plain_around(step)}, rounds)
         ratio = ms["plain"] / ms["ours"]
         detail = f"{ms['ours']:.1f} ms against {ms['plain']:.1f} ms, B 64 L 49 D {D} N 32, 4 heads"
-        yield Row(f"{name} fwd+bwd, times faster than with plain PyTorch around the scan", ratio, "x", detail=detail)
+        yield Row(f"{name} fwd+bwd, times faster than with plain PyTorch around products", ratio, "x", detail=detail)
 
 
 def _plain_around(step: Callable[[], None]) -> Callable[[], None]:
     def run() -> None:
         with ExitStack() as stack:
-            for module in ("gate", "ranks", "turn"):
+            for module in ("gate", "heads", "ranks", "turn"):
                 stack.enter_context(patch(f"bakeoff.ops.fused.{module}.serves", return_value=False))
             step()
 
@@ -277,7 +278,7 @@ def _module_step(module: torch.nn.Module, x: Tensor) -> Callable[[], None]:
     return step
 
 
-SECTIONS = (against_plain_torch, against_the_limit, against_transformers, around_the_scan, lengths, memory, accuracy)
+SECTIONS = (against_plain_torch, against_the_limit, against_transformers, around_products, lengths, memory, accuracy)
 
 if __name__ == "__main__":
     print_table(__doc__ or "", SECTIONS)
