@@ -1,6 +1,6 @@
 """Write docs/results/backbones.md: eight sorts of backbone, each against the modern Transformer.
 
-    python scripts/backbones_results.py runs/backbones-quick
+    python scripts/backbones_results.py runs/backbones-quick --sweep runs/swept
 
 Beside the page: backbones.json with every measurement, the differences as a picture, and the samples.
 """
@@ -15,8 +15,9 @@ from bakeoff.errors import BakeoffError
 from bakeoff.protocol.scaling import quality_scale
 from bakeoff.protocol.verdict import headline
 from bakeoff.report import figures
+from bakeoff.rundir.directory import read_seal
 from bakeoff.rundir.verify import verify
-from paper_runs import Run, open_runs, write_results
+from paper_runs import Run, open_runs, swept_trials, write_results
 from run_words import busy, command_of, images_table, made, swept_table, told
 
 ROOT = Path(__file__).parents[1]
@@ -70,15 +71,19 @@ def _against(run: Run) -> Iterator[str]:
 def _costs(run: Run) -> Iterator[str]:
     yield "What each costs: sizes as matched, arithmetic as counted, time probed in turn, memory of the process."
     yield ""
-    yield "| backbone | parameters | FLOPs a sample | step time | sampling time | peak memory |"
-    yield "|---|---|---|---|---|---|"
+    yield "| backbone | layers | widths | parameters | FLOPs a sample | step time | sampling time | peak memory |"
+    yield "|---|---|---|---|---|---|---|---|"
+    planned = {one["name"]: one for one in read_seal(run.run.path).plan["backbones"]}
     for backbone in run.run.protocol.backbones:
         first = next((one for one in run.measured.values() if one.backbone == backbone.name), None)
         if first is None:
             continue
         costs = run.shown.backbones[backbone.name].costs
+        plan = planned[backbone.name]
         cells = (
             backbone.name,
+            str(len(plan["layers"])),
+            ", ".join(f"{mixer} {width}" for mixer, width in plan["widths"].items()),
             f"{first.params:,}",
             f"{first.flops_per_sample / 1e6:,.1f} M",
             told(costs, "step_time_ms", ".1f", " ms"),
@@ -91,6 +96,7 @@ def _costs(run: Run) -> Iterator[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a run of backbones-quick, finished or not")
+    parser.add_argument("--sweep", type=Path, help="the run whose sweep found the rates, if it was another one")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/results", help="folder to write to")
     options = parser.parse_args()
     try:
@@ -99,7 +105,11 @@ def main() -> int:
             run.shown.comparisons, quality_scale(run.run.protocol.rule, run.run.figures["loss"])
         )
         drawn = {PAIRS: figures.svg(pairs, INK).encode(), SAMPLES: (run.run.path / "samples.png").read_bytes()}
-        print(write_results(options.out, "backbones", page(run), {"runs": [run.document()]}, drawn))
+        document: dict[str, object] = {"runs": [run.document()]}
+        if options.sweep is not None:
+            sweep = Run.open(options.sweep)
+            document["sweeps"] = {str(verify(options.sweep).digest): swept_trials(sweep.run)}
+        print(write_results(options.out, "backbones", page(run), document, drawn))
     except (BakeoffError, OSError) as error:
         print(f"backbones_results: {error}", file=sys.stderr)
         return 2
