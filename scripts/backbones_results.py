@@ -69,7 +69,10 @@ def _against(run: Run) -> Iterator[str]:
 
 
 def _costs(run: Run) -> Iterator[str]:
-    yield "What each costs: sizes as matched, arithmetic as counted, time probed in turn, memory of the process."
+    yield (
+        "What each costs: widths as matched, of those that the literature has for this d_model; arithmetic as counted, "
+        "time probed in turn, memory of the process."
+    )
     yield ""
     yield "| backbone | layers | widths | parameters | FLOPs a sample | step time | sampling time | peak memory |"
     yield "|---|---|---|---|---|---|---|---|"
@@ -80,10 +83,11 @@ def _costs(run: Run) -> Iterator[str]:
             continue
         costs = run.shown.backbones[backbone.name].costs
         plan = planned[backbone.name]
+        nominal = plan["nominal"]["widths"]
         cells = (
             backbone.name,
             str(len(plan["layers"])),
-            ", ".join(f"{mixer} {width}" for mixer, width in plan["widths"].items()),
+            ", ".join(f"{mixer} {width} of {nominal[mixer]}" for mixer, width in plan["widths"].items()),
             f"{first.params:,}",
             f"{first.flops_per_sample / 1e6:,.1f} M",
             told(costs, "step_time_ms", ".1f", " ms"),
