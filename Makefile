@@ -9,7 +9,7 @@ PARALLEL := -n auto --dist loadfile
 .PHONY: quick test test-slow test-all test-reference kills fuzz load setup lint sanitize simulations wheel clean
 
 quick: setup
-	$(BIN)/bakeoff run mnist-quick --resume
+	$(BIN)/bakeoff run mnist-quick --jobs 2 --resume
 
 test: setup
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
