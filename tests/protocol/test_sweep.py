@@ -113,6 +113,7 @@ def test_what_an_earlier_run_found_is_what_every_candidate_is_trained_with() -> 
 @pytest.mark.parametrize(
     "source",
     [
+        "backbones-quick",
         "mnist-quick",
         "recall-quick",
         "recall-share",
