@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 SAMPLES = "mnist-quick-samples.png"
 
 
-def page(run: Run, sweep: Run) -> str:
+def page(run: Run, sweep: Run, spent: str) -> str:
     parts = [
         "# mnist-quick: the CPU default",
         "",
@@ -30,7 +30,7 @@ def page(run: Run, sweep: Run) -> str:
         "",
         f"**Verdict: {headline(run.verdict)}**",
         "",
-        " ".join(part for part in (_told(run), busy(run)) if part),
+        " ".join(part for part in (_told(run), busy(run), f"{spent}." if spent else "") if part),
         "",
         *images_table(run),
         "",
@@ -54,6 +54,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the run with swept rates")
     parser.add_argument("--sweep", type=Path, required=True, help="the run whose sweep found them")
+    parser.add_argument("--spent", default="", help="the line on CPU time that the run printed at its end")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/results", help="folder to write to")
     options = parser.parse_args()
     try:
@@ -61,7 +62,7 @@ def main() -> int:
         sweep = Run.open(options.sweep)
         drawn = {SAMPLES: (run.run.path / "samples.png").read_bytes()}
         document = {"runs": [run.document()], "sweeps": {str(verify(sweep.run.path).digest): swept_trials(sweep.run)}}
-        print(write_results(options.out, "mnist-quick", page(run, sweep), document, drawn))
+        print(write_results(options.out, "mnist-quick", page(run, sweep, options.spent), document, drawn))
     except (BakeoffError, OSError) as error:
         print(f"mnist_results: {error}", file=sys.stderr)
         return 2
