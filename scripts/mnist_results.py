@@ -16,6 +16,11 @@ from paper_runs import Run, open_runs, swept_trials, write_results
 from run_words import busy, command_of, images_table, made, swept_table
 
 ROOT = Path(__file__).parents[1]
+ONE_EPOCH = (
+    "The loss is the training loss over the last epoch, which here is the only one: its mean includes the first steps, so "
+    "that it tells how fast a backbone learns, too. At the end of training they rank otherwise: see the held-out losses of "
+    "the sweep."
+)
 SAMPLES = "mnist-quick-samples.png"
 
 
@@ -31,6 +36,8 @@ def page(run: Run, sweep: Run, spent: str) -> str:
         f"**Verdict: {headline(run.verdict)}**",
         "",
         " ".join(part for part in (_told(run), busy(run), f"{spent}." if spent else "") if part),
+        "",
+        ONE_EPOCH,
         "",
         *images_table(run),
         "",
