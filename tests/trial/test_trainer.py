@@ -114,15 +114,20 @@ def test_divergence_ends_the_trial_at_the_first_loss_that_is_not_finite(data: Da
 
 
 def test_final_loss_counts_every_image_of_the_last_epoch_once(data: Dataset) -> None:
-    trainer = trainers(data)["mamba"]
+    trainer = trainers(data)["mamba"]  # five epochs of the batches 64 64 64 8
     trainer.losses.copy_(torch.arange(20.0))
     assert trainer.final_loss() == pytest.approx((64 * (16 + 17 + 18) + 8 * 19) / 200)
-    part = trainers(data, "training.steps=6")["mamba"]  # an epoch and a half: batches 64 64 64 8, 64 64
-    part.losses.copy_(torch.arange(6.0))
-    assert part.final_loss() == pytest.approx((64 * 2 + 8 * 3 + 64 * 4 + 64 * 5) / 200)
-    less = trainers(data, "training.steps=2")["mamba"]
-    less.losses.copy_(torch.arange(2.0))
-    assert less.final_loss() == pytest.approx(0.5)
+    longer = trainers(data, "training.steps=40")["mamba"]
+    longer.losses.copy_(torch.arange(40.0))
+    assert longer.final_loss() == pytest.approx((64 * (36 + 37 + 38) + 8 * 39) / 200)
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(1, 0), (2, 1), (6, 5), (12, (64 * 10 + 8 * 11) / 72)])
+def test_final_loss_of_a_short_training_is_that_of_its_last_fifth(data: Dataset, steps: int, expected: float) -> None:
+    """The first steps of the only epoch say how fast a backbone learns, not what it has learnt."""
+    trainer = trainers(data, f"training.steps={steps}")["mamba"]
+    trainer.losses.copy_(torch.arange(float(steps)))
+    assert trainer.final_loss() == pytest.approx(expected)
 
 
 def test_learning_rate_schedule(data: Dataset) -> None:

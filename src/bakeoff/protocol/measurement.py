@@ -64,7 +64,7 @@ class Measurement(Record):
     status: Literal["completed", "diverged"]
     diverged_at_step: Count | None = None
     steps: Count
-    loss: Amount | None = None  # mean over the items of the last epoch
+    loss: Amount | None = None  # mean over the items of the last epoch, or fifth of training
     loss_slope_per_epoch: Number | None = None  # least squares over the last fifth of training
     loss_slope_stderr: Amount | None = None
     still_moving: bool | None = None  # the slope is negative by more than two standard errors

@@ -183,8 +183,11 @@ class Trainer:
         return self.data.epoch_steps or max(1, self.total // 5)
 
     def final_loss(self) -> float:
-        """Mean loss over the items of the last epoch's worth of steps, or of all steps if there are fewer."""
-        first = max(0, self.total - self.epoch_steps)
+        """Mean loss over the items of the last epoch, or of the last fifth of training where an epoch is more.
+
+        For a mean over all of a short training would tell how fast a backbone learns, not what it has learnt.
+        """
+        first = self.total - min(self.epoch_steps, max(1, self.total // 5))
         items = [self.data.size(step) for step in range(first, self.total)]
         losses = self.losses[first:].tolist()
         return sum(loss * count for loss, count in zip(losses, items, strict=True)) / sum(items)
