@@ -67,9 +67,8 @@ class _Turn(Function):
         q_turned, k_turned = (torch.empty(B, L, angle.shape[2], R, N) for _ in range(2))
         biases = address(q_bias), address(k_bias)
         NATIVE.turn_forward(_arguments(G, q_turned, angle), view(q), view(k), *biases, view(q_turned), view(k_turned))
-        ctx.save_for_backward(
-            q_turned, k_turned, q_bias, k_bias, angle
-        )  # not q and k: backward needs what came of them
+        # not q and k: backward needs what came of them
+        ctx.save_for_backward(q_turned, k_turned, q_bias, k_bias, angle)
         ctx.given = G, q.dtype, k.dtype
         return q_turned, k_turned
 
