@@ -22,9 +22,9 @@ from run_words import busy, command_of, images_table, made, swept_table, told
 
 ROOT = Path(__file__).parents[1]
 ONE_EPOCH = (
-    "The loss is the training loss over the last epoch, which here is the only one: its mean includes the first steps, so "
-    "that it tells how fast a backbone learns, too. At the end of training they rank otherwise: see the held-out losses of "
-    "the sweep."
+    "The loss is the training loss over the last epoch, which here is the only one: its mean includes the first steps, "
+    "so that it tells how fast a backbone learns, too. At the end of training they rank otherwise: see the held-out "
+    "losses of the sweep."
 )
 INK = "#1b1f24"
 SAMPLES, PAIRS = "backbones-samples.png", "backbones-pairs.svg"
