@@ -29,7 +29,7 @@ class Rule(Section):
         gt=0,
         le=1e6,
         description="expected spread over seeds of the difference of two backbones in `quality`: of its logarithms "
-        "where `scale` is ratio, else in its own unit (log losses of mnist-quick: 0.004 to 0.008); the plan states the "
+        "where `scale` is ratio, else in its own unit (log losses of mnist-quick: 0.009 to 0.037); the plan states the "
         "power that follows, no decision reads it",
     )
     quality: str = Field(default="loss", description="the figure that decides: the loss, or a figure of the task")
