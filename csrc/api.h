@@ -22,7 +22,7 @@ constexpr int kGroup = 128;
 constexpr int kPad = 16;
 constexpr int kMaxTaps = 8;
 // Rows of a chunk of the state space dual form at most, a token counting once for each rank.
-constexpr int64_t kRows = 64;
+constexpr int64_t kSsdRows = 64;
 // The state space dual form shares a group's heads among several work items until there are so many.
 constexpr int64_t kItems = 2;
 
@@ -30,8 +30,8 @@ constexpr int64_t parts_of(int64_t n, int64_t size) { return (n + size - 1) / si
 constexpr int64_t padded(int64_t n) { return parts_of(n, kPad) * kPad; }
 constexpr int64_t chunks(int64_t L) { return parts_of(L, kChunk); }
 
-// Tokens of a chunk of the state space dual form: as few chunks as kRows allows, of equal length.
-constexpr int64_t ssd_tokens(int64_t L, int64_t R) { return parts_of(L, parts_of(L * R, kRows)); }
+// Tokens of a chunk of the state space dual form: as few chunks as kSsdRows allows, of equal length.
+constexpr int64_t ssd_tokens(int64_t L, int64_t R) { return parts_of(L, parts_of(L * R, kSsdRows)); }
 constexpr int64_t ssd_chunks(int64_t L, int64_t R) { return parts_of(L, ssd_tokens(L, R)); }
 // Heads of a work item. They depend on the shape alone, so that sums keep their order on any number of threads.
 constexpr int64_t ssd_heads(int64_t B, int64_t G, int64_t H) {
@@ -95,6 +95,8 @@ struct Ssd {
   const float *log_decay = nullptr, *w = nullptr, *g = nullptr;  // (B, L, H)
   bool reverse = false;
   int threads = 1;
+
+  int64_t seen(int64_t row) const { return R == 1 ? row + 1 : (row / R + 1) * R; }  // rows that a row of a chunk sees
 };
 
 struct SsdForward : Ssd {

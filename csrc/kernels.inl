@@ -15,6 +15,7 @@ namespace {
 #include "scan_backward.inl"
 #include "conv.inl"
 #include "product.inl"
+#include "ssd_chunk.inl"
 #include "ssd.inl"
 #include "ssd_backward.inl"
 #include "gemv.inl"

@@ -8,78 +8,85 @@ struct Left {
   int64_t row, column;
 };
 
-// Which part of a product is wanted. Rows and columns are tokens in time, R of them a token.
-enum class Part {
-  all,
-  below,     // of the result only what lies at the row's token or earlier ones: scores
-  earlier,   // the left factor is zero at tokens after the row's
-  later,     // the left factor is zero at tokens before the row's
-};
-
 constexpr int kTileRows = 6;
 
-// c = a b, or c += a b: M rows, NV vectors a row.
+// A block of a result in registers: M rows of NV vectors.
 template <int M, int NV>
-static void tile(int64_t K, Left a, const float* b, int64_t ldb, float* c, int64_t ldc, bool add) {
-  Vec sum[M][NV];
-#pragma GCC unroll 8
-  for (int i = 0; i < M; ++i) {
-#pragma GCC unroll 8
-    for (int j = 0; j < NV; ++j) sum[i][j] = add ? Vec::load(c + i * ldc + W * j) : Vec::of(0.0f);
-  }
-  const float* p = a.data;
-  for (int64_t k = 0; k < K; ++k, p += a.column, b += ldb) {
-    Vec right[NV];
-#pragma GCC unroll 8
-    for (int j = 0; j < NV; ++j) right[j] = Vec::load(b + W * j);
+struct Sums {
+  static constexpr int rows = M;
+  Vec at[M][NV];
+
+  // Calls each(row, vector, sum).
+  template <class Each>
+  __attribute__((always_inline)) inline void visit(Each each) {
 #pragma GCC unroll 8
     for (int i = 0; i < M; ++i) {
-      const Vec left = Vec::of(p[i * a.row]);
 #pragma GCC unroll 8
-      for (int j = 0; j < NV; ++j) sum[i][j] = fma(left, right[j], sum[i][j]);
+      for (int j = 0; j < NV; ++j) each(i, j, at[i][j]);
     }
   }
-#pragma GCC unroll 8
-  for (int i = 0; i < M; ++i) {
-#pragma GCC unroll 8
-    for (int j = 0; j < NV; ++j) sum[i][j].store(c + i * ldc + W * j);
-  }
-}
 
-template <int NV>
-static void tile_of(int64_t rows, int64_t K, Left a, const float* b, int64_t ldb, float* c, int64_t ldc, bool add) {
-  switch (rows) {
-    case 1: return tile<1, NV>(K, a, b, ldb, c, ldc, add);
-    case 2: return tile<2, NV>(K, a, b, ldb, c, ldc, add);
-    case 3: return tile<3, NV>(K, a, b, ldb, c, ldc, add);
-    case 4: return tile<4, NV>(K, a, b, ldb, c, ldc, add);
-    case 5: return tile<5, NV>(K, a, b, ldb, c, ldc, add);
-    default: return tile<6, NV>(K, a, b, ldb, c, ldc, add);
-  }
-}
-
-// c = a b, or c += a b, of which `part` is wanted; columns, the rows' stride of b and c, are whole vectors.
-static void product(Part part, int64_t R, int64_t rows, int64_t K, int64_t columns, Left a, const float* b, int64_t ldb,
-                    float* c, int64_t ldc, bool add) {
-  for (int64_t j = 0; j < columns; j += Vec::tile * W) {
-    for (int64_t i = 0; i < rows; i += kTileRows) {
-      const int64_t m = least(kTileRows, rows - i), last = ((i + m - 1) / R + 1) * R;
-      int64_t begin = 0, end = K, width = columns;
-      if (part == Part::below) width = least(columns, whole_vectors(last));
-      if (part == Part::earlier) end = least(K, last);
-      if (part == Part::later) begin = i / R * R;
-      const Left from{a.data + i * a.row + begin * a.column, a.row, a.column};
-      const float* right = b + begin * ldb + j;
-      float* out = c + i * ldc + j;
-      switch (least(Vec::tile, (width - j) / W)) {
-        case 4: tile_of<Vec::tile < 4 ? 1 : 4>(m, end - begin, from, right, ldb, out, ldc, add); break;
-        case 3: tile_of<Vec::tile < 3 ? 1 : 3>(m, end - begin, from, right, ldb, out, ldc, add); break;
-        case 2: tile_of<2>(m, end - begin, from, right, ldb, out, ldc, add); break;
-        case 1: tile_of<1>(m, end - begin, from, right, ldb, out, ldc, add); break;
-        default: break;  // nothing of this tile lies below
+  // Adds a b over K.
+  __attribute__((always_inline)) inline void add(int64_t K, Left a, const float* b, int64_t ldb) {
+    const float* p = a.data;
+    for (int64_t k = 0; k < K; ++k, p += a.column, b += ldb) {
+      Vec right[NV];
+#pragma GCC unroll 8
+      for (int j = 0; j < NV; ++j) right[j] = Vec::load(b + W * j);
+#pragma GCC unroll 8
+      for (int i = 0; i < M; ++i) {
+        const Vec left = Vec::of(p[i * a.row]);
+#pragma GCC unroll 8
+        for (int j = 0; j < NV; ++j) at[i][j] = fma(left, right[j], at[i][j]);
       }
     }
   }
+};
+
+template <int N>
+struct Count {
+  static constexpr int value = N;
+};
+
+// Calls tile(Count<M>, Count<NV>, i, j) for M rows from i on and NV vectors from column j on, which are a result of
+// `rows` rows and `columns` whole vectors; of a block of rows only the vectors below until(i, M) are wanted.
+template <class Until, class Tile>
+static inline void for_tiles(int64_t rows, int64_t columns, Until until, Tile tile) {
+  for (int64_t j = 0; j < columns; j += Vec::tile * W) {
+    for (int64_t i = 0; i < rows; i += kTileRows) {
+      const int64_t m = least(kTileRows, rows - i), vectors = least(Vec::tile, (least(columns, until(i, m)) - j) / W);
+      auto of_width = [&](auto NV) __attribute__((always_inline)) {
+        switch (m) {
+          case 1: return tile(Count<1>{}, NV, i, j);
+          case 2: return tile(Count<2>{}, NV, i, j);
+          case 3: return tile(Count<3>{}, NV, i, j);
+          case 4: return tile(Count<4>{}, NV, i, j);
+          case 5: return tile(Count<5>{}, NV, i, j);
+          default: return tile(Count<6>{}, NV, i, j);
+        }
+      };
+      if constexpr (Vec::tile == 4) {
+        if (vectors == 4) of_width(Count<4>{});
+        if (vectors == 3) of_width(Count<3>{});
+      }
+      if (vectors == 2) of_width(Count<2>{});
+      if (vectors == 1) of_width(Count<1>{});
+    }
+  }
+}
+
+struct Everything {
+  int64_t operator()(int64_t, int64_t) const { return INT64_MAX; }
+};
+
+// c = a b; columns, the rows' stride of b and c, are whole vectors.
+static void product(int64_t rows, int64_t K, int64_t columns, Left a, const float* b, int64_t ldb, float* c,
+                    int64_t ldc) {
+  for_tiles(rows, columns, Everything{}, [&](auto M, auto NV, int64_t i, int64_t j) __attribute__((always_inline)) {
+    Sums<M.value, NV.value> sums{};
+    sums.add(K, {a.data + i * a.row, a.row, a.column}, b + j, ldb);
+    sums.visit([&](int r, int v, Vec x) { x.store(c + (i + r) * ldc + j + W * v); });
+  });
 }
 
 // to[j][i] = from[i][j] for j < columns; i runs to `width`, a number of whole vectors, with zeros from `rows` on.

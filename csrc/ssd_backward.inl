@@ -12,8 +12,8 @@
 
 struct SsdBackwardMemory : SsdChunk {
   float *dh, *dh_turned, *dy, *v_turned, *dmixed;  // (heads, N, p), (P, n), (rows, p), (P, l), (rows, l)
-  float *dq, *dk, *dv, *part;                      // (rows, n) twice, (rows, p), (rows, n)
-  float *dw, *dg, *dc;                             // of a token
+  float *dq, *dk, *dv;                             // (rows, n) twice, (rows, p)
+  float *dw, *dg, *dc, *dots;                      // of a token; of a row
 
   SsdBackwardMemory(const SsdBackward& s, float* memory)
       : SsdChunk(s, memory),
@@ -25,10 +25,10 @@ struct SsdBackwardMemory : SsdChunk {
         dq(carver.take(rows * n)),
         dk(carver.take(rows * n)),
         dv(carver.take(rows * p)),
-        part(carver.take(rows * n)),
         dw(carver.take(whole_vectors(Q))),
         dg(carver.take(whole_vectors(Q))),
-        dc(carver.take(whole_vectors(Q))) {}
+        dc(carver.take(whole_vectors(Q))),
+        dots(carver.take(l)) {}
 };
 
 // <a, b> over a number of whole vectors.
@@ -43,17 +43,11 @@ static float dot(const float* a, const float* b, int64_t floats) {
   return sum_lanes(sum[0] + sum[1]);
 }
 
-static void add(const float* x, int64_t floats, float* to) {
-  for (int64_t i = 0; i < floats; i += W) (Vec::load(to + i) + Vec::load(x + i)).store(to + i);
-}
-
 // From E in dmixed: X S in mixed, X E in dmixed; and what the pairs of tokens give to dw, dg and dc.
-template <class Ahead>
-static void unmix(const Ssd& s, SsdBackwardMemory& m, int64_t T, const Exp2& exp2, Ahead ahead) {
+static void unmix(const Ssd& s, SsdBackwardMemory& m, int64_t T, const Exp2& exp2) {
   const Decays& d = m.decays;
   zero(m.dw, whole_vectors(T));
   for (int64_t t = 0; t < T; ++t) {
-    ahead(t);
     const int64_t first = t * s.R, seen = first + s.R;
     float* both = m.line;  // S E of this token and earlier ones: the sum over ranks
     for (int64_t i = 0; i < seen; i += W) {
@@ -93,56 +87,130 @@ static void unmix(const Ssd& s, SsdBackwardMemory& m, int64_t T, const Exp2& exp
   }
 }
 
-// One head in one chunk: adds to dq and dk, fills dv, dw, dg and dc, and leaves dh of the state before the chunk, which
-// comes as P rows, `stride` apart, or is null if it is zero. `from_later` says whether dh is not zero.
-template <class Ahead>
-static void ssd_backward_head(const SsdBackward& s, SsdBackwardMemory& m, int64_t T, float* dh, const float* state,
-                              int64_t stride, bool from_later, bool first, const Exp2& exp2, Ahead ahead) {
-  const Decays& d = m.decays;
-  const int64_t R = s.R, rows = T * R, n = m.n, p = m.p, l = m.l;
-  transpose(m.v, p, rows, s.P, m.v_turned, l, l);
-  product(Part::below, R, rows, s.P, l, {m.dy, p, 1}, m.v_turned, l, m.dmixed, l, false);
-  unmix(s, m, T, exp2, ahead);
-  product(Part::later, R, rows, rows, p, {m.mixed, 1, l}, m.dy, p, m.dv, p, false);
-  product(Part::earlier, R, rows, rows, n, {m.dmixed, l, 1}, m.k, n, m.dq, n, true);
-  product(Part::later, R, rows, rows, n, {m.dmixed, 1, l}, m.q, n, m.dk, n, true);
-  for (int64_t t = 0; t < T; ++t) m.dc[t] -= d.w[t] * m.dw[t];
+// The tensors' rows of one head in a chunk, and what is known of it.
+struct SsdBackwardHead {
+  ChunkRows v, dy, dv;
+  float* dh;             // (N, p): of the state behind the chunk, then of the one before it
+  const float* state;    // before the chunk: P rows, `stride` floats apart; null if it is zero
+  int64_t stride;
+  bool from_later;       // whether dh comes with anything
+  bool onward;           // whether dh of the state before the chunk is wanted
+  bool more;             // whether another head follows
+};
 
-  if (from_later) {
-    for (int64_t t = 0; t < T; ++t) m.line[t] = d.to_end[t] * d.w[t];
-    scale_rows(m.k, m.line, T, R, n, m.scaled);
-    product(Part::all, R, rows, s.N, p, {m.scaled, n, 1}, dh, p, m.dv, p, true);
-    transpose(dh, p, s.N, s.P, m.dh_turned, n, n);
-    scale_rows(m.v, d.to_end, T, R, p, m.scaled);
-    product(Part::all, R, rows, s.P, n, {m.scaled, p, 1}, m.dh_turned, n, m.part, n, false);
+// dots[i] += <x_i, y_i> over the vectors of a block, whose rows of y are ldy floats apart.
+template <class Block>
+__attribute__((always_inline)) static inline void add_dots(Block& x, const float* y, int64_t ldy, float* dots) {
+  Vec sums[Block::rows] = {};
+  x.visit([&](int r, int v, Vec one) { sums[r] = fma(one, Vec::load(y + r * ldy + W * v), sums[r]); });
+  for (int r = 0; r < Block::rows; ++r) dots[r] += sum_lanes(sums[r]);
+}
+
+// Adds a block to a matrix whose rows are ldc floats apart.
+template <class Block>
+__attribute__((always_inline)) static inline void add_block(Block& x, float* c, int64_t ldc) {
+  x.visit([&](int r, int v, Vec one) { (Vec::load(c + r * ldc + W * v) + one).store(c + r * ldc + W * v); });
+}
+
+// dv = last dh k + (X S)^T dy, with last_s = e^{c_Q - c_s} w_s of the row.
+static void ssd_dv(const SsdBackward& s, SsdBackwardMemory& m, const SsdBackwardHead& head, const float* last) {
+  const int64_t R = s.R, rows = head.v.T * R, n = m.n, p = m.p, l = m.l;
+  const Out out(head.dv, p, m.dv, m.to);
+  for_tiles(rows, p, Everything{}, [&](auto M, auto NV, int64_t i, int64_t j) __attribute__((always_inline)) {
+    Sums<M.value, NV.value> sums{};
+    if (head.from_later) {
+      sums.add(s.N, {m.k + i * n, n, 1}, head.dh + j, p);
+      sums.visit([&](int r, int, Vec& x) { x = x * Vec::of(last[i + r]); });
+    }
+    const int64_t begin = s.seen(i) - R;  // of the row's token, the first that sees it
+    sums.add(rows - begin, {m.mixed + begin * l + i, 1, l}, m.dy + begin * p + j, p);
+    sums.visit([&](int r, int v, Vec x) { x.store(out.at[i + r] + j + W * v); });
+  });
+  out.finish();
+}
+
+// dk += last dh^T v + (X E)^T q ; dots = k.(dh^T v) of each row.
+static void ssd_dk(const SsdBackward& s, SsdBackwardMemory& m, const SsdBackwardHead& head, const float* last) {
+  const int64_t R = s.R, rows = head.v.T * R, n = m.n, p = m.p, l = m.l;
+  zero(m.dots, l);
+  for_tiles(rows, n, Everything{}, [&](auto M, auto NV, int64_t i, int64_t j) __attribute__((always_inline)) {
+    if (j == 0 && head.more) head.v.fetch_next(i, M.value);
+    Sums<M.value, NV.value> sums{};
+    if (head.from_later) {
+      sums.add(s.P, {m.v + i * p, p, 1}, m.dh_turned + j, n);
+      add_dots(sums, m.k + i * n + j, n, m.dots + i);
+      sums.visit([&](int r, int, Vec& x) { x = x * Vec::of(last[i + r]); });
+    }
+    const int64_t begin = s.seen(i) - R;
+    sums.add(rows - begin, {m.dmixed + begin * l + i, 1, l}, m.q + begin * n + j, n);
+    add_block(sums, m.dk + i * n + j, n);
+  });
+}
+
+// dq += from_start h^T dy + (X E) k ; scaled = from_start q ; dots = q.(from_start h^T dy) of each row.
+static void ssd_dq(const SsdBackward& s, SsdBackwardMemory& m, const SsdBackwardHead& head, const float* from_start) {
+  const int64_t rows = head.v.T * s.R, n = m.n, p = m.p, l = m.l;
+  zero(m.dots, l);
+  for_tiles(rows, n, Everything{}, [&](auto M, auto NV, int64_t i, int64_t j) __attribute__((always_inline)) {
+    if (j == 0 && head.more) head.dy.fetch_next(i, M.value);
+    Sums<M.value, NV.value> sums{};
+    if (head.state) {
+      sums.add(s.P, {m.dy + i * p, p, 1}, head.state + j, head.stride);
+      sums.visit([&](int r, int v, Vec& x) {
+        const int64_t at = (i + r) * n + j + W * v;
+        const Vec by = Vec::of(from_start[i + r]);
+        (Vec::load(m.q + at) * by).store(m.scaled + at);
+        x = x * by;
+      });
+      add_dots(sums, m.q + i * n + j, n, m.dots + i);
+    }
+    sums.add(s.seen(i + M.value - 1), {m.dmixed + i * l, l, 1}, m.k + j, n);
+    add_block(sums, m.dq + i * n + j, n);
+  });
+}
+
+// One head in one chunk: adds to dq and dk, fills dv, dw, dg and dc, and leaves dh of the state before the chunk.
+static void ssd_backward_head(const SsdBackward& s, SsdBackwardMemory& m, const SsdBackwardHead& head,
+                              const Exp2& exp2) {
+  const Decays& d = m.decays;
+  const int64_t T = head.v.T, R = s.R, rows = T * R, n = m.n, p = m.p;
+  head.v.read(p, m.v);
+  head.dy.read(p, m.dy);
+  transpose(m.v, p, rows, s.P, m.v_turned, m.l, m.l);
+  m.seen_product(s, rows, s.P, m.dy, p, m.v_turned, m.dmixed,
+                 [&](int64_t row, int64_t count) { head.dv.fetch_to_write(row, count); });
+  unmix(s, m, T, exp2);
+  for (int64_t t = 0; t < T; ++t) {
+    m.dc[t] -= d.w[t] * m.dw[t];
+    m.line[t] = d.to_end[t] * d.w[t];
+  }
+  const float* last = spread(m.line, T, R, m.wide);
+  ssd_dv(s, m, head, last);
+  if (head.from_later) transpose(head.dh, p, s.N, s.P, m.dh_turned, n, n);
+  ssd_dk(s, m, head, last);
+  if (head.from_later) {
     double all = 0.0;
     for (int64_t t = 0; t < T; ++t) {
-      const float grad = dot(m.k + t * R * n, m.part + t * R * n, R * n), moved = grad * d.w[t];
+      float grad = 0.0f;
+      for (int64_t r = 0; r < R; ++r) grad += m.dots[t * R + r];
+      grad *= d.to_end[t];
+      const float moved = grad * d.w[t];
       m.dw[t] += grad;
       m.dc[t] -= moved;
       all += moved;
     }
-    if (state) {
+    if (head.state) {
       double sum = 0.0;
-      for (int64_t i = 0; i < s.P; ++i) sum += dot(m.dh_turned + i * n, state + i * stride, n);
+      for (int64_t i = 0; i < s.P; ++i) sum += dot(m.dh_turned + i * n, head.state + i * head.stride, n);
       all += sum * d.whole;
     }
     m.dc[T - 1] += static_cast<float>(all);
-    scale_rows(m.part, d.w, T, R, n, m.part);
-    add(m.part, rows * n, m.dk);
   }
-  if (state) {
-    scale_rows(m.dy, d.from_start, T, R, p, m.scaled);
-    product(Part::all, R, rows, s.P, n, {m.scaled, p, 1}, state, stride, m.part, n, false);
-    for (int64_t t = 0; t < T; ++t) m.dc[t] += dot(m.q + t * R * n, m.part + t * R * n, R * n);
-    add(m.part, rows * n, m.dq);
+  ssd_dq(s, m, head, spread(d.from_start, T, R, m.wide));
+  for (int64_t t = 0; t < T; ++t) {
+    for (int64_t r = 0; r < R; ++r) m.dc[t] += m.dots[t * R + r];
   }
-  if (!first || s.dinitial) {
-    const Vec whole = Vec::of(d.whole);
-    for (int64_t i = 0; i < s.N * p; i += W) (Vec::load(dh + i) * whole).store(dh + i);
-    scale_rows(m.q, d.from_start, T, R, n, m.scaled);
-    product(Part::all, R, s.N, rows, p, {m.scaled, 1, n}, m.dy, p, dh, p, true);
-  }
+  if (head.onward) add_decayed(d.whole, s.N, rows, p, m.scaled, n, m.dy, head.dh);
 }
 
 static void ssd_backward_item(const SsdBackward& s, int64_t number, float* memory) {
@@ -163,13 +231,11 @@ static void ssd_backward_item(const SsdBackward& s, int64_t number, float* memor
   for (int64_t c = count - 1; c >= 0; --c) {
     const int64_t t0 = c * m.Q, T = least(m.Q, s.L - t0), rows = T * s.R;
     const bool first = c == 0, from_later = c + 1 < count || s.dfinal;
-    m.load(s, q, k, item.group, t0, T);
+    m.load(s, {&q, t0, T, item.group, s.R, s.N}, {&k, t0, T, item.group, s.R, s.N});
     zero(m.dq, rows * m.n), zero(m.dk, rows * m.n);
     for (int64_t j = 0; j < item.heads; ++j) {
       const int64_t head = item.first + j;
       m.decays.load(s, item.b, head, t0, T, exp2);
-      read_rows(v, t0, T, head, s.R, s.P, m.p, m.v);
-      read_rows(dy, t0, T, head, s.R, s.P, m.p, m.dy);
       const float* state = nullptr;
       if (!first) {
         state = s.states + ((item.b * (count - 1) + c - 1) * s.H + head) * saved;
@@ -177,15 +243,9 @@ static void ssd_backward_item(const SsdBackward& s, int64_t number, float* memor
         fill_up(s.initial + (item.b * s.H + head) * s.P * s.N, s.P, s.N, m.turned);
         state = m.turned;
       }
-      const int64_t size_v = s.R * s.P;
-      const int64_t stride = first ? m.n : padded(s.N);
-      ssd_backward_head(s, m, T, m.dh + j * size, state, stride, from_later, first, exp2, [&](int64_t t) {
-        dv.prefetch(t0 + t, head * size_v, size_v, true);
-        if (j + 1 == item.heads) return;
-        v.prefetch(t0 + t, (head + 1) * size_v, size_v, false);
-        dy.prefetch(t0 + t, (head + 1) * size_v, size_v, false);
-      });
-      write_rows(dv, t0, T, head, s.R, s.P, m.p, m.dv);
+      const auto of = [&](const Rows& x) { return ChunkRows{&x, t0, T, head, s.R, s.P}; };
+      ssd_backward_head(s, m, {of(v), of(dy), of(dv), m.dh + j * size, state, first ? m.n : padded(s.N), from_later,
+                               !first || s.dinitial, j + 1 < item.heads}, exp2);
       double later = 0.0;
       for (int64_t t = T - 1; t >= 0; --t) {
         const int64_t at = (item.b * s.L + (s.reverse ? s.L - 1 - t0 - t : t0 + t)) * s.H + head;
@@ -193,8 +253,8 @@ static void ssd_backward_item(const SsdBackward& s, int64_t number, float* memor
         s.dlog_decay[at] = static_cast<float>(later), s.dw[at] = m.dw[t], s.dg[at] = m.dg[t];
       }
     }
-    write_rows(dq, t0, T, item.group, s.R, s.N, m.n, m.dq);
-    write_rows(dk, t0, T, item.group, s.R, s.N, m.n, m.dk);
+    ChunkRows{&dq, t0, T, item.group, s.R, s.N}.write(m.n, m.dq);
+    ChunkRows{&dk, t0, T, item.group, s.R, s.N}.write(m.n, m.dk);
   }
   for (int64_t j = 0; s.dinitial && j < item.heads; ++j) {
     store_state(m.dh + j * size, s.P, s.N, m.turned, s.dinitial + (item.b * s.H + item.first + j) * s.P * s.N);

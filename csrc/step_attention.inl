@@ -31,7 +31,7 @@ static void softmax(float* x, int64_t n, float scale_by, const Exp2& exp2) {
 static void weighted_values(int64_t M, int64_t T, int64_t P, const float* probs, int64_t ldp, const float* v,
                             float* out) {
   const int64_t whole = P / W * W;
-  if (whole) product(Part::all, 1, M, T, whole, {probs, ldp, 1}, v, P, out, P, false);
+  if (whole) product(M, T, whole, {probs, ldp, 1}, v, P, out, P);
   if (whole == P) return;
   for (int64_t i = 0; i < M; ++i) {
     Vec sum = Vec::of(0.0f);

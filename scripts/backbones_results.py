@@ -21,11 +21,6 @@ from paper_runs import Run, open_runs, swept_trials, write_results
 from run_words import busy, command_of, images_table, made, swept_table, told
 
 ROOT = Path(__file__).parents[1]
-ONE_EPOCH = (
-    "The loss is the training loss over the last epoch, which here is the only one: its mean includes the first steps, "
-    "so that it tells how fast a backbone learns, too. At the end of training they rank otherwise: see the held-out "
-    "losses of the sweep."
-)
 INK = "#1b1f24"
 SAMPLES, PAIRS = "backbones-samples.png", "backbones-pairs.svg"
 
@@ -51,8 +46,6 @@ def page(run: Run) -> str:
         f"![Loss of each against the reference: intervals and the margin]({PAIRS})",
         "",
         *_against(run),
-        "",
-        ONE_EPOCH,
         "",
         *images_table(run),
     ]
