@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bakeoff.trial import omp
+from bakeoff.trial import surroundings
 
-omp.settle()  # before torch's threads start
+surroundings.settle()  # before torch's threads start
 # ruff: noqa: E402
 import torch
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from bakeoff.trial import omp
+from bakeoff.trial import surroundings
 
-omp.settle()  # before torch's threads start
+surroundings.settle()  # before torch's threads start
 # ruff: noqa: E402
 import torch
 

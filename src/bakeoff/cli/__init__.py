@@ -8,12 +8,12 @@ import typer
 from bakeoff.cli import making, reading, showing, tools  # noqa: F401  imported in the order of --help
 from bakeoff.cli.base import BAD_INPUT, CTRL_C, FAILED, UNTIL_DONE, app
 from bakeoff.errors import BakeoffError, printable
-from bakeoff.trial import omp
+from bakeoff.trial import surroundings
 
 
 def main() -> None:
     """Exit codes: 0 done, 2 bad input (a message, no traceback), 3 not as sealed or contradictory, 1 anything else."""
-    omp.settle()
+    surroundings.settle()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM stops a command as Ctrl-C does, from the start
     try:
         with UNTIL_DONE:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bakeoff.errors import BakeoffError
 from bakeoff.rundir.directory import RunDir
-from bakeoff.trial import omp
+from bakeoff.trial import surroundings
 from bakeoff.trial.events import Event, Failed, Stopping, heard
 from bakeoff.trial.process import REFUSED, STOPPED, UNWRITABLE
 
@@ -125,7 +125,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env=omp.settled(),
+            env=surroundings.settled(),
             start_new_session=True,
             pass_fds=(lock,),
         )

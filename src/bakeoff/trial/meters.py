@@ -15,7 +15,7 @@ import torch
 
 from bakeoff import __version__
 from bakeoff.protocol.measurement import Memory, Spread
-from bakeoff.trial import omp
+from bakeoff.trial import surroundings
 
 
 class Stopwatch:
@@ -118,7 +118,7 @@ def environment(device: torch.device) -> dict:
         "processor": processor_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "settings": omp.settings(),
+        "settings": surroundings.settings(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "device": torch.cuda.get_device_name(device) if cuda else "cpu",
         "cuda": torch.version.cuda if cuda else None,
