@@ -49,20 +49,21 @@ struct Count {
 };
 
 // Calls tile(Count<M>, Count<NV>, i, j) for M rows from i on and NV vectors from column j on, which are a result of
-// `rows` rows and `columns` whole vectors; of a block of rows only the vectors below until(i, M) are wanted.
+// `rows` rows and `columns` whole vectors; of a block of rows only the vectors below until(i, M) are wanted. Few heights,
+// since a compiler takes its time over each.
 template <class Until, class Tile>
 static inline void for_tiles(int64_t rows, int64_t columns, Until until, Tile tile) {
   for (int64_t j = 0; j < columns; j += Vec::tile * W) {
-    for (int64_t i = 0; i < rows; i += kTileRows) {
-      const int64_t m = least(kTileRows, rows - i), vectors = least(Vec::tile, (least(columns, until(i, m)) - j) / W);
+    for (int64_t i = 0, m; i < rows; i += m) {
+      m = rows - i;
+      m = m >= kTileRows ? kTileRows : m >= 4 ? 4 : m >= 2 ? 2 : 1;
+      const int64_t vectors = least(Vec::tile, (least(columns, until(i, m)) - j) / W);
       auto of_width = [&](auto NV) __attribute__((always_inline)) {
         switch (m) {
           case 1: return tile(Count<1>{}, NV, i, j);
           case 2: return tile(Count<2>{}, NV, i, j);
-          case 3: return tile(Count<3>{}, NV, i, j);
           case 4: return tile(Count<4>{}, NV, i, j);
-          case 5: return tile(Count<5>{}, NV, i, j);
-          default: return tile(Count<6>{}, NV, i, j);
+          default: return tile(Count<kTileRows>{}, NV, i, j);
         }
       };
       if constexpr (Vec::tile == 4) {
