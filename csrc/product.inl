@@ -43,12 +43,7 @@ struct Sums {
   }
 };
 
-template <int N>
-struct Count {
-  static constexpr int value = N;
-};
-
-// Calls tile(Count<M>, Count<NV>, i, j) for M rows from i on and NV vectors from column j on, which are a result of
+// Calls tile(Size<M>, Size<NV>, i, j) for M rows from i on and NV vectors from column j on, which are a result of
 // `rows` rows and `columns` whole vectors; of a block of rows only the vectors below until(i, M) are wanted. Few heights,
 // since a compiler takes its time over each.
 template <class Until, class Tile>
@@ -60,18 +55,18 @@ static inline void for_tiles(int64_t rows, int64_t columns, Until until, Tile ti
       const int64_t vectors = least(Vec::tile, (least(columns, until(i, m)) - j) / W);
       auto of_width = [&](auto NV) __attribute__((always_inline)) {
         switch (m) {
-          case 1: return tile(Count<1>{}, NV, i, j);
-          case 2: return tile(Count<2>{}, NV, i, j);
-          case 4: return tile(Count<4>{}, NV, i, j);
-          default: return tile(Count<kTileRows>{}, NV, i, j);
+          case 1: return tile(Size<1>{}, NV, i, j);
+          case 2: return tile(Size<2>{}, NV, i, j);
+          case 4: return tile(Size<4>{}, NV, i, j);
+          default: return tile(Size<kTileRows>{}, NV, i, j);
         }
       };
       if constexpr (Vec::tile == 4) {
-        if (vectors == 4) of_width(Count<4>{});
-        if (vectors == 3) of_width(Count<3>{});
+        if (vectors == 4) of_width(Size<4>{});
+        if (vectors == 3) of_width(Size<3>{});
       }
-      if (vectors == 2) of_width(Count<2>{});
-      if (vectors == 1) of_width(Count<1>{});
+      if (vectors == 2) of_width(Size<2>{});
+      if (vectors == 1) of_width(Size<1>{});
     }
   }
 }

@@ -71,6 +71,7 @@ struct Tile {
   }
 };
 
+// A number that the compiler knows.
 template <int NV>
 struct Size {
   static constexpr int value = NV;

@@ -46,9 +46,8 @@ def test_smoke_leaves_a_whole_run_directory(smoke: Path) -> None:
         losses = [loss for line in steps for loss in line["losses"]]
         assert len(losses) == 24 and steps[-1]["step"] == 24
         measurement = json.loads((trial / "measurement.json").read_text())
-        assert measurement["loss"] == pytest.approx(
-            np.mean(losses[-4:]), rel=1e-6
-        )  # a fifth of 24; all batches are full
+        last = losses[-4:]  # a fifth of 24 steps; all batches are full here
+        assert measurement["loss"] == pytest.approx(np.mean(last), rel=1e-6)
         assert measurement["nfe"] == 10 and measurement["status"] == "completed"
         assert measurement["memory"]["process_mib"] > 100
         with np.load(trial / "samples.npz") as samples:
