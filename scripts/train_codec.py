@@ -15,13 +15,13 @@ from torch import Generator, Tensor
 
 from bakeoff.codecs.latent import SHIPPED, Autoencoder, LatentCodec
 from bakeoff.data import as_images, load_mnist
-from bakeoff.metrics.digits import assess, load_judge
+from bakeoff.metrics.images import assess, load_judge, shipped_reference
 
 LATENT_NOISE = 0.15
 
 
 def images_of(split) -> Tensor:
-    return as_images(load_mnist(split).images_NHW)
+    return as_images(load_mnist(split).images)
 
 
 def train(images_N1HW: Tensor, epochs: int, seed: int) -> Autoencoder:
@@ -51,11 +51,11 @@ def figures(autoencoder: Autoencoder, images_N1HW: Tensor) -> dict:
     codec = LatentCodec(autoencoder)
     images_N1HW = images_N1HW[torch.randperm(len(images_N1HW), generator=Generator().manual_seed(0))]
     restored = torch.cat([codec.decode(codec.encode(part)) for part in images_N1HW.split(1000)])
-    judge, table = load_judge(), {}
+    judge, real, table = load_judge("digits"), shipped_reference("digits"), {}
     table["mse"] = (restored - images_N1HW).square().mean().item()
     for count in (256, 1024):
         for name, images in (("real", images_N1HW), ("restored", restored)):
-            quality = assess(judge, images[:count])
+            quality = assess(judge, real, images[:count])
             table[f"{name}_{count}"] = {
                 "recognised": round(quality.figures["recognised"], 4),
                 "frechet": round(quality.figures["frechet"], 2),

@@ -1,8 +1,10 @@
 """Shared by all tests: one torch thread, so that tests behave alike on busy machines; Triton interpreted; two runs."""
 
+import atexit
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,10 @@ import pytest
 
 os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported, which torch may do too
 import torch
+
+if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers have it of the process that starts them
+    os.environ["BAKEOFF_HOME"] = tempfile.mkdtemp(prefix="bakeoff-home-")  # the user's own stays as it is
+    atexit.register(shutil.rmtree, os.environ["BAKEOFF_HOME"], ignore_errors=True)
 
 from bakeoff.rundir.directory import RunDir
 from command import bakeoff

@@ -140,7 +140,12 @@ MIXERS: Registry[Any] = Registry(
     },
 )
 CODECS: Registry[Any] = Registry(
-    "codec", {"pixel": "bakeoff.codecs.pixel:PixelCodec", "latent": "bakeoff.codecs.latent:LatentCodec"}
+    "codec",
+    {
+        "pixel": "bakeoff.codecs.pixel:PixelCodec",
+        "pca": "bakeoff.codecs.pca:PcaCodec",
+        "latent": "bakeoff.codecs.latent:LatentCodec",
+    },
 )
 OBJECTIVES: Registry[Any] = Registry(
     "objective",
@@ -153,6 +158,7 @@ TASKS: Registry[Any] = Registry(
     "task",
     {
         "mnist": "bakeoff.tasks.digits:Digits",
+        "emoji": "bakeoff.tasks.emoji:Emoji",
         "recall": "bakeoff.tasks.recall:Recall",
         "tracking": "bakeoff.tasks.tracking:Tracking",
     },

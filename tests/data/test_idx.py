@@ -52,14 +52,14 @@ def test_damage_is_named(tmp_path: Path, content: bytes, suffix: str, expected: 
 def test_the_whole_of_mnist_is_shipped() -> None:
     for split, count in COUNTS.items():
         digits = load_mnist(split)
-        assert digits.images_NHW.shape == (count, 28, 28)
+        assert digits.images.shape == (count, 28, 28)
         assert set(digits.labels_N.tolist()) == set(range(10))
 
 
 def test_users_own_copy(tmp_path: Path) -> None:
     for path in SHIPPED.glob("t10k-*.xz"):
         (tmp_path / (path.stem + ".gz")).write_bytes(gzip.compress(lzma.decompress(path.read_bytes()), 1))
-    assert np.array_equal(load_mnist("test", tmp_path).images_NHW, load_mnist("test").images_NHW)
+    assert np.array_equal(load_mnist("test", tmp_path).images, load_mnist("test").images)
     with pytest.raises(BakeoffError, match="no train-images-idx3-ubyte"):
         load_mnist("train", tmp_path)
     with pytest.raises(BakeoffError, match="no such folder"):

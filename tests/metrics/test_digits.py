@@ -5,11 +5,11 @@ import torch
 from torch import Generator, Tensor
 
 from bakeoff.data import as_images, load_mnist
-from bakeoff.metrics.digits import assess, load_judge
-from bakeoff.metrics.digits.corruptions import CORRUPTIONS, shuffle
+from bakeoff.metrics import images as judges
 from bakeoff.metrics.frechet import frechet_distance, moments
+from bakeoff.metrics.images.corruptions import OF_DIGITS, shuffle
 from bakeoff.protocol.figures import DIGITS
-from bakeoff.protocol.measurement import check_bar
+from bakeoff.protocol.measurement import Quality, check_bar
 from bakeoff.protocol.presets import load_protocol, preset_names
 from tiers import slow
 
@@ -17,10 +17,14 @@ DRAWS = {64: 20, 256: 12, 1024: 3}
 SEED = 4242
 
 
+def assess(images_B1HW: Tensor) -> Quality:
+    return judges.assess(judges.load_judge("digits"), judges.shipped_reference("digits"), images_B1HW)
+
+
 @pytest.fixture(scope="module")
 def held_out() -> Tensor:
     """Every second test digit: the judge has not seen them, and `bakeoff calibrate` uses the others."""
-    return as_images(load_mnist("test").images_NHW[1::2])
+    return as_images(load_mnist("test").images[1::2])
 
 
 def passes(images_B1HW: Tensor) -> bool:
@@ -29,7 +33,7 @@ def passes(images_B1HW: Tensor) -> bool:
     bars = [protocol.bar for protocol in protocols if protocol.task.kind == "mnist"]
     bar, *others = [bar for bar in bars if bar.samples == len(images_B1HW)]
     assert all(other == bar for other in others)
-    quality = assess(load_judge(), images_B1HW)
+    quality = assess(images_B1HW)
     return all(check.passed for check in check_bar(bar, quality, DIGITS))
 
 
@@ -45,9 +49,9 @@ def test_held_out_digits_pass(held_out: Tensor, count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [min(DRAWS), *(slow(count) for count in DRAWS if count > min(DRAWS))])
-@pytest.mark.parametrize("kind", CORRUPTIONS)
+@pytest.mark.parametrize("kind", OF_DIGITS)
 def test_images_that_are_not_digits_fail(held_out: Tensor, kind: str, count: int) -> None:
-    assert not any(passes(CORRUPTIONS[kind](images, g)) for images, g in draws(held_out, count))
+    assert not any(passes(OF_DIGITS[kind](images, g)) for images, g in draws(held_out, count))
 
 
 UNTRAINED = {
@@ -94,4 +98,4 @@ def test_frechet_distance_is_symmetric_rotation_invariant_and_zero_on_itself() -
 
 
 def test_sharpness_of_real_digits_is_one(held_out: Tensor) -> None:
-    assert assess(load_judge(), held_out).figures["sharpness"] == pytest.approx(1.0, abs=0.03)
+    assert assess(held_out).figures["sharpness"] == pytest.approx(1.0, abs=0.03)

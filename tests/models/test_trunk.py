@@ -155,7 +155,7 @@ def test_pixel_codec_is_exact(patch: int) -> None:
 def test_latent_codec_restores_digits_and_is_normalised() -> None:
     from bakeoff.data import as_images, load_mnist
 
-    images = as_images(load_mnist("test").images_NHW[:500])
+    images = as_images(load_mnist("test").images[:500])
     codec = LatentCodec()
     x_BLC = codec.encode(images)
     assert x_BLC.shape == (500, 49, 4)

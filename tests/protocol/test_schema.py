@@ -18,7 +18,7 @@ def test_presets() -> None:
     mnist = ["mnist-paper", "mnist-paper-adaln", "mnist-quick"]
     recall = ["recall-ladder", "recall-quick", "recall-share", "recall-smoke"]
     tracking = ["tracking-quick", "tracking-smoke"]
-    assert preset_names() == ["backbones-quick", "backbones-smoke", *mnist, *recall, "smoke", *tracking]
+    assert preset_names() == ["backbones-quick", "backbones-smoke", "emoji-smoke", *mnist, *recall, "smoke", *tracking]
 
 
 def test_a_share_of_attention_is_what_its_name_says() -> None:
@@ -107,7 +107,7 @@ OVERRIDES = {
     "training.betas=[0.9, 1.0]": ["betas", "[0, 1)"],
     "training.precision=fp8": ["training.precision = 'fp8'", "'fp32', 'bf16' or 'fp16'"],
     "codec.patch=3": ["patch = 3 does not divide 28", "1, 2, 4, 7, 14, 28"],
-    "codec.kind=vae": ["codec", "'vae'", "unknown codec; allowed: pixel, latent"],
+    "codec.kind=vae": ["codec", "'vae'", "unknown codec; allowed: pixel, pca, latent"],
     "model.order=random": ["model.order = 'random'", "'raster'"],
     "mixers.attention.heads=7": ["heads = 7 does not divide", "128"],
     'backbones.0.mixers=["mambo"]': ["backbones.0.mixers: 'mambo'", "did you mean mamba?", "mamba, mamba2, mamba3"],

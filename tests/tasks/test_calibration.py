@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bakeoff.errors import BakeoffError
-from bakeoff.metrics.digits import calibration as digits
+from bakeoff.metrics.images import calibration as judging
 from bakeoff.protocol.presets import load_protocol
 from bakeoff.tasks import build_task, inputs
 from bakeoff.tasks.calibration import Calibration, load_calibration, read_calibration, stored
@@ -62,10 +62,12 @@ def test_a_bar_that_needs_one_is_refused_without_it(monkeypatch: pytest.MonkeyPa
 @pytest.mark.slow
 def test_the_shipped_table_is_what_measuring_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first draws of it, at the smallest size: within its extremes, and equal where the extremes are."""
-    monkeypatch.setattr(digits, "COUNTS", (64,))
-    monkeypatch.setattr(digits, "KINDS", {kind: digits.KINDS[kind] for kind in ("real", "blank", "flow at t = 0.8")})
-    measured = read_calibration(digits.measure_calibration(draws=3)).samples[64]
-    shipped = read_calibration(digits.shipped_calibration()).samples[64]
+    monkeypatch.setattr(judging, "COUNTS", (64,))
+    task = build_task(load_protocol("smoke"))
+    assert isinstance(task, Digits)
+    kinds = {kind: judging.DIGITS[kind] for kind in ("real", "blank", "flow at t = 0.8")}
+    measured = read_calibration(judging.measure(task.judged, task.pools(), kinds, draws=3)).samples[64]
+    shipped = read_calibration(judging.shipped_calibration("digits")).samples[64]
     for kind, figures in measured.items():
         for name, (low, middle, high) in figures.items():
             least, _, most = shipped[kind][name]

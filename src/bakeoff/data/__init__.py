@@ -1,5 +1,6 @@
 """Data sets as plain arrays."""
 
-from bakeoff.data.mnist import Digits, as_images, load_mnist
+from bakeoff.data.images import ImageSet, as_images
+from bakeoff.data.mnist import load_mnist
 
-__all__ = ["Digits", "as_images", "load_mnist"]
+__all__ = ["ImageSet", "as_images", "load_mnist"]

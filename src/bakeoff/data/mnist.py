@@ -1,14 +1,10 @@
 """MNIST: 60 000 training and 10 000 test digits, shipped with the package or read from the user's copy."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from bakeoff.data.idx import content_digest, read_idx
+from bakeoff.data.images import ImageSet
 from bakeoff.errors import BakeoffError
 
 Split = Literal["train", "test"]
@@ -25,15 +21,7 @@ _SHA256 = {  # of the decompressed IDX files
 }
 
 
-@dataclass(frozen=True)
-class Digits:
-    """One split: images_NHW uint8 of shape (N, 28, 28), labels_N uint8 in 0..9."""
-
-    images_NHW: np.ndarray
-    labels_N: np.ndarray
-
-
-def load_mnist(split: Split, data_dir: Path | None = None) -> Digits:
+def load_mnist(split: Split, data_dir: Path | None = None) -> ImageSet:
     """Loads one split and checks every byte of it against the published digests.
 
     Args:
@@ -48,15 +36,10 @@ def load_mnist(split: Split, data_dir: Path | None = None) -> Digits:
         raise BakeoffError(f"{folder}: no such folder; give the folder that holds MNIST's IDX files.")
     prefix, count = _PREFIX[split], COUNTS[split]
     images, labels = f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"
-    return Digits(
+    return ImageSet(
         read_idx(_find(folder, images), (count, SIDE, SIDE), _SHA256[images]),
         read_idx(_find(folder, labels), (count,), _SHA256[labels]),
     )
-
-
-def as_images(images_NHW: np.ndarray | Tensor) -> Tensor:
-    """uint8 (N, 28, 28) to float32 (N, 1, 28, 28) in [-1, 1]."""
-    return torch.as_tensor(images_NHW).float().div(127.5).sub(1).unsqueeze(1)
 
 
 def fingerprint() -> dict[str, str]:

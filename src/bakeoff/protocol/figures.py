@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from bakeoff.errors import BakeoffError, did_you_mean
-from bakeoff.protocol.sections.tasks import DIGIT_CLASSES
+from bakeoff.protocol.sections.tasks import CLASSES
 
 
 @dataclass(frozen=True)
@@ -102,10 +102,21 @@ COSTS = _named(
 
 DIGITS = _named(
     Figure("recognised", "recognised share", "higher", low=0, high=1, of="items"),
-    Figure("classes", "classes covered", "higher", low=0, high=DIGIT_CLASSES, counts=True),
+    Figure("classes", "classes covered", "higher", low=0, high=CLASSES, counts=True),
     Figure("frechet", "Fréchet distance", "lower", low=0),
     Figure("sharpness", "sharpness", None, low=0),
 )
+
+IMAGES = {
+    **DIGITS,
+    **_named(
+        Figure("asked_for", "recognised as asked for", "higher", low=0, high=1, of="items"),
+        Figure("precision", "precision", "higher", low=0, high=1),
+        Figure("recall", "recall", "higher", low=0, high=1),
+        Figure("authentic", "not nearer to its training image than the next one", "higher", low=0, high=1, of="items"),
+        Figure("copying", "z of distances to training images", None),
+    ),
+}
 
 HELD_OUT = Figure("held_out_loss", "held-out loss", "lower", low=0, of="items")
 RECALL = _named(
@@ -120,7 +131,7 @@ TRACKING = _named(
     HELD_OUT,
 )
 
-FIGURES = {"mnist": DIGITS, "recall": RECALL, "tracking": TRACKING}  # by the kind of the task
+FIGURES = {"mnist": DIGITS, "emoji": IMAGES, "recall": RECALL, "tracking": TRACKING}  # by the kind of the task
 
 
 def figures_of(task_kind: str) -> dict[str, Figure] | None:

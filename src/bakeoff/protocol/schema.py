@@ -13,13 +13,13 @@ from bakeoff.protocol.figures import LOSS, figures_of
 from bakeoff.protocol.formats import FORMAT, without_added
 from bakeoff.protocol.sections.bar import Bar
 from bakeoff.protocol.sections.base import PlugIn, Section
-from bakeoff.protocol.sections.codecs import Codec
+from bakeoff.protocol.sections.codecs import Codec, check_codec
 from bakeoff.protocol.sections.mixers import Backbone, Mixers
 from bakeoff.protocol.sections.objectives import Flow, Objective
 from bakeoff.protocol.sections.rule import Rule
 from bakeoff.protocol.sections.sampling import Sampling, of_objective
 from bakeoff.protocol.sections.sweep import Sweep
-from bakeoff.protocol.sections.tasks import Mnist, Task
+from bakeoff.protocol.sections.tasks import ImageTask, Mnist, Task
 from bakeoff.protocol.sweep import Swept, swept
 from bakeoff.registry import CODECS, MIXERS, OBJECTIVES, TASKS
 
@@ -187,6 +187,8 @@ class Protocol(Section):
                     raise ValueError(f"{name}.kind: {error}") from None
         if self.task.needs_codec and self.codec is None:
             raise ValueError(f"codec: missing; task {self.task.kind} needs one: {', '.join(CODECS.built_in)}")
+        if isinstance(self.task, ImageTask) and self.codec is not None:
+            check_codec(self.codec, self.task)
 
     def _check_sampling(self) -> None:
         made = self.objective.sampling

@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 
 from torch import Generator
 
+from bakeoff.data.made import home
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol import seal
 from bakeoff.protocol.schema import Protocol
@@ -100,12 +100,11 @@ def _spread(values: Any) -> Spread:
 
 def stored(protocol: Protocol) -> Path:
     """The calibration file of a protocol's task and codec on this machine; thresholds are chosen after it."""
-    home = Path(os.environ.get("BAKEOFF_HOME", Path.home() / ".cache" / "bakeoff"))
     document = protocol.document()
     key = seal.digest(
         {name: document.get(name) for name in ("task", "codec", "plugins")} | {"of": document["bar"]["samples"]}
     )
-    return home / "calibrations" / f"{protocol.name}-{key[:16]}.json"
+    return home() / "calibrations" / f"{protocol.name}-{key[:16]}.json"
 
 
 def load_calibration(protocol: Protocol) -> Calibration | None:

@@ -1,34 +1,52 @@
 """The codecs: how items become tokens."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag
 
 from bakeoff.protocol.sections.base import PLUG_IN, PlugIn, Section, tag_of
-
-IMAGE_SIDE = 28
+from bakeoff.protocol.sections.tasks import ImageTask
 
 
 class PixelCodec(Section):
     """Tokens are square patches of pixels."""
 
     kind: Literal["pixel"]
-    patch: int = Field(description="side of a patch in pixels; must divide 28")
+    patch: int = Field(ge=1, description="side of a patch in pixels; must divide the image's")
 
-    @model_validator(mode="after")
-    def _divides(self) -> Self:
-        if self.patch < 1 or IMAGE_SIDE % self.patch:
-            raise ValueError(f"patch = {self.patch} does not divide {IMAGE_SIDE}; allowed: 1, 2, 4, 7, 14, 28")
-        return self
+
+class PcaCodec(Section):
+    """Tokens are square patches of pixels, without the directions in which those of training vary least."""
+
+    kind: Literal["pca"]
+    patch: int = Field(default=4, ge=1, description="side of a patch in pixels; must divide the image's")
+    components: int = Field(default=16, ge=1, le=16_384, description="values that are kept of a patch, not whitened")
 
 
 class LatentCodec(Section):
-    """Tokens are the 7x7 cells of a frozen autoencoder's latent, four values each."""
+    """Tokens are the 7x7 cells of a frozen autoencoder's latent, four values each; of MNIST digits only."""
 
     kind: Literal["latent"]
 
 
 Codec = Annotated[
-    Annotated[PixelCodec, Tag("pixel")] | Annotated[LatentCodec, Tag("latent")] | Annotated[PlugIn, Tag(PLUG_IN)],
-    Discriminator(tag_of(["pixel", "latent"], "")),
+    Annotated[PixelCodec, Tag("pixel")]
+    | Annotated[PcaCodec, Tag("pca")]
+    | Annotated[LatentCodec, Tag("latent")]
+    | Annotated[PlugIn, Tag(PLUG_IN)],
+    Discriminator(tag_of(["pixel", "pca", "latent"], "")),
 ]
+
+
+def check_codec(codec: Codec, task: ImageTask) -> None:
+    """Raises ValueError for a codec that cannot serve a task's images; a plug-in's is known to the plan only."""
+    if isinstance(codec, LatentCodec) and task.kind != "mnist":  # pyright: ignore[reportAttributeAccessIssue]
+        raise ValueError("codec.kind = latent; its autoencoder knows MNIST digits only; allowed here: pixel, pca")
+    if not isinstance(codec, (PixelCodec, PcaCodec)):
+        return
+    if task.side % codec.patch:
+        sides = ", ".join(str(side) for side in range(1, task.side + 1) if task.side % side == 0)
+        raise ValueError(f"codec.patch = {codec.patch} does not divide {task.side}; allowed: {sides}")
+    values = task.channels * codec.patch**2
+    if isinstance(codec, PcaCodec) and codec.components > values:
+        raise ValueError(f"codec.components = {codec.components}; allowed: at most the {values} values of a patch")

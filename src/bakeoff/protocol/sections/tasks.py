@@ -7,18 +7,38 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from bakeoff.protocol.sections.base import PLUG_IN, PlugIn, Section, tag_of
 
 TRAIN_IMAGES = 60_000
-DIGIT_CLASSES = 10
+CLASSES = 10  # of every set of images that is known here
 
 
-class Mnist(Section):
-    """MNIST digits, 28x28 grey."""
+class ImageTask(Section):
+    """Images of ten classes; what is the same for all sets of them."""
 
     needs_codec: ClassVar[bool] = True
     control: ClassVar[str] = ""  # the mixer that is known to solve it; see `bakeoff.protocol.control`
     trained: ClassVar[None] = None  # mean tokens of a training item, where that is not the length of its space
+    side: ClassVar[int]  # pixels
+    channels: ClassVar[int]  # 1: grey, 3: colour
+
+    conditional: bool = Field(default=True, description="generate a given class (class-conditional) or any of them")
+
+    @property
+    def items(self) -> int:
+        """Training items."""
+        return self.train_images  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def prompted(self) -> bool:
+        """Whether its models are given a label or a context."""
+        return self.conditional
+
+
+class Mnist(ImageTask):
+    """MNIST digits, 28x28 grey."""
+
+    side: ClassVar[int] = 28
+    channels: ClassVar[int] = 1
 
     kind: Literal["mnist"] = "mnist"
-    conditional: bool = Field(default=True, description="generate a given digit (class-conditional) or any digit")
     train_images: int = Field(
         default=TRAIN_IMAGES,
         ge=1,
@@ -26,15 +46,27 @@ class Mnist(Section):
         description="first N of the training images; all of them by default",
     )
 
-    @property
-    def items(self) -> int:
-        """Training items."""
-        return self.train_images
 
-    @property
-    def prompted(self) -> bool:
-        """Whether its models are given a label or a context."""
-        return self.conditional
+class Emoji(ImageTask):
+    """Emoji in some pose on a gradient of two colours, 32x32 colour; ten classes, made to order."""
+
+    side: ClassVar[int] = 32
+    channels: ClassVar[int] = 3
+
+    kind: Literal["emoji"]
+    train_images: int = Field(default=50_000, ge=1, le=50_000, description="first N of the training images")
+    pose: Literal["none", "small", "full"] = Field(
+        default="full",
+        description="how far glyphs are scaled, turned and moved: small: 0.9 to 1, 0.05 rad, 5 % of half the frame; "
+        "full: 0.78 to 1, 0.2 rad, 16 %, and half of them flipped unless they are flags or symbols",
+    )
+    glyphs: int = Field(
+        default=0,
+        ge=0,
+        le=300,
+        description="glyphs of each class, evenly taken from those of training; 0: all. With few, or without a pose, a "
+        "model may learn them by heart: call such a preset smoke",
+    )
 
 
 class Recall(Section):
@@ -134,8 +166,9 @@ class PlugInTask(PlugIn):
 
 Task = Annotated[
     Annotated[Mnist, Tag("mnist")]
+    | Annotated[Emoji, Tag("emoji")]
     | Annotated[Recall, Tag("recall")]
     | Annotated[Tracking, Tag("tracking")]
     | Annotated[PlugInTask, Tag(PLUG_IN)],
-    Discriminator(tag_of(["mnist", "recall", "tracking"], "mnist")),
+    Discriminator(tag_of(["mnist", "emoji", "recall", "tracking"], "mnist")),
 ]

@@ -1,9 +1,9 @@
-"""Images that are not digits: they train the judge's eleventh class and calibrate its bar.
+"""Images that are none of the classes: they train the judge's last class and calibrate its bar.
 
-Every corruption maps real digits_B1HW in [-1, 1] and a generator to images of the same shape in [-1, 1].
+Every corruption maps real images (B, C, H, W) in [-1, 1], H = W, and a generator to such images.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ def uniform_noise(x: Tensor, g: Generator) -> Tensor:
 def smooth_noise(x: Tensor, g: Generator) -> Tensor:
     """Blobs of the size of strokes: noise on a coarse grid, interpolated, sharpened."""
     side = int(torch.randint(4, 12, (1,), generator=g))
-    coarse = torch.randn(len(x), 1, side, side, generator=g)
+    coarse = torch.randn(len(x), x.shape[1], side, side, generator=g)
     fine = F.interpolate(coarse, size=x.shape[-2:], mode="bicubic", align_corners=False)
     return torch.tanh(3 * (fine - _uniform(g, x, -0.2, 1.2)))
 
@@ -41,7 +41,7 @@ def blank(x: Tensor, g: Generator) -> Tensor:
 
 
 def average(x: Tensor, g: Generator) -> Tensor:
-    """The average of two digits."""
+    """The average of two images."""
     weight = _uniform(g, x, 0.35, 0.65)
     return weight * x + (1 - weight) * _another(x, g)
 
@@ -52,8 +52,9 @@ def overlay(x: Tensor, g: Generator) -> Tensor:
 
 
 def halves(x: Tensor, g: Generator) -> Tensor:
-    """Top (or left) of one digit, bottom (or right) of another."""
-    cut = int(torch.randint(11, 18, (1,), generator=g))
+    """Top (or left) of one image, bottom (or right) of another."""
+    side = x.shape[-1]
+    cut = int(torch.randint(round(0.4 * side), round(0.64 * side), (1,), generator=g))
     mixed, other = x.clone(), _another(x, g)
     mixed[..., cut:, :] = other[..., cut:, :]
     turned = x.clone()
@@ -62,18 +63,18 @@ def halves(x: Tensor, g: Generator) -> Tensor:
 
 
 def quadrants(x: Tensor, g: Generator) -> Tensor:
-    """Four quarters of four digits."""
-    mixed = x.clone()
-    mixed[..., :14, 14:] = _another(x, g)[..., :14, 14:]
-    mixed[..., 14:, :14] = _another(x, g)[..., 14:, :14]
-    mixed[..., 14:, 14:] = _another(x, g)[..., 14:, 14:]
+    """Four quarters of four images."""
+    mixed, half = x.clone(), x.shape[-1] // 2
+    mixed[..., :half, half:] = _another(x, g)[..., :half, half:]
+    mixed[..., half:, :half] = _another(x, g)[..., half:, :half]
+    mixed[..., half:, half:] = _another(x, g)[..., half:, half:]
     return mixed
 
 
 def shuffled_patches(x: Tensor, g: Generator) -> Tensor:
-    """Patches of side 2, 4, 7 or 14 in random order, a different one for every image."""
-    side = (2, 4, 7, 14)[int(torch.randint(4, (1,), generator=g))]
-    return shuffle(x, side, g)
+    """Patches in random order, a different one for every image; of a side that divides the image's."""
+    sides = [side for side in range(2, x.shape[-1]) if x.shape[-1] % side == 0]
+    return shuffle(x, sides[int(torch.randint(len(sides), (1,), generator=g))], g)
 
 
 def shuffled_pixels(x: Tensor, g: Generator) -> Tensor:
@@ -82,7 +83,7 @@ def shuffled_pixels(x: Tensor, g: Generator) -> Tensor:
 
 
 def half_denoised(x: Tensor, g: Generator) -> Tensor:
-    """The flow's own path (1 - t) noise + t digit, at t in [0.2, 0.75]."""
+    """The flow's own path (1 - t) noise + t image, at t in [0.2, 0.75]."""
     t = _uniform(g, x, 0.2, 0.75)
     return ((1 - t) * torch.randn(x.shape, generator=g) + t * x).clamp(-1, 1)
 
@@ -101,29 +102,39 @@ def negative(x: Tensor, g: Generator) -> Tensor:
     return -x
 
 
-CORRUPTIONS: dict[str, Corruption] = {
-    corruption.__name__: corruption
-    for corruption in (
-        gaussian_noise,
-        uniform_noise,
-        smooth_noise,
-        blank,
-        average,
-        overlay,
-        halves,
-        quadrants,
-        shuffled_patches,
-        shuffled_pixels,
-        half_denoised,
-        border_ring,
-        negative,
-    )
-}
+def ground(x: Tensor, g: Generator) -> Tensor:
+    """The corners' colours and what lies between them: no object."""
+    corners = x[..., :: x.shape[-1] - 1, :: x.shape[-1] - 1]
+    return F.interpolate(corners, size=x.shape[-2:], mode="bilinear", align_corners=True)
 
 
-def corrupt(x: Tensor, g: Generator) -> Tensor:
+def _named(*corruptions: Corruption) -> dict[str, Corruption]:
+    return {one.__name__: one for one in corruptions}  # pyright: ignore[reportFunctionMemberAccess]
+
+
+OF_DIGITS = _named(
+    gaussian_noise,
+    uniform_noise,
+    smooth_noise,
+    blank,
+    average,
+    overlay,
+    halves,
+    quadrants,
+    shuffled_patches,
+    shuffled_pixels,
+    half_denoised,
+    border_ring,
+    negative,
+)
+# A colour's negative or another colour may be an image of a class, and so may an overlay.
+OF_COLOUR = _named(gaussian_noise, smooth_noise, average, halves, shuffled_patches, half_denoised)
+OF_EMOJI = OF_COLOUR | _named(ground)
+
+
+def corrupt(x: Tensor, g: Generator, kinds: Iterable[Corruption]) -> Tensor:
     """Corrupts every image with one corruption; all kinds occur in equal parts."""
-    kinds = list(CORRUPTIONS.values())
+    kinds = list(kinds)
     parts = x[torch.randperm(len(x), generator=g)].chunk(len(kinds))
     return torch.cat([kind(part, g) for kind, part in zip(kinds, parts, strict=False)])
 
@@ -137,7 +148,7 @@ def shuffle(x: Tensor, side: int, g: Generator) -> Tensor:
 
 
 def _another(x: Tensor, g: Generator) -> Tensor:
-    """Another image for every image: the least similar of three random ones, so seldom the same digit."""
+    """Another image for every image: the least similar of three random ones, so seldom of the same class."""
     if len(x) == 1:
         return -x
     shifts = torch.randint(1, len(x), (3,), generator=g).tolist()

@@ -1,0 +1,22 @@
+"""Judges of generated images: frozen, shipped, and calibrated on images that are none of their classes."""
+
+from bakeoff.metrics.images.calibration import KINDS, measure, shipped_calibration
+from bakeoff.metrics.images.judge import Judge, fingerprint, load_judge
+from bakeoff.metrics.images.quality import assess, assess_asked
+from bakeoff.metrics.images.reference import Reference, features, mean_sharpness, reference_of, shipped_reference
+
+__all__ = [
+    "KINDS",
+    "Judge",
+    "Reference",
+    "assess",
+    "assess_asked",
+    "features",
+    "fingerprint",
+    "load_judge",
+    "mean_sharpness",
+    "measure",
+    "reference_of",
+    "shipped_calibration",
+    "shipped_reference",
+]
