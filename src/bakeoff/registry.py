@@ -151,6 +151,7 @@ OBJECTIVES: Registry[Any] = Registry(
     "objective",
     {
         "flow": "bakeoff.objectives.flow:Flow",
+        "ddpm": "bakeoff.objectives.ddpm:Ddpm",
         "autoregressive": "bakeoff.objectives.autoregressive:Autoregressive",
     },
 )

@@ -49,7 +49,7 @@ def test_two_points_at_logit_normal_times_give_what_quadrature_gives() -> None:
     density_S = np.exp(-(s_S**2) / 2) / math.sqrt(2 * math.pi)
     expected = (density_S * least_error(np.exp(s_S)) * (1 + np.exp(s_S)) ** 2).sum() * step
     points = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
-    assert near(memoriser_floor(points, law=TimeLaw("logit-normal"), draws=4096), expected)
+    assert near(memoriser_floor(points, quantile=TimeLaw("logit-normal").quantile, draws=4096), expected)
 
 
 def test_the_floor_of_the_data_is_their_variance_without_the_weight_of_the_velocity() -> None:
@@ -57,7 +57,7 @@ def test_the_floor_of_the_data_is_their_variance_without_the_weight_of_the_veloc
     u_U, step = np.linspace(0, 40, 8001, retstep=True)
     expected = (least_error(u_U) / (1 + u_U) ** 2).sum() * step - 0.5 * step
     points = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
-    assert near(memoriser_floor(points, weight=torch.ones_like, draws=4096), expected)
+    assert near(memoriser_floor(points, weight=lambda a, s: torch.ones_like(a), draws=4096), expected)
 
 
 @pytest.mark.parametrize("prediction,loss_space", [("velocity", "velocity"), ("data", "velocity"), ("data", "data")])

@@ -7,7 +7,9 @@ import torch
 from torch import Generator, Tensor
 
 from bakeoff.models.batch import Batch
-from bakeoff.objectives.flow import Flow, interpolate, target_velocity
+from bakeoff.objectives.flow import Flow
+from bakeoff.objectives.paths import Linear
+from bakeoff.objectives.prediction import target
 from bakeoff.objectives.solver import Field, Solver, states
 from bakeoff.objectives.times import TimeLaw
 from bakeoff.protocol.sections import sampling as sections
@@ -24,11 +26,21 @@ def solve(field: Field, noise: Tensor, steps: int, solver: Solver) -> Tensor:
     return end
 
 
+def target_velocity(noise: Tensor, data: Tensor) -> Tensor:
+    a = torch.ones(())
+    return target("velocity", data, noise, a, 1 - a)
+
+
+def interpolate(noise: Tensor, data: Tensor, t: float) -> Tensor:
+    a, s = Linear().at(torch.tensor(t))
+    return a * data + s * noise
+
+
 def test_path_runs_from_noise_to_data() -> None:
     noise, data = torch.randn(3, 4, 2), torch.randn(3, 4, 2)
-    assert torch.equal(interpolate(noise, data, torch.zeros(3)), noise)
-    assert torch.equal(interpolate(noise, data, torch.ones(3)), data)
-    step = interpolate(noise, data, torch.full((3,), 0.75)) - interpolate(noise, data, torch.full((3,), 0.25))
+    assert torch.equal(interpolate(noise, data, 0.0), noise)
+    assert torch.equal(interpolate(noise, data, 1.0), data)
+    step = interpolate(noise, data, 0.75) - interpolate(noise, data, 0.25)
     torch.testing.assert_close(2 * step, target_velocity(noise, data))
 
 

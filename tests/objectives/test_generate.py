@@ -77,7 +77,7 @@ def test_starts_do_not_depend_on_how_many_there_are() -> None:
 
 
 def test_the_floor_of_a_protocol_uses_its_tokens_labels_and_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bakeoff.objectives.flow.FLOOR_DRAWS", 64)
+    monkeypatch.setattr("bakeoff.objectives.denoising.FLOOR_DRAWS", 64)
     changes = ["task.train_images=300", "objective.condition_dropout=0.0", "sampling.guidance=1.0"]
     protocol = load_protocol("smoke", changes)
     data = build_task(protocol).data(torch.device("cpu"))

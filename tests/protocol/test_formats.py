@@ -97,7 +97,8 @@ def test_keys_that_were_added_later_are_left_out_while_they_hold_their_default()
 def test_every_added_key_is_a_key_of_the_protocol_with_that_default() -> None:
     """And so the documents of format 2 that were written before it still have the same digest."""
     own = 'backbones.0.objective={kind="flow", condition_dropout=0.1}'
-    protocol = load_protocol("smoke", ["training.lr=none", "sweep={values=[1e-3, 2e-3, 3e-3], seed=9}", own])
+    sampled = "backbones.0.sampling={steps=5}"
+    protocol = load_protocol("smoke", ["training.lr=none", "sweep={values=[1e-3, 2e-3, 3e-3], seed=9}", own, sampled])
     for key, default in ADDED.items():
         *sections, last = key.split(".")
         node: Any = protocol.model_dump(mode="json")

@@ -56,3 +56,43 @@ def test_losses_of_different_objectives_are_not_compared() -> None:
 def test_what_does_not_fit_is_refused(changes: list[str], said: str) -> None:
     with pytest.raises(BakeoffError, match=said):
         load_protocol("smoke", changes)
+
+
+def test_objectives_of_one_kind_are_named_by_what_differs() -> None:
+    protocol = load_protocol("objectives-quick")
+    named = dict.fromkeys(protocol.groups().values())
+    assert len(named) == 6 and "flow prediction epsilon, loss_space epsilon" in named
+    assert set(load_protocol("smoke", ['objective={kind="ddpm", condition_dropout=0.1}']).groups().values()) == {"ddpm"}
+
+
+@pytest.mark.parametrize(("prediction", "space"), [("epsilon", "epsilon"), ("v", "v"), ("data", "data")])
+def test_diffusions_loss_is_that_of_its_prediction_unless_another_is_asked_for(prediction: str, space: str) -> None:
+    objective = f'objective={{kind="ddpm", condition_dropout=0.1, prediction="{prediction}"'
+    assert load_protocol("smoke", [objective + "}"]).objective.loss_space == space  # pyright: ignore
+    asked = load_protocol("smoke", [objective + ', loss_space="velocity"}'])
+    assert asked.objective.loss_space == "velocity"  # pyright: ignore
+    assert load_protocol("smoke", [objective + "}"]).document()["objective"]["loss_space"] == space
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["sampling.solver=ancestral"], "they are of objective ddpm"),
+        (["sampling.solver=ddim", "sampling.eta=0.5"], "they are of objective ddpm"),
+        (["sampling.eta=0.5"], 'eta = 0.5 is of solver = "ddim"'),
+        (["sampling.guidance_from=0.9", "sampling.guidance_to=0.2"], "allowed: from below to"),
+        (["sampling.solver=rk4"], "sampling.solver"),
+        (['objective={kind="ddpm", times="logit-normal"}'], "objective.times"),
+    ],
+)
+def test_samplers_that_do_not_fit_are_refused(changes: list[str], said: str) -> None:
+    with pytest.raises(BakeoffError, match=said):
+        load_protocol("smoke", changes)
+
+
+def test_a_backbone_of_diffusion_stands_beside_one_of_flow() -> None:
+    own = 'backbones.0.objective={kind="ddpm", condition_dropout=0.1}'
+    protocol = load_protocol("smoke", [own, 'backbones.0.sampling={solver="ancestral", steps=20}', *BY_FIGURE])
+    first, second, _ = candidates(protocol)
+    assert type(first.objective).__name__ == "Ddpm" and type(second.objective).__name__ == "Flow"
+    assert protocol.of(protocol.backbones[0]).sampling.solver == "ancestral"  # pyright: ignore

@@ -18,7 +18,16 @@ def test_presets() -> None:
     mnist = ["mnist-paper", "mnist-paper-adaln", "mnist-quick"]
     recall = ["recall-ladder", "recall-quick", "recall-share", "recall-smoke"]
     tracking = ["tracking-quick", "tracking-smoke"]
-    assert preset_names() == ["backbones-quick", "backbones-smoke", "emoji-smoke", *mnist, *recall, "smoke", *tracking]
+    assert preset_names() == [
+        "backbones-quick",
+        "backbones-smoke",
+        "emoji-smoke",
+        *mnist,
+        "objectives-quick",
+        *recall,
+        "smoke",
+        *tracking,
+    ]
 
 
 def test_a_share_of_attention_is_what_its_name_says() -> None:

@@ -247,13 +247,15 @@ def test_new_weights_are_seen(smoke: Path, tmp_path: Path) -> None:
 
 
 def test_controls_follow_the_sampling_section_whatever_its_kind() -> None:
-    def described(preset: str) -> dict[str, dict]:
-        return {one.key: one.describe() for one in sampling_controls(load_protocol(preset))}
+    def described(preset: str, *changes: str) -> dict[str, dict]:
+        return {one.key: one.describe() for one in sampling_controls(load_protocol(preset, changes))}
 
     solver, decoding = described("mnist-quick"), described("recall-quick")
     assert list(solver) == ["steps", "solver", "guidance"] and list(decoding) == ["temperature"]
     assert (solver["steps"]["max"], solver["steps"]["step"]) == (50, 1)
-    assert solver["solver"]["values"] == ["euler", "midpoint", "heun"]
+    assert solver["solver"]["values"] == ["euler", "midpoint", "heun", "ddim", "dpmpp2m"]
+    ddpm = described("smoke", 'objective={kind="ddpm", condition_dropout=0.1}')
+    assert list(ddpm) == ["steps", "solver", "grid", "guidance"] and "ancestral" in ddpm["solver"]["values"]
     assert (solver["guidance"]["usual"], solver["guidance"]["max"], solver["guidance"]["step"]) == (8, 20, 0.25)
     assert (decoding["temperature"]["default"], decoding["temperature"]["min"]) == (0, 0)
     assert described("mnist-paper")["guidance"]["disabled"]

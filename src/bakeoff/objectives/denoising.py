@@ -1,4 +1,4 @@
-"""Denoising: a network learns what data and noise are in a mixture of both, and a sampler goes from noise to data by it.
+"""Denoising: a network learns what is data in a mixture of data and noise, and a sampler goes from noise to data by it.
 
 What is common to all processes (`bakeoff.objectives.paths`) and predictions (`bakeoff.objectives.prediction`); the
 processes themselves are in `flow` and `ddpm`.
@@ -121,8 +121,9 @@ class Denoising(Objective):
     ) -> Iterator[Tensor]:
         """x after 0, 1, ..., S steps of the sampler."""
 
-        def said(x_BLC: Tensor, t: float, t_B: Tensor) -> Tensor:
-            if not _guided(prompts, sampling) or not sampling.guides(t):
+        def said(x_BLC: Tensor, t_B: Tensor) -> Tensor:
+            guided = _guided(prompts, sampling) and (sampling.everywhere or sampling.guides(t_B[0].item()))
+            if not guided:
                 return model(x_BLC, t_B, prompts.labels_B, prompts.context).float()
             # classifier-free guidance [Ho and Salimans 2022]: none + w (told - none), both in one batch
             hidden_B = torch.arange(2 * len(x_BLC), device=x_BLC.device) >= len(x_BLC)
@@ -132,14 +133,14 @@ class Denoising(Objective):
 
         def denoise(x_BLC: Tensor, t: float) -> prediction.Read:
             t_B = torch.full((len(x_BLC),), t, device=x_BLC.device)
-            return prediction.read(self.prediction, said(x_BLC, t, t_B), x_BLC, *self._signal(t_B), self.path.least)
+            return prediction.read(self.prediction, said(x_BLC, t_B), x_BLC, *self._signal(t_B), self.path.least)
 
         def velocity(x_BLC: Tensor, u_B: Tensor) -> Tensor:
             """dx / du of the linear path, on which x / (a + s) lies at the time u = a / (a + s)."""
             t_B = self.path.time_of(u_B)
             a_B11, s_B11 = self._signal(t_B)
             x_BLC = x_BLC * (a_B11 + s_B11) if not self.path.ends else x_BLC
-            given = said(x_BLC, t_B[0].item(), t_B)
+            given = said(x_BLC, t_B)
             if self.prediction == "velocity":
                 return given
             data, noise = prediction.read(self.prediction, given, x_BLC, a_B11, s_B11, self.path.least)

@@ -2,8 +2,8 @@
 
 Time runs from 0 (noise) to 1 (data) on every path, so that one network input serves all. Two paths:
 
-    linear    a = t, s = 1 - t                                                    [Lipman et al. 2023; Liu et al. 2023]
-    discrete  a_k^2 = (1 - beta_0) ... (1 - beta_k), s_k^2 = 1 - a_k^2, at t = 1 - k / T, k = 0 ... T - 1  [Ho et al. 2020]
+    linear    a = t, s = 1 - t                                                 [Lipman et al. 2023; Liu et al. 2023]
+    discrete  a_k^2 = (1 - beta_0) ... (1 - beta_k), s_k^2 = 1 - a_k^2, at t = 1 - k / T, k below T [Ho et al. 2020]
 
 Shapes: B items, any shape of times.
 """

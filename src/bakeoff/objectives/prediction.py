@@ -57,10 +57,11 @@ def target(prediction: Prediction, data: Tensor, noise: Tensor, a: Tensor, s: Te
 def read(prediction: Prediction, said: Tensor, x: Tensor, a: Tensor, s: Tensor, least: float) -> Read:
     """Data and noise that `said` at x means; a and s broadcast."""
     d = divisor(prediction, a, s, least)
+    # (x - a x^) / s = x^ - ((a + s) x^ - x) / s, which stays near x^ where s is cut off; and so for the noise
     if prediction == "data":
-        return Read(said, (x - a * said) / -d)
+        return Read(said, said + ((a + s) * said - x) / d)
     if prediction == "epsilon":
-        return Read((x - s * said) / d, said)
+        return Read(said + (x - (a + s) * said) / d, said)
     p, q = coefficients(prediction, a, s)
     return Read((q * x - s * said) / d, (a * said - p * x) / d)
 

@@ -4,8 +4,8 @@
     dpmpp2m   x' = (s' / s) x - a' (exp(-h) - 1) D, h the step of log(a / s), D = x^ + (x^ - x^_) / (2 r)
               of this and the step before, r the ratio of their lengths               [Lu et al. 2022, "DPM-Solver++"]
 
-On the variance-preserving path ddim with eta = 1 is DDPM's ancestral sampler of the smaller variance; on the linear path
-ddim with eta = 0 is Euler's method. The data follow after the last time: x' = x^.
+On the variance-preserving path ddim with eta = 1 is DDPM's ancestral sampler of the smaller variance; on the linear
+path ddim with eta = 0 is Euler's method. The data follow after the last time: x' = x^.
 """
 
 import math

@@ -17,7 +17,7 @@ LONGEST_VALUE = 80  # characters of a wrong value that are repeated to the user
 UNIONS = {  # sections that are one of several, and the tags of these
     "task": ("mnist", "emoji", "recall", "tracking", "plug-in"),
     "codec": ("pixel", "pca", "latent", "plug-in"),
-    "objective": ("flow", "autoregressive", "plug-in"),
+    "objective": ("flow", "ddpm", "autoregressive", "plug-in"),
     "sampling": ("solver", "decoding"),
 }
 KEY_PART = r"""(?:[A-Za-z0-9_-]++|"(?:\\.|[^"\\\n])*+"|'[^'\n]*+')"""

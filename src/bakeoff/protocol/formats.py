@@ -55,6 +55,13 @@ ADDED: dict[str, Any] = {
     "backbones.objective.loss_space": "velocity",
     "backbones.objective.times_mean": 0.0,
     "backbones.objective.times_std": 1.0,
+    "objective.coupling": "independent",
+    "backbones.objective.coupling": "independent",
+    **{
+        f"{section}.{key}": value
+        for section in ("sampling", "backbones.sampling")
+        for key, value in {"eta": 0.0, "grid": "trailing", "guidance_from": 0.0, "guidance_to": 1.0}.items()
+    },
 }
 # Those that came after mixers had versions ([mixers.NAME] kind = ...), of which they are left out, too.
 OF_VERSIONS = ("mixers.mamba.discretise", "mixers.attention.rope")

@@ -104,11 +104,6 @@ class Training(Section):
         return self
 
 
-def _options(section: Section) -> str:
-    options = section.model_dump(exclude={"kind"})
-    return ", ".join(f"{name} {value}" for name, value in options.items())
-
-
 class Protocol(Section):
     """A whole bake-off, before the first step."""
 
@@ -166,9 +161,9 @@ class Protocol(Section):
             )
         self._check_heads()
         self._check_sweep()
-        self._check_sampling()
+        self.check_sampling()
         for backbone in self.backbones:
-            self.of(backbone)._check_sampling()
+            self.of(backbone).check_sampling()
         return self
 
     def _check_parts(self) -> None:
@@ -190,11 +185,16 @@ class Protocol(Section):
         if isinstance(self.task, ImageTask) and self.codec is not None:
             check_codec(self.codec, self.task)
 
-    def _check_sampling(self) -> None:
+    def check_sampling(self) -> None:
+        """Raises ValueError for a sampling section that does not go with objective and task."""
         made = self.objective.sampling
         if made is not None and self.sampling.kind != made:
             raise ValueError(
                 f"sampling.kind = {self.sampling.kind}; allowed with objective {self.objective.kind}: {made}"
+            )
+        if self.objective.kind == "flow" and getattr(self.sampling, "noise_share", 0):
+            raise ValueError(
+                'sampling.solver = "ancestral" and sampling.eta draw noise on the way: they are of objective ddpm'
             )
         guided = self.sampling.guidance != 1.0
         if self.task.prompted is False and (guided or self.objective.hides_prompts):
@@ -319,12 +319,17 @@ class Protocol(Section):
         return seal.digest(document)
 
     def groups(self) -> dict[str, str]:
-        """Backbone -> the name of its objective, with its options if others have the same objective with other ones."""
+        """Backbone -> the name of its objective, with the options in which others of the same kind differ from it."""
         own = {one.name: self.of(one).objective for one in self.backbones}
-        kinds = [one.kind for one in dict.fromkeys(own.values())]
-        return {
-            name: one.kind if kinds.count(one.kind) == 1 else f"{one.kind} {_options(one)}" for name, one in own.items()
-        }
+        options = [(one.kind, one.model_dump(exclude={"kind"})) for one in dict.fromkeys(own.values())]
+
+        def named(one: Objective) -> str:
+            kin = [given for kind, given in options if kind == one.kind]
+            mine = one.model_dump(exclude={"kind"})
+            told = [f"{key} {value}" for key, value in mine.items() if any(other.get(key) != value for other in kin)]
+            return " ".join([one.kind, ", ".join(told)]).strip()
+
+        return {name: named(one) for name, one in own.items()}
 
     @property
     def guidable(self) -> bool:

@@ -16,6 +16,7 @@ SEEDS = 2**31 - 1
 PROMPTS = 1000  # to choose from, where each item has a prompt of its own
 MOST = {"steps": 50}  # what a page's flow may take, below what a protocol may
 USUAL = {"guidance": 8.0, "temperature": 2.0}  # the slider's end; the field takes more
+HIDDEN = ("kind", "count", "eta", "guidance_from", "guidance_to")  # of a sampling section: not asked for on a page
 UNGUIDED = "Trained with every label told: there is nothing to guide."
 SHOWN = 80  # characters of what was given, in messages
 
@@ -180,16 +181,28 @@ def offer_of(protocol: Protocol) -> Offer:
 def sampling_controls(protocol: Protocol) -> list[Control]:
     """One for every field of the sampling section that can be changed after training, whatever its kind."""
     own = protocol.sampling
+    hidden = {*HIDDEN, *getattr(protocol.objective, "idle", ())}
     return [
-        _control(name, field, getattr(own, name), protocol.guidable)
+        _control(name, field, getattr(own, name), protocol)
         for name, field in type(own).model_fields.items()
-        if name not in ("kind", "count")
+        if name not in hidden
     ]
 
 
-def _control(name: str, field: FieldInfo, own: Any, guidable: bool) -> Control:
+def _allowed(protocol: Protocol, name: str, value: Any) -> bool:
+    """Whether the protocol could have been sealed with this value of its sampling."""
+    own = protocol.sampling
+    try:
+        changed = type(own).model_validate({**own.model_dump(), name: value})
+        protocol.model_copy(update={"sampling": changed}).check_sampling()
+    except ValueError:
+        return False
+    return True
+
+
+def _control(name: str, field: FieldInfo, own: Any, protocol: Protocol) -> Control:
     title = name.capitalize()
-    if values := get_args(field.annotation):
+    if values := [value for value in get_args(field.annotation) if value == own or _allowed(protocol, name, value)]:
         return OneOf(key=name, title=title, type="select", values=values, default=own)
     bounds: dict[str, Any] = {
         key: getattr(one, key) for one in field.metadata for key in ("ge", "le") if hasattr(one, key)
@@ -197,7 +210,7 @@ def _control(name: str, field: FieldInfo, own: Any, guidable: bool) -> Control:
     low, high = bounds["ge"], min(bounds["le"], MOST.get(name, bounds["le"]))
     step: float = 1 if field.annotation is int else 0.25
     usual = USUAL.get(name)
-    why = UNGUIDED if name == "guidance" and not guidable else ""
+    why = UNGUIDED if name == "guidance" and not protocol.guidable else ""
     default = 1 if why else min(own, high)
     return Number(key=name, title=title, low=low, high=high, step=step, usual=usual, default=default, why=why)
 

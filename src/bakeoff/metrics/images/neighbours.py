@@ -33,30 +33,36 @@ def _radii(features_BF: Tensor) -> Tensor:
     return torch.cdist(features_BF, features_BF).kthvalue(NEIGHBOUR + 1, dim=1).values
 
 
-def authentic(made_BF: Tensor, train_NF: Tensor) -> float:
-    """Share of the made that are farther from their nearest training image than that is from its own nearest."""
-    distance_B, nearest_B = nearest(made_BF, train_NF)
+def authentic(distance_B: Tensor, nearest_B: Tensor, train_NF: Tensor) -> float:
+    """Share of the made that are farther from their nearest training image than that is from its own nearest.
+
+    Args:
+        distance_B, nearest_B: of the made, as `nearest` gives them.
+    """
     hit, of_hit_B = nearest_B.unique(return_inverse=True)
-    own = _second(train_NF[hit], train_NF)[of_hit_B]
-    return (distance_B > own).double().mean().item()
+    own, _ = nearest(train_NF[hit], train_NF, but=hit)
+    return (distance_B > own[of_hit_B]).double().mean().item()
 
 
-def copying(made_BF: Tensor, unseen_RF: Tensor, train_NF: Tensor) -> float:
-    """z of the Mann-Whitney U of both sets' distances to the training images; negative where the made are nearer."""
-    made_B, unseen_R = nearest(made_BF, train_NF)[0], nearest(unseen_RF, train_NF)[0]
+def copying(made_B: Tensor, unseen_R: Tensor) -> float:
+    """z of the Mann-Whitney U of two sets' distances to the training images; negative where the made are nearer."""
     m, n = len(made_B), len(unseen_R)
     larger = (made_B[:, None] > unseen_R).double().sum() + 0.5 * (made_B[:, None] == unseen_R).double().sum()
     return ((larger - m * n / 2) / math.sqrt(m * n * (m + n + 1) / 12)).item()
 
 
-def nearest(made_BF: Tensor, train_NF: Tensor) -> tuple[Tensor, Tensor]:
-    """Distance to the nearest training image (B,), and which it is (B,)."""
-    parts = [torch.cdist(part.double(), train_NF.double()).min(1) for part in made_BF.split(256)]
-    return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
+def nearest(made_BF: Tensor, train_NF: Tensor, but: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Distance to the nearest training image (B,), and which it is (B,).
 
-
-def _second(some_BF: Tensor, train_NF: Tensor) -> Tensor:
-    """Distance of training images to the nearest other one."""
-    return torch.cat(
-        [torch.cdist(part.double(), train_NF.double()).kthvalue(2, dim=1).values for part in some_BF.split(256)]
-    )
+    Args:
+        but: for each of the made, a training image that does not count: itself, where it is one.
+    """
+    made_BF, train_NF = made_BF.double(), train_NF.double()
+    squares_N, found = train_NF.square().sum(1), []
+    for rows in torch.arange(len(made_BF)).split(256):
+        scores = torch.addmm(squares_N, made_BF[rows], train_NF.T, alpha=-2)  # squared distances, less |made|^2
+        if but is not None:
+            scores[torch.arange(len(rows)), but[rows]] = math.inf
+        found.append(scores.argmin(1))
+    nearest_B = torch.cat(found)
+    return (made_BF - train_NF[nearest_B]).norm(dim=1), nearest_B

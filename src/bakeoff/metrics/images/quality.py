@@ -47,11 +47,12 @@ def assess_asked(judge: Judge, real: Reference, images_BCHW: Tensor, asked_B: Te
     quality = _assessed(judge, real, images_BCHW, features_BF, probabilities_BK)
     assert real.train_NF is not None and real.unseen_RF is not None
     precision, recall = neighbours.precision_recall(features_BF, real.unseen_RF)
+    distance_B, nearest_B = neighbours.nearest(features_BF, real.train_NF)
     figures = {
         "precision": precision,
         "recall": recall,
-        "authentic": neighbours.authentic(features_BF, real.train_NF),
-        "copying": neighbours.copying(features_BF, real.unseen_RF, real.train_NF),
+        "authentic": neighbours.authentic(distance_B, nearest_B, real.train_NF),
+        "copying": neighbours.copying(distance_B, real.unseen_R),
     }
     if asked_B is not None:
         recognised_B, class_B = judge.recognise(probabilities_BK)

@@ -5,7 +5,7 @@ Shapes: N training images, R real images that nothing was trained on, F = 64 fea
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from bakeoff.data import as_images
 from bakeoff.metrics.frechet import moments
 from bakeoff.metrics.images.judge import Judge, shipped
+from bakeoff.metrics.images.neighbours import nearest
 from bakeoff.metrics.images.sharpness import sharpness
 
 AT_ONCE = 1000
@@ -35,6 +36,12 @@ class Reference:
     sharpness: float
     train_NF: Tensor | None = None
     unseen_RF: Tensor | None = None
+
+    @cached_property
+    def unseen_R(self) -> Tensor:
+        """Distance of every unseen image to the nearest training image."""
+        assert self.train_NF is not None and self.unseen_RF is not None
+        return nearest(self.unseen_RF, self.train_NF)[0]
 
 
 @cache

@@ -1,20 +1,45 @@
 """The objectives: what the candidates are trained for."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from bakeoff.protocol.sections.base import PLUG_IN, PlugIn, Section, tag_of
 
+Prediction = Literal["velocity", "epsilon", "data", "v"]
+COUPLING = (
+    "which noise goes with which item of a batch; ot: those that lie nearest, within equal labels (minibatch optimal "
+    "transport)"
+)
 
-class Flow(Section):
-    """Flow matching: the velocity of a linear path from noise to data."""
+
+class Denoising(Section):
+    """What flow and ddpm have in common."""
 
     sampling: ClassVar[str] = "solver"  # how its items are made: a kind of that section
+    idle: ClassVar[tuple[str, ...]] = ()  # keys of that section that change nothing
+
+    condition_dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="share of items whose label and context are hidden, for guidance"
+    )
+    coupling: Literal["independent", "ot"] = Field(default="independent", description=COUPLING)
+
+    @property
+    def hides_prompts(self) -> bool:
+        """Whether the models learn what to do where label and context are hidden."""
+        return self.condition_dropout > 0
+
+
+class Flow(Denoising):
+    """Flow matching: the linear path from noise to data, x_t = (1 - t) noise + t data."""
+
+    idle: ClassVar[tuple[str, ...]] = ("grid",)
 
     kind: Literal["flow"] = "flow"
-    prediction: Literal["velocity", "data"] = Field(default="velocity", description="what the model gives")
-    loss_space: Literal["velocity", "data"] = Field(
+    prediction: Prediction = Field(
+        default="velocity", description="what the model gives; velocity: data less noise; v: t noise - (1 - t) data"
+    )
+    loss_space: Prediction = Field(
         default="velocity",
         description="whose squared error is the loss; the velocity's is the data's by 1 / (1 - t)^2, cut off at "
         "1 / 0.05^2 where the model gives the data",
@@ -22,9 +47,6 @@ class Flow(Section):
     times: Literal["uniform", "logit-normal"] = Field(default="uniform", description="how t is drawn")
     times_mean: float = Field(default=0.0, ge=-10, le=10, description="of logit(t), where it is logit-normal")
     times_std: float = Field(default=1.0, gt=0, le=10, description="of logit(t), where it is logit-normal")
-    condition_dropout: float = Field(
-        default=0.0, ge=0, lt=1, description="share of items whose label and context are hidden, for guidance"
-    )
 
     @model_validator(mode="after")
     def _normal(self) -> Self:
@@ -32,10 +54,28 @@ class Flow(Section):
             raise ValueError('times_mean and times_std are of times = "logit-normal"; set it, or leave them out')
         return self
 
-    @property
-    def hides_prompts(self) -> bool:
-        """Whether the models learn what to do where label and context are hidden."""
-        return self.condition_dropout > 0
+
+class Ddpm(Denoising):
+    """Denoising diffusion: the variance-preserving path in 1000 steps, x_k = a_k data + s_k noise."""
+
+    kind: Literal["ddpm"]
+    betas: Literal["linear", "cosine"] = Field(
+        default="linear", description="the noise of a step: linear: 1e-4 to 0.02 [Ho et al. 2020]; or cosine"
+    )
+    prediction: Prediction = Field(
+        default="epsilon", description="what the model gives; epsilon: the noise; v: a_k noise - s_k data"
+    )
+    loss_space: Prediction = Field(
+        default="epsilon", description="whose squared error is the loss; left out: that of the prediction"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_space(cls, given: Any) -> Any:
+        """The loss is that of the prediction, unless another is asked for."""
+        if isinstance(given, dict) and "prediction" in given and "loss_space" not in given:
+            return {**given, "loss_space": given["prediction"]}
+        return given
 
 
 class Autoregressive(Section):
@@ -56,7 +96,8 @@ class PlugInObjective(PlugIn):
 
 Objective = Annotated[
     Annotated[Flow, Tag("flow")]
+    | Annotated[Ddpm, Tag("ddpm")]
     | Annotated[Autoregressive, Tag("autoregressive")]
     | Annotated[PlugInObjective, Tag(PLUG_IN)],
-    Discriminator(tag_of(["flow", "autoregressive"], "flow")),
+    Discriminator(tag_of(["flow", "ddpm", "autoregressive"], "flow")),
 ]
