@@ -160,6 +160,8 @@ TASKS: Registry[Any] = Registry(
     {
         "mnist": "bakeoff.tasks.digits:Digits",
         "emoji": "bakeoff.tasks.emoji:Emoji",
+        "cifar10": "bakeoff.tasks.own_images:Cifar10",
+        "fashion": "bakeoff.tasks.own_images:Fashion",
         "recall": "bakeoff.tasks.recall:Recall",
         "tracking": "bakeoff.tasks.tracking:Tracking",
     },

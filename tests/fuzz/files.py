@@ -2,6 +2,8 @@
 
 import io
 import json
+import pickle
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -65,3 +67,18 @@ def sequences(count: int) -> Items:
 def answers(count: int) -> Items:
     texts = np.array([f"{i} + {i} = {2 * i}" for i in range(count)])
     return Items({"text": texts, "input": texts, "truth": texts, "right": np.arange(count) % 2 == 0})
+
+
+def batch_file() -> bytes:
+    """A pickled batch in the form of CIFAR-10's."""
+    return pickle.dumps({"data": np.zeros((3, 3072), np.uint8), "labels": [1, 2, 3]}, protocol=4)
+
+
+def archive_file() -> bytes:
+    """A .tar.gz with one file in a folder."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        info = tarfile.TarInfo("in/file")
+        info.size = 3000
+        archive.addfile(info, io.BytesIO(bytes(3000)))
+    return packed.getvalue()

@@ -137,7 +137,8 @@ def test_what_it_says_of_eliminations_is_what_the_test_can_reach(seeds: int) -> 
 
 @pytest.mark.parametrize("name", preset_names())
 def test_no_preset_has_an_error(name: str) -> None:
-    refuse_errors(lint_plan(make_plan(load_protocol(name))))
+    plan = make_plan(load_protocol(name))
+    refuse_errors([one for one in lint_plan(plan) if one.check != "data" or not plan.task.missing()])
 
 
 def test_errors_refuse_the_plan() -> None:

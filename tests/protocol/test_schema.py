@@ -21,6 +21,7 @@ def test_presets() -> None:
     assert preset_names() == [
         "backbones-quick",
         "backbones-smoke",
+        "cifar10",
         "emoji-smoke",
         *mnist,
         "objectives-quick",

@@ -1,5 +1,6 @@
 """MNIST: 60 000 training and 10 000 test digits, shipped with the package or read from the user's copy."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -31,14 +32,18 @@ def load_mnist(split: Split, data_dir: Path | None = None) -> ImageSet:
     Raises:
         BakeoffError: a file is missing, unreadable, truncated or not MNIST.
     """
-    folder = SHIPPED if data_dir is None else data_dir
+    return load_idx(split, SHIPPED if data_dir is None else data_dir, _SHA256, "MNIST")
+
+
+def load_idx(split: Split, folder: Path, sha256: Mapping[str, str], what: str) -> ImageSet:
+    """A split of a set in MNIST's format: 28x28, 60 000 and 10 000 images, in four files of these digests."""
     if not folder.is_dir():
-        raise BakeoffError(f"{folder}: no such folder; give the folder that holds MNIST's IDX files.")
+        raise BakeoffError(f"{folder}: no such folder; give the folder that holds {what}'s IDX files.")
     prefix, count = _PREFIX[split], COUNTS[split]
     images, labels = f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"
     return ImageSet(
-        read_idx(_find(folder, images), (count, SIDE, SIDE), _SHA256[images]),
-        read_idx(_find(folder, labels), (count,), _SHA256[labels]),
+        read_idx(_find(folder, images), (count, SIDE, SIDE), sha256[images]),
+        read_idx(_find(folder, labels), (count,), sha256[labels]),
     )
 
 

@@ -15,7 +15,7 @@ LARGEST_FILE = 1 << 20
 PROBLEMS_TOLD = 20
 LONGEST_VALUE = 80  # characters of a wrong value that are repeated to the user
 UNIONS = {  # sections that are one of several, and the tags of these
-    "task": ("mnist", "emoji", "recall", "tracking", "plug-in"),
+    "task": ("mnist", "emoji", "cifar10", "fashion", "recall", "tracking", "plug-in"),
     "codec": ("pixel", "pca", "latent", "plug-in"),
     "objective": ("flow", "ddpm", "autoregressive", "plug-in"),
     "sampling": ("solver", "decoding"),

@@ -131,7 +131,14 @@ TRACKING = _named(
     HELD_OUT,
 )
 
-FIGURES = {"mnist": DIGITS, "emoji": IMAGES, "recall": RECALL, "tracking": TRACKING}  # by the kind of the task
+FIGURES = {
+    "mnist": DIGITS,
+    "emoji": IMAGES,
+    "cifar10": IMAGES,
+    "fashion": IMAGES,
+    "recall": RECALL,
+    "tracking": TRACKING,
+}  # by the kind of the task
 
 
 def figures_of(task_kind: str) -> dict[str, Figure] | None:

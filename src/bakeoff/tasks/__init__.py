@@ -1,5 +1,8 @@
 """Tasks, one in each file: data, prompts and figures. Code outside this package knows only a task's contract."""
 
+from pathlib import Path
+
+from bakeoff.errors import BakeoffError, did_you_mean
 from bakeoff.objectives.base import Floor
 from bakeoff.protocol.schema import Protocol
 from bakeoff.registry import TASKS, load_plugins
@@ -29,6 +32,20 @@ def inputs(protocol: Protocol) -> dict[str, str]:
     return task.inputs() | ({} if calibration is None else {"calibration": calibration.digest()})
 
 
+def take_data(kind: str, given: Path) -> str:
+    """Reads a data set that may not be shipped from the user's files, keeps it on this machine, and gives its digest.
+
+    Raises:
+        BakeoffError: no such data set, or other files than those of it.
+    """
+    from bakeoff.data import own
+
+    if kind not in own.READERS:
+        near = did_you_mean(kind, own.READERS)
+        raise BakeoffError(f"{kind}: no data set that is to be given{near}; allowed: {', '.join(own.READERS)}.")
+    return own.take(kind, given)
+
+
 def mnist_floor(pixel_range: tuple[float, float], train_images: int) -> Floor:
     """The lowest unconditional flow-matching loss on MNIST's pixels, for the audit of published tables."""
     from bakeoff.tasks.digits import pixel_floor
@@ -36,4 +53,4 @@ def mnist_floor(pixel_range: tuple[float, float], train_images: int) -> Floor:
     return pixel_floor(pixel_range, train_images)
 
 
-__all__ = ["Dataset", "Task", "build_task", "inputs", "mnist_floor"]
+__all__ = ["Dataset", "Task", "build_task", "inputs", "mnist_floor", "take_data"]

@@ -151,6 +151,10 @@ class Task(ABC):
         if data_dir is not None:
             self.data(torch.device("cpu"), data_dir)
 
+    def missing(self) -> str:
+        """Why its data are not on this machine, and what to do; empty if they are."""
+        return ""
+
     @abstractmethod
     def data(
         self, device: torch.device, data_dir: Path | None = None, split: Split = "train", length: int | None = None

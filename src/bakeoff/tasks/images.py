@@ -36,7 +36,7 @@ class Images(Task):
     """A set of images under one protocol.
 
     Attributes:
-        judge: name of its judge, of those that ship.
+        judge: name of its judge.
     """
 
     kind = "images"
@@ -67,7 +67,7 @@ class Images(Task):
 
     def inputs(self) -> dict[str, str]:
         codec = self.codec.fingerprint()
-        found = {**self.sources(), "judge": judges.fingerprint(self.judge)}
+        found = {**self.sources(), "judge": self.judge_digest()}
         return found if codec is None else {**found, "codec": codec}
 
     def data(
@@ -113,12 +113,20 @@ class Images(Task):
 
     def judged(self, images_BCHW: Tensor, asked_B: Tensor | None) -> Quality:
         """The figures of images in [-1, 1], of which these classes were asked for."""
-        return judges.assess_asked(judges.load_judge(self.judge), self.real, images_BCHW, asked_B)
+        return judges.assess_asked(self.looking(), self.real, images_BCHW, asked_B)
+
+    def looking(self) -> judges.Judge:
+        """The judge itself: the one that ships."""
+        return judges.load_judge(self.judge)
+
+    def judge_digest(self) -> str:
+        """SHA-256 of its weights, hex."""
+        return judges.fingerprint(judges.shipped(self.judge))
 
     @cached_property
     def real(self) -> judges.Reference:
         """The real images as the judge sees them: those that are trained on, and others that nothing reads else."""
-        judge = judges.load_judge(self.judge)
+        judge = self.looking()
 
         def seen() -> dict[str, np.ndarray]:
             train, unseen = self.images("train").images[: self.section.items], self.images("test").images[1::2][:UNSEEN]
@@ -129,7 +137,7 @@ class Images(Task):
                 "sharpness": sharp,
             }
 
-        of_what = "-".join(one[:12] for one in (judges.fingerprint(self.judge), *self.sources().values()))
+        of_what = "-".join(one[:12] for one in (self.judge_digest(), *self.sources().values()))
         arrays = kept(f"seen-{of_what}", seen)
         train_NF, unseen_RF = torch.from_numpy(arrays["train"]), torch.from_numpy(arrays["unseen"])
         return judges.reference_of(train_NF, unseen_RF, float(arrays["sharpness"]))

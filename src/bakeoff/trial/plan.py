@@ -111,7 +111,9 @@ def lint_plan(plan: Plan) -> list[LintFinding]:
     if plan.task.calibrated and protocol.bar.thresholds and plan.task.calibration() is None:
         message = f"not calibrated on this machine: run `bakeoff calibrate {protocol.name}` first"
         found.append(LintFinding("quality bar", "error", message))
-    if plan.protocol.to_try and plan.task.data(torch.device("cpu"), split="valid") is None:
+    if why := plan.task.missing():
+        found.append(LintFinding("data", "error", why))
+    elif plan.protocol.to_try and plan.task.data(torch.device("cpu"), split="valid") is None:
         message = f"task {protocol.task.kind} keeps no items out of training, and a sweep chooses by the loss on those"
         found.append(LintFinding("sweep", "error", message))
     return found

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from bakeoff.metrics.images.corruptions import OF_DIGITS, OF_EMOJI, Corruption, shuffle
+from bakeoff.metrics.images.corruptions import OF_COLOUR, OF_DIGITS, OF_EMOJI, Corruption, shuffle
 from bakeoff.metrics.images.judge import WEIGHTS
 from bakeoff.protocol.measurement import Quality
 
@@ -85,7 +85,8 @@ EMOJI = (
     | _spaced(OF_EMOJI)
 )
 
-KINDS = {"digits": DIGITS, "emoji": EMOJI}  # by judge
+COLOUR = {name: kind for name, kind in EMOJI.items() if name not in OF_EMOJI.keys() - OF_COLOUR.keys()}
+KINDS = {"digits": DIGITS, "emoji": EMOJI, "fashion": DIGITS, "cifar10": COLOUR}  # by judge
 
 
 def measure(

@@ -14,13 +14,20 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from bakeoff.errors import BakeoffError
 from bakeoff.metrics.images.classifiers import Classifier, colour32, grey28
 
 WEIGHTS = Path(__file__).parent / "weights"
-NETWORKS: dict[str, Callable[[int], Classifier]] = {"digits": grey28, "emoji": colour32}  # of the judges that ship
+NETWORKS: dict[str, Callable[[int], Classifier]] = {  # by judge
+    "digits": grey28,
+    "emoji": colour32,
+    "fashion": grey28,
+    "cifar10": colour32,
+}
 PREFIX = "classifier."
 CONFIDENT = 0.9
 
@@ -53,10 +60,22 @@ class Judge:
 @cache
 def load_judge(name: str) -> Judge:
     """A judge that ships with the package, on the CPU; the same for every trial."""
-    tensors = load_file(shipped(name))
-    weights = {name.removeprefix(PREFIX): t for name, t in tensors.items() if name.startswith(PREFIX)}
-    classifier = NETWORKS[name](len(weights["classify.bias"]) - 1)
-    classifier.load_state_dict(weights)
+    return read_judge(shipped(name), NETWORKS[name])
+
+
+def read_judge(path: Path, network: Callable[[int], Classifier]) -> Judge:
+    """The judge of a file, frozen, on the CPU.
+
+    Raises:
+        BakeoffError: it is no judge of this network.
+    """
+    try:
+        tensors = load_file(path)
+        weights = {name.removeprefix(PREFIX): t for name, t in tensors.items() if name.startswith(PREFIX)}
+        classifier = network(len(weights["classify.bias"]) - 1)
+        classifier.load_state_dict(weights)
+    except (OSError, KeyError, RuntimeError, SafetensorError) as error:
+        raise BakeoffError(f"{path}: not a judge's weights ({str(error)[:120]}).") from error
     classifier.eval().requires_grad_(False)
     return Judge(classifier)
 
@@ -71,6 +90,6 @@ def shipped(name: str) -> Path:
     return WEIGHTS / f"{name}.safetensors"
 
 
-def fingerprint(name: str) -> str:
-    """SHA-256 of a shipped judge's file."""
-    return hashlib.sha256(shipped(name).read_bytes()).hexdigest()
+def fingerprint(path: Path) -> str:
+    """SHA-256 of a judge's file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,5 +1,6 @@
 """How a judge is trained: real images with small blemishes against images that are none of the classes."""
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -69,12 +70,13 @@ def _trained_norms(classes: int) -> Classifier:
 
 
 DIGITS = Recipe(grey28, lambda trained: trained, OF_DIGITS, blemished, 256, 256, NEGATIVE_WEIGHT)
+GREY = Recipe(grey28, lambda trained: trained, OF_DIGITS, blemished_colour, 128, 32, 1.0)
 COLOUR = Recipe(_trained_norms, folded, OF_COLOUR, blemished_colour, 128, 32, 1.0)
 EMOJI = Recipe(_trained_norms, folded, OF_EMOJI, blemished_colour, 128, 32, 1.0)
 
 
 def train(recipe: Recipe, images_NCHW: Tensor, labels_N: Tensor, epochs: int, seed: int) -> Classifier:
-    """The finished classifier; says on standard output how far it is."""
+    """The finished classifier; says on standard error how far it is."""
     torch.manual_seed(seed)
     g = Generator().manual_seed(seed)
     classifier = recipe.network(recipe.classes)
@@ -97,5 +99,5 @@ def train(recipe: Recipe, images_NCHW: Tensor, labels_N: Tensor, epochs: int, se
         optimiser.step()
         schedule.step()
         if step % 100 == 0 or step == steps - 1:
-            print(f"step {step:5d}/{steps}  loss {loss.item():.4f}  {time.time() - started:.0f} s", flush=True)
+            print(f"step {step:5d}/{steps}  loss {loss.item():.4f}  {time.time() - started:.0f} s", file=sys.stderr)
     return recipe.finished(classifier.eval()).requires_grad_(False)

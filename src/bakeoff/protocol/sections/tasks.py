@@ -69,6 +69,26 @@ class Emoji(ImageTask):
     )
 
 
+class Cifar10(ImageTask):
+    """CIFAR-10, 32x32 colour photographs, from the user's files."""
+
+    side: ClassVar[int] = 32
+    channels: ClassVar[int] = 3
+
+    kind: Literal["cifar10"]
+    train_images: int = Field(default=50_000, ge=1, le=50_000, description="first N of the training images")
+
+
+class Fashion(ImageTask):
+    """Fashion-MNIST, 28x28 grey pictures of clothes, from the user's files."""
+
+    side: ClassVar[int] = 28
+    channels: ClassVar[int] = 1
+
+    kind: Literal["fashion"]
+    train_images: int = Field(default=60_000, ge=1, le=60_000, description="first N of the training images")
+
+
 class Recall(Section):
     """Sequences that ask for what stood earlier in them; new ones at every step."""
 
@@ -167,8 +187,10 @@ class PlugInTask(PlugIn):
 Task = Annotated[
     Annotated[Mnist, Tag("mnist")]
     | Annotated[Emoji, Tag("emoji")]
+    | Annotated[Cifar10, Tag("cifar10")]
+    | Annotated[Fashion, Tag("fashion")]
     | Annotated[Recall, Tag("recall")]
     | Annotated[Tracking, Tag("tracking")]
     | Annotated[PlugInTask, Tag(PLUG_IN)],
-    Discriminator(tag_of(["mnist", "emoji", "recall", "tracking"], "mnist")),
+    Discriminator(tag_of(["mnist", "emoji", "cifar10", "fashion", "recall", "tracking"], "mnist")),
 ]
