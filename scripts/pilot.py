@@ -18,6 +18,7 @@ surroundings.settle()  # before torch's threads start
 # ruff: noqa: E402
 import torch
 
+from bakeoff.artefacts.base import build_kind
 from bakeoff.errors import BakeoffError
 from bakeoff.protocol.presets import load_protocol
 from bakeoff.rundir.files import read_json, write_atomic
@@ -27,8 +28,12 @@ from bakeoff.trial.trainer import Trainer
 POINTS = 10  # of the curve: the mean of the last ten steps of each tenth of training
 
 
-def pilot(planned: PlannedBackbone, seed: int) -> dict[str, Any]:
-    """Accuracy and other figures on the bar's items, and the loss along training."""
+def pilot(planned: PlannedBackbone, seed: int, picture: Path | None = None) -> dict[str, Any]:
+    """Accuracy and other figures on the bar's items, and the loss along training.
+
+    Args:
+        picture: where the sheet of the first items is drawn.
+    """
     candidate, device = planned.candidate, torch.device("cpu")
     data, protocol = candidate.task.data(device), candidate.protocol
     assert data is not None
@@ -38,7 +43,10 @@ def pilot(planned: PlannedBackbone, seed: int) -> dict[str, Any]:
     prompts = candidate.task.prompts(protocol.bar.samples)
     with torch.no_grad():
         generated = candidate.generator(trainer.model)(prompts, protocol.sampling, seed)
-    quality = candidate.task.assess(candidate.task.items(generated.x, prompts), prompts)
+    items = candidate.task.items(generated.x, prompts)
+    if picture is not None:
+        build_kind(candidate.task.kind).sheet(items.take(0, protocol.sampling.count), columns=16).save(picture)
+    quality = candidate.task.assess(items, prompts)
     ends = [protocol.total_steps * (i + 1) // POINTS for i in range(POINTS)]
     losses = [round(trainer.losses[max(0, end - 10) : end].mean().item(), 3) for end in ends]
     return {
@@ -56,6 +64,7 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key; repeatable")
     parser.add_argument("--only", nargs="+", default=[], help="these backbones alone")
     parser.add_argument("--list", type=Path, required=True, help="JSON file to add to")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="draw what each made, as BACKBONE.png")
     options = parser.parse_args()
     try:
         plan = make_plan(load_protocol(options.protocol, options.set))
@@ -63,10 +72,13 @@ def main() -> int:
             raise BakeoffError(f"{options.protocol}: sweeps; give one value for all (--set sweep=none --set ...=...).")
         if options.seed in plan.protocol.seeds:
             raise BakeoffError(f"--seed {options.seed}: the protocol's own; a pilot takes another.")
+        if options.pictures:
+            options.pictures.mkdir(parents=True, exist_ok=True)
         for planned in plan.backbones:
             if options.only and planned.backbone.name not in options.only:
                 continue
-            found = pilot(planned, options.seed)
+            name = planned.backbone.name
+            found = pilot(planned, options.seed, options.pictures and options.pictures / f"{name}.png")
             print(json.dumps(found), flush=True)
             pilots = read_json(options.list)["pilots"] if options.list.is_file() else []
             pilots.append({"protocol": options.protocol, "seed": options.seed, "changes": options.set, **found})
