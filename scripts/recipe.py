@@ -127,6 +127,13 @@ def train_all(path: Path, tasks: list[str], arms: list[str]) -> None:
         write_atomic(path, (json.dumps({"rows": done}, indent=1) + "\n").encode())
 
 
+def whole_rates(rows: list[dict[str, Any]], task: str) -> list[float]:
+    """The rates at which every arm of a task that was begun was trained with every backbone."""
+    there = {(one["arm"], one["backbone"], one["rate"]) for one in rows if one["task"] == task}
+    arms, names = {one[0] for one in there}, {one[1] for one in there}
+    return [rate for rate in BASES[task].rates if all((arm, name, rate) in there for arm in arms for name in names)]
+
+
 def best(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The row of the lowest held-out loss, if one has any."""
     return min((one for one in rows if "held_out" in one), key=lambda one: one["held_out"], default=None)
@@ -141,13 +148,16 @@ def page(rows: list[dict[str, Any]]) -> Iterator[str]:
         "below 1 is better. CPU seconds are of the one training. One seed: differences of a hundredth are noise."
     )
     for task in dict.fromkeys(one["task"] for one in rows):
-        yield from ("", f"## {task}", "", *_table(task, [one for one in rows if one["task"] == task]))
+        rates = whole_rates(rows, task)
+        mine = [one for one in rows if one["task"] == task and one["rate"] in rates]
+        if mine:
+            yield from ("", f"## {task}", "", *_table(task, mine, rates))
 
 
-def _table(task: str, rows: list[dict[str, Any]]) -> Iterator[str]:
+def _table(task: str, rows: list[dict[str, Any]], whole: list[float]) -> Iterator[str]:
     base = BASES[task]
     changes = " ".join(f"--set '{one}'" for one in base.changes)
-    rates = ", ".join(f"{one:g}" for one in base.rates)
+    rates = ", ".join(f"{one:g}" for one in whole)
     yield from (f"`{base.protocol} {changes}`, rates {rates}, seed {SEED}.", "")
     names = list(dict.fromkeys(one["backbone"] for one in rows))
     yield (

@@ -34,13 +34,19 @@ def test_an_arm_keeps_its_best_rate_and_is_compared_with_the_base() -> None:
         row("base", "mamba", 0.004, 1.0, 10.0),
         row("base", "mamba", 0.008, 0.8, 20.0),
         row("base", "hybrid", 0.004, 0.5, 10.0),
+        row("base", "hybrid", 0.008, 0.6, 10.0),
         row("muon", "mamba", 0.004, 0.4, 30.0),
+        row("muon", "mamba", 0.008, 0.5, 30.0),
         row("muon", "hybrid", 0.004, 0.5, 10.0),
         row("muon", "hybrid", 0.008, None, 5.0),
         row("data", "mamba", 0.004, None, 5.0),
+        row("data", "mamba", 0.008, None, 5.0),
         row("data", "hybrid", 0.004, 0.5, 10.0),
+        row("data", "hybrid", 0.008, 0.7, 10.0),
+        row("base", "mamba", 0.016, 0.1, 10.0),  # a rate that the other arms have not had yet
     ]
     lines = "\n".join(page(rows)).splitlines()
     assert "| base | 0.8000, 80, 0.008, 20 | 0.5000, 50, 0.004, 10 | 1.000 | 1.000 |" in lines
     assert "| muon | 0.4000, 40, 0.004, 30 | 0.5000, 50, 0.004, 10 | 0.750 | 1.250 |" in lines
     assert "| data | diverged | 0.5000, 50, 0.004, 10 |  |  |" in lines
+    assert any("rates 0.004, 0.008, seed" in line for line in lines)

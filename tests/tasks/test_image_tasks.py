@@ -13,6 +13,7 @@ from bakeoff.tasks.base import Task
 from bakeoff.tasks.images import Images
 
 SMALL = ["task.train_images=40"]
+FREE = ["task.conditional=false", "objective.condition_dropout=0", "sampling.guidance=1"]
 
 
 def built(*changes: str, preset: str = "emoji-smoke") -> Images:
@@ -36,9 +37,11 @@ def test_training_images_come_back_as_they_were(codec: str) -> None:
 
 def test_prompts_take_the_classes_in_turn_or_none() -> None:
     assert built().prompts(12).labels_B.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]  # type: ignore[union-attr]
-    free = built("task.conditional=false", "objective.condition_dropout=0", "sampling.guidance=1")
+    free = built(*FREE)
     assert free.prompts(5).labels_B is None and free.space.classes == 0
     assert "labels" not in free.items(torch.zeros(5, 64, 16), free.prompts(5))
+    with pytest.raises(BakeoffError, match=r"asked_for: nothing is asked for; set task\.conditional = true"):
+        built(*FREE, "bar.thresholds.asked_for=0.5")
 
 
 @pytest.mark.parametrize(
@@ -64,6 +67,7 @@ def test_other_items_are_refused(arrays: dict[str, np.ndarray], said: str) -> No
         "codec.components=49": "codec.components = 49; allowed: at most the 48 values of a patch",
         "codec={kind='latent'}": "its autoencoder knows MNIST digits only; allowed here: pixel, pca",
         "task.pose=wild": "task.pose",
+        "bar.thresholds.asked_for=1.5": "bar.thresholds.asked_for = 1.5; allowed: at least 0 and at most 1",
         "task.train_images=50001": "task.train_images",
     }.items(),
 )

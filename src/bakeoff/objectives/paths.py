@@ -83,22 +83,28 @@ class Discrete(Path):
     def __init__(self, betas: Betas = "linear") -> None:
         self._squares_K = squared_signal(betas)
         self._logits_K = torch.logit(self._squares_K)  # the logit of a^2 is 2 log(a / s)
+        self._placed: dict[torch.device, Tensor] = {}  # copies of it
 
     def at(self, t: Tensor) -> tuple[Tensor, Tensor]:
         k = ((1 - t.double()) * TRAINED).clamp(0, TRAINED - 1)
         k = torch.where((k - k.round()).abs() < 1e-3, k.round(), k)  # of float32 times
         below = k.floor().long().clamp(max=TRAINED - 2)
-        logits_K = self._logits_K.to(t.device)
+        logits_K = self._on(t.device)
         logit = torch.lerp(logits_K[below], logits_K[below + 1], k - below)
         return logit.sigmoid().sqrt().to(t.dtype), (-logit).sigmoid().sqrt().to(t.dtype)
 
     def time_of(self, u: Tensor) -> Tensor:
         wanted = 2 * torch.logit(u.double())
-        falling_K = self._logits_K.to(u.device)
+        falling_K = self._on(u.device)
         above = torch.searchsorted(-falling_K, -wanted).clamp(1, TRAINED - 1)
         high, low = falling_K[above - 1], falling_K[above]
         k = (above - 1 + ((high - wanted) / (high - low)).clamp(0, 1)).clamp(0, TRAINED - 1)
         return (1 - k / TRAINED).to(u.dtype)
+
+    def _on(self, device: torch.device) -> Tensor:
+        if device not in self._placed:
+            self._placed[device] = self._logits_K.to(device)
+        return self._placed[device]
 
     def even(self, count: int) -> Tensor:
         return self.times(((torch.arange(count) + 0.5) * TRAINED / count).long())

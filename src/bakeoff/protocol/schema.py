@@ -248,6 +248,8 @@ class Protocol(Section):
         if (figures := figures_of(self.task.kind)) is not None:
             self.bar.check_thresholds(figures)
             self.rule.check_quality({"loss": LOSS, **figures})
+        if self.task.prompted is False and "asked_for" in {*self.bar.thresholds, self.rule.quality}:
+            raise ValueError("asked_for: nothing is asked for; set task.conditional = true, or name another figure")
         names = [backbone.name for backbone in self.backbones]
         if self.rule.against is not None and self.rule.against not in names:
             near = did_you_mean(self.rule.against, names)
