@@ -145,7 +145,8 @@ def page(rows: list[dict[str, Any]]) -> Iterator[str]:
         "Written by `python scripts/recipe.py --page`; every training is in [recipe.json](recipe.json). Each arm "
         "changes the base in one thing and keeps, for each backbone, the best of the same rates by held-out loss; the "
         "loss is that of the velocity at even times, whatever was trained for. The last columns are against the base: "
-        "below 1 is better. CPU seconds are of the one training. One seed: differences of a hundredth are noise."
+        "below 1 is better. One seed: differences of a hundredth are noise. CPU seconds are of the one training, "
+        "beside other work: another average or no warm-up is the base's work, and their ratios say how far the others go."
     )
     for task in dict.fromkeys(one["task"] for one in rows):
         rates = whole_rates(rows, task)

@@ -145,3 +145,22 @@ def test_errors_refuse_the_plan() -> None:
     plan = make_plan(load_protocol("smoke", ["rule.evidence=seeds"]))
     with pytest.raises(BakeoffError, match="nothing can be shown; give two or more seeds"):
         refuse_errors(lint_plan(plan))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [("task.pose=fixed", "task.pose = fixed"), ("task.glyphs=15", "fewer than 16")]
+)
+def test_a_set_that_can_be_learned_by_heart_is_called_smoke(change: str, said: str) -> None:
+    def warned(*changes: str) -> list[str]:
+        found = lint_plan(make_plan(load_protocol("emoji-smoke", ["task.glyphs=16", "task.train_images=20", *changes])))
+        return [one.message for one in found if one.check == "difficulty"]
+
+    (message,) = warned("name=mine", change)
+    assert (
+        said in message and not warned(change) and not warned("name=mine") and not warned("name=mine", "task.glyphs=0")
+    )
+
+
+def test_no_preset_that_is_not_called_smoke_is_easy() -> None:
+    easy = [name for name in preset_names() if getattr(load_protocol(name).task, "easy", "")]
+    assert easy == ["emoji-smoke"]

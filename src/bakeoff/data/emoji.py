@@ -23,7 +23,7 @@ SAMPLED = 2 * SIDE  # a pixel is the mean of 2 x 2 samples
 RANDOM = 12
 AT_ONCE = 8  # images; their samples stay in the cache
 NOT_FLIPPED = ("flag", "symbol")  # turned round they are other ones
-Pose = Literal["none", "small", "full"]
+Pose = Literal["fixed", "small", "full"]
 Split = Literal["train", "test", "unseen"]
 COUNTS: dict[Split, int] = {"train": 50_000, "test": 10_000, "unseen": 2_000}
 STREAMS: dict[Split, int] = {"train": 1, "test": 2, "unseen": 3}
@@ -40,7 +40,7 @@ class Range(NamedTuple):
 
 
 POSES: dict[Pose, Range] = {
-    "none": Range(1.0, 0.0, 0.0, False),
+    "fixed": Range(1.0, 0.0, 0.0, False),
     "small": Range(0.9, 0.05, 0.05, False),
     "full": Range(0.78, 0.2, 0.16, True),
 }

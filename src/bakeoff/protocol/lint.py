@@ -70,6 +70,7 @@ def lint(
         *_matches(protocol, counts),
         *_objectives(rule, counts),
         *_sweep(protocol),
+        *_difficulty(protocol),
         *_outcomes(rule, scale, seeds, len(protocol.backbones)),
         *(_power(rule, scale, seeds, pairs) if rule.evidence == "seeds" and seeds > 1 else []),
         *(_items(scale, items) if scale.figure.share and items else []),
@@ -124,6 +125,14 @@ def _sweep(protocol: Protocol) -> list[LintFinding]:
         )
         findings.append(LintFinding("sweep", "warning", message))
     return findings
+
+
+def _difficulty(protocol: Protocol) -> list[LintFinding]:
+    """A task that a model may learn by heart shows that the chain runs, not who is better."""
+    easy = getattr(protocol.task, "easy", "")
+    if not easy or "smoke" in protocol.name:
+        return []
+    return [LintFinding("difficulty", "warning", f"{easy}: a model may learn the set by heart; call it smoke")]
 
 
 def _matches(protocol: Protocol, counts: Mapping[str, Counts]) -> list[LintFinding]:

@@ -7,6 +7,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from bakeoff.protocol.sections.base import PLUG_IN, PlugIn, Section, tag_of
 
 TRAIN_IMAGES = 60_000
+FEWEST_GLYPHS = 16  # of a class
 CLASSES = 10  # of every set of images that is known here
 
 
@@ -55,10 +56,10 @@ class Emoji(ImageTask):
 
     kind: Literal["emoji"]
     train_images: int = Field(default=50_000, ge=1, le=50_000, description="first N of the training images")
-    pose: Literal["none", "small", "full"] = Field(
+    pose: Literal["fixed", "small", "full"] = Field(
         default="full",
-        description="how far glyphs are scaled, turned and moved: small: 0.9 to 1, 0.05 rad, 5 % of half the frame; "
-        "full: 0.78 to 1, 0.2 rad, 16 %, and half of them flipped unless they are flags or symbols",
+        description="how far glyphs are scaled, turned and moved: fixed: not at all; small: 0.9 to 1, 0.05 rad, 5 % of "
+        "half the frame; full: 0.78 to 1, 0.2 rad, 16 %, and half of them flipped unless they are flags or symbols",
     )
     glyphs: int = Field(
         default=0,
@@ -67,6 +68,13 @@ class Emoji(ImageTask):
         description="glyphs of each class, evenly taken from those of training; 0: all. With few, or without a pose, a "
         "model may learn them by heart: call such a preset smoke",
     )
+
+    @property
+    def easy(self) -> str:
+        """Why a model may learn the set by heart; empty if that is not to be feared."""
+        if self.pose == "fixed":
+            return "task.pose = fixed"
+        return f"task.glyphs = {self.glyphs}, fewer than {FEWEST_GLYPHS}" if 0 < self.glyphs < FEWEST_GLYPHS else ""
 
 
 class Cifar10(ImageTask):
