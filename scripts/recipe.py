@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -123,8 +123,9 @@ def train_all(path: Path, tasks: list[str], arms: list[str]) -> None:
             row = {"task": task, "arm": arm, "rate": rate, "backbone": planned.backbone.name, **trained(planned)}
             print(json.dumps(row), flush=True)
             rows.append(row)
-        done = (read_json(path)["rows"] if path.is_file() else []) + rows  # another process may have added to it
-        write_atomic(path, (json.dumps({"rows": done}, indent=1) + "\n").encode())
+        document = read_json(path) if path.is_file() else {"rows": []}  # another process may have added to it
+        document["rows"] += rows
+        write_atomic(path, (json.dumps(document, indent=1) + "\n").encode())
 
 
 def whole_rates(rows: list[dict[str, Any]], task: str) -> list[float]:
@@ -139,15 +140,18 @@ def best(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
     return min((one for one in rows if "held_out" in one), key=lambda one: one["held_out"], default=None)
 
 
-def page(rows: list[dict[str, Any]]) -> Iterator[str]:
+def page(rows: list[dict[str, Any]], said: Sequence[str] = ()) -> Iterator[str]:
+    """The page; `said` is what people read in it, kept in the list."""
     yield from ("# The recipe: what each part of it is worth", "")
     yield (
         "Written by `python scripts/recipe.py --page`; every training is in [recipe.json](recipe.json). Each arm "
         "changes the base in one thing and keeps, for each backbone, the best of the same rates by held-out loss; the "
         "loss is that of the velocity at even times, whatever was trained for. The last columns are against the base: "
-        "below 1 is better. One seed: differences of a hundredth are noise. CPU seconds are of the one training, "
-        "beside other work: another average or no warm-up is the base's work, and their ratios say how far the others go."
+        "below 1 is better. One seed: differences of a hundredth are noise. CPU seconds are of the one training, beside "
+        "other work: another average or no warm-up is the base's work; their ratios tell how far to trust the others."
     )
+    for paragraph in said:
+        yield from ("", paragraph)
     for task in dict.fromkeys(one["task"] for one in rows):
         rates = whole_rates(rows, task)
         mine = [one for one in rows if one["task"] == task and one["rate"] in rates]
@@ -195,7 +199,8 @@ def main() -> int:
     options = parser.parse_args()
     try:
         if options.page:
-            text = "\n".join(page(read_json(options.list)["rows"])) + "\n"
+            document = read_json(options.list)
+            text = "\n".join(page(document["rows"], document.get("said", ()))) + "\n"
             write_atomic(options.list.with_suffix(".md"), text.encode())
         else:
             train_all(options.list, options.tasks, options.arms)
