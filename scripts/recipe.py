@@ -147,8 +147,8 @@ def page(rows: list[dict[str, Any]], said: Sequence[str] = ()) -> Iterator[str]:
         "Written by `python scripts/recipe.py --page`; every training is in [recipe.json](recipe.json). Each arm "
         "changes the base in one thing and keeps, for each backbone, the best of the same rates by held-out loss; the "
         "loss is that of the velocity at even times, whatever was trained for. The last columns are against the base: "
-        "below 1 is better. One seed: differences of a hundredth are noise. CPU seconds are of the one training, beside "
-        "other work: another average or no warm-up is the base's work; their ratios tell how far to trust the others."
+        "below 1 is better. One seed: differences of a hundredth are noise. CPU seconds are of the one training, "
+        "beside other work: another average or no warm-up is the base's work; their ratios tell how far to trust all."
     )
     for paragraph in said:
         yield from ("", paragraph)
