@@ -1,7 +1,10 @@
 """The contract of a codec: it turns items into tokens and back."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 
+import numpy as np
 from torch import Tensor, nn
 
 from bakeoff.protocol.space import Space
@@ -15,6 +18,15 @@ class Codec(ABC):
     """
 
     space: Space
+
+    @classmethod
+    def of_images(cls, options: Mapping[str, Any], side: int, channels: int, images: Callable[[], np.ndarray]) -> Self:
+        """The codec with these options, for images of this size.
+
+        Args:
+            images: makes the training images, uint8 (N, H, W) or (N, H, W, 3), for what is computed from them.
+        """
+        return cls(**options)
 
     @abstractmethod
     def encode(self, items: Tensor) -> Tensor: ...

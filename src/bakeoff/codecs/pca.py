@@ -8,9 +8,9 @@ Shapes: B images, C' channels, L patches in raster order, V = C' patch^2 values 
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from bakeoff.codecs.base import Codec
 from bakeoff.codecs.pixel import PixelCodec
 from bakeoff.protocol.space import Space
 
-FITTED = 10_000  # images; more change the fifth digit
+FITTED = 10_000  # the first of the training images
 GRAIN = 2.0**-20  # to which the basis is rounded, so that machines whose libraries differ in the last bits agree
 
 
@@ -46,6 +46,10 @@ class PcaCodec(Codec):
     def __init__(self, patch: int, components: int, side: int, channels: int, images: Callable[[], np.ndarray]) -> None:
         self._patches, self._images, self._components = PixelCodec(patch, side, channels), images, components
         self.space = Space(self._patches.space.length, channels=components, grid=self._patches.space.grid)
+
+    @classmethod
+    def of_images(cls, options: Mapping[str, Any], side: int, channels: int, images: Callable[[], np.ndarray]) -> Self:
+        return cls(side=side, channels=channels, images=images, **options)
 
     @cached_property
     def basis(self) -> Basis:

@@ -3,6 +3,10 @@
 Shapes: B images, C' channels, H = W = side, L patches in raster order, C = C' patch^2 values a token.
 """
 
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -17,6 +21,10 @@ class PixelCodec(Codec):
         self.patch, self.side = patch, side
         across = side // patch
         self.space = Space(across**2, channels=channels * patch**2, grid=(across, across))
+
+    @classmethod
+    def of_images(cls, options: Mapping[str, Any], side: int, channels: int, images: Callable[[], np.ndarray]) -> Self:
+        return cls(side=side, channels=channels, **options)
 
     def encode(self, items: Tensor) -> Tensor:
         return F.unfold(items, self.patch, stride=self.patch).transpose(1, 2).contiguous()

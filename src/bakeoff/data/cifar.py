@@ -109,6 +109,10 @@ def _members(archive: tarfile.TarFile, most: int = 64) -> Iterator[tarfile.TarIn
     for _ in range(most):
         if (member := archive.next()) is None:
             return
+        if member.size > LARGEST:
+            raise ValueError(
+                f"{member.name[:40]} of {member.size:,} bytes; the true ones have half as many as {LARGEST:,}"
+            )
         yield member
 
 

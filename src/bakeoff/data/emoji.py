@@ -47,7 +47,7 @@ POSES: dict[Pose, Range] = {
 
 
 def load_emoji(split: Split, count: int, pose: Pose = "full", glyphs: int = 0) -> ImageSet:
-    """`draw`, of which the machine keeps what it has made: 21 CPU seconds for 60 000 images, 150 MB for 50 000."""
+    """`draw`, of which the machine keeps what it has made: 150 MB for 50 000 images."""
     name = f"emoji-{VERSION}-{fingerprint()[:12]}-{split}-{pose}-{glyphs}-{count}"
     arrays = kept(name, lambda: vars(draw(split, count, pose, glyphs)))
     return ImageSet(arrays["images"], arrays["labels_N"])

@@ -10,6 +10,7 @@ path ddim with eta = 0 is Euler's method. The data follow after the last time: x
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -21,42 +22,44 @@ Denoise = Callable[[Tensor, float], Read]  # data and noise that x means at a ti
 Noise = Callable[[int], Tensor]  # of a step, counted from 0; of the shape of x
 
 
-def _signal(path: Path, t: float) -> tuple[float, float]:
-    a, s = path.at(torch.tensor(t, dtype=torch.float64))
-    return a.item(), s.item()
+Step = Callable[[Tensor, Read, int, tuple[float, float], tuple[float, float]], Tensor]  # x, data and noise, i, (a, s)
 
 
 @torch.no_grad()
+def _walk(denoise: Denoise, path: Path, x: Tensor, times: list[float], step: Step) -> Iterator[Tensor]:
+    """x and its states after each of the times; `step` leads from one time's a and s to the next one's."""
+    yield x
+    signals = [tuple(one.item() for one in path.at(torch.tensor(t, dtype=torch.float64))) for t in times]
+    for i, (now, after) in enumerate(pairwise(signals)):
+        x = step(x, denoise(x, times[i]), i, now, after)  # pyright: ignore[reportArgumentType]
+        yield x
+    yield denoise(x, times[-1]).data
+
+
 def ddim(denoise: Denoise, path: Path, x: Tensor, times: list[float], eta: float, noise: Noise) -> Iterator[Tensor]:
     """x and its states after each of the times; `eta` from 0, an ordinary differential equation, to 1."""
-    yield x
-    for i, t in enumerate(times):
-        data, left = denoise(x, t)
-        if i + 1 == len(times):
-            yield data
-            return
-        (a, s), (a_next, s_next) = _signal(path, t), _signal(path, times[i + 1])
+
+    def step(x: Tensor, meant: Read, i: int, now: tuple[float, float], after: tuple[float, float]) -> Tensor:
+        (a, s), (a_next, s_next) = now, after
         new = eta * s_next / s * math.sqrt(1 - (a / a_next) ** 2)
-        x = a_next * data + math.sqrt(max(0.0, s_next**2 - new**2)) * left
-        if new:
-            x = x + new * noise(i)
-        yield x
+        x = a_next * meant.data + math.sqrt(max(0.0, s_next**2 - new**2)) * meant.noise
+        return x + new * noise(i) if new else x
+
+    return _walk(denoise, path, x, times, step)
 
 
-@torch.no_grad()
 def dpmpp2m(denoise: Denoise, path: Path, x: Tensor, times: list[float]) -> Iterator[Tensor]:
     """x and its states after each of the times; the first and the last step are of first order."""
-    yield x
-    before, length = None, math.inf
-    for i, t in enumerate(times):
-        data, _ = denoise(x, t)
-        if i + 1 == len(times):
-            yield data
-            return
-        (a, s), (a_next, s_next) = _signal(path, t), _signal(path, times[i + 1])
-        step = math.inf if a == 0 else math.log(a_next / s_next) - math.log(a / s)
+    before: list[tuple[Tensor, float]] = []  # data of the step before, and its length
+
+    def step(x: Tensor, meant: Read, i: int, now: tuple[float, float], after: tuple[float, float]) -> Tensor:
+        (a, s), (a_next, s_next) = now, after
+        length = math.inf if a == 0 else math.log(a_next / s_next) - math.log(a / s)
+        data = meant.data
         # after a step of infinite length, from where there is no signal at all, nothing is to be extrapolated
-        extrapolated = data if before is None or math.isinf(length) else data + step / (2 * length) * (data - before)
-        x = s_next / s * x - a_next * math.expm1(-step) * extrapolated
-        before, length = data, step
-        yield x
+        if before and math.isfinite(before[0][1]):
+            data = data + length / (2 * before[0][1]) * (data - before[0][0])
+        before[:] = [(meant.data, length)]
+        return s_next / s * x - a_next * math.expm1(-length) * data
+
+    return _walk(denoise, path, x, times, step)

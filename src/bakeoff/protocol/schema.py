@@ -192,7 +192,7 @@ class Protocol(Section):
             raise ValueError(
                 f"sampling.kind = {self.sampling.kind}; allowed with objective {self.objective.kind}: {made}"
             )
-        if self.objective.kind == "flow" and getattr(self.sampling, "noise_share", 0):
+        if not getattr(self.objective, "noisy", True) and getattr(self.sampling, "noise_share", 0):
             raise ValueError(
                 'sampling.solver = "ancestral" and sampling.eta draw noise on the way: they are of objective ddpm'
             )

@@ -49,11 +49,8 @@ class Images(Task):
         assert isinstance(task, ImageTask) and codec is not None  # the protocol's sections guarantee it
         self.section = task
         options = codec.model_dump(exclude={"kind"})
-        if codec.kind in ("pixel", "pca"):
-            options |= {"side": task.side, "channels": task.channels}
-        if codec.kind == "pca":
-            options["images"] = lambda: self.images("train").images
-        self.codec: Codec = CODECS.get(codec.kind)(**options)
+        made: type[Codec] = CODECS.get(codec.kind)
+        self.codec = made.of_images(options, task.side, task.channels, lambda: self.images("train").images)
         self.space = replace(self.codec.space, classes=CLASSES if task.conditional else 0)
 
     @abstractmethod

@@ -18,6 +18,7 @@ class Denoising(Section):
 
     sampling: ClassVar[str] = "solver"  # how its items are made: a kind of that section
     idle: ClassVar[tuple[str, ...]] = ()  # keys of that section that change nothing
+    noisy: ClassVar[bool] = True  # whether a sampler may draw noise on the way
 
     condition_dropout: float = Field(
         default=0.0, ge=0, lt=1, description="share of items whose label and context are hidden, for guidance"
@@ -34,6 +35,7 @@ class Flow(Denoising):
     """Flow matching: the linear path from noise to data, x_t = (1 - t) noise + t data."""
 
     idle: ClassVar[tuple[str, ...]] = ("grid",)
+    noisy: ClassVar[bool] = False
 
     kind: Literal["flow"] = "flow"
     prediction: Prediction = Field(
