@@ -3,9 +3,9 @@
     python scripts/recipe.py --tasks latent pixels recall --list docs/results/recipe.json
     python scripts/recipe.py --page --list docs/results/recipe.json
 
-The first takes hours, and goes on where it was stopped. Every arm changes the base in one thing, and is trained at the
-same rates; nothing is sealed or decided. The seed is none of any verdict's. CPU seconds are those of training alone, by
-all threads.
+The first takes hours, and goes on where it was stopped. Every arm changes the base in one thing, but the last three,
+which are the best ones together. All are trained at the same rates; nothing is sealed or decided. The seed is none of
+any verdict's. CPU seconds are those of training alone, by all threads.
 """
 
 import argparse
@@ -58,6 +58,7 @@ BASES = {
 }
 DATA = 'objective.prediction="data"'
 LOGIT_NORMAL = 'objective.times="logit-normal"'
+MUON = 'training.optimiser="muon"'
 ARMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # tasks, changes
     "base": ((*IMAGES, *SYMBOLS), ()),
     "data": (IMAGES, (DATA,)),
@@ -65,7 +66,7 @@ ARMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # tasks, changes
     "loss of the data": (IMAGES, ('objective.loss_space="data"',)),
     "logit-normal(0, 1)": (IMAGES, (LOGIT_NORMAL,)),
     "logit-normal(-0.8, 0.8)": (IMAGES, (LOGIT_NORMAL, "objective.times_mean=-0.8", "objective.times_std=0.8")),
-    "muon": ((*IMAGES, *SYMBOLS), ('training.optimiser="muon"',)),
+    "muon": ((*IMAGES, *SYMBOLS), (MUON,)),
     "one modulation": (IMAGES, ('model.conditioning="adaln-single"',)),
     "constant rate": (IMAGES, ('training.schedule="constant"',)),
     "cosine": (SYMBOLS, ('training.schedule="cosine"',)),
@@ -76,6 +77,9 @@ ARMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # tasks, changes
     "no average": (IMAGES, ("training.ema=0",)),
     "average of 0.98": (IMAGES, ("training.ema=0.98",)),
     "no warm-up": ((*IMAGES, *SYMBOLS), ("training.warmup=0",)),
+    "logit-normal(0, 1), muon": (IMAGES, (LOGIT_NORMAL, MUON)),
+    "logit-normal(0, 1), muon, batch 32": (IMAGES, (LOGIT_NORMAL, MUON, "training.batch=32")),
+    "muon, batch 32, twice the steps": (SYMBOLS, (MUON, "training.batch=32", "training.steps=2000")),
 }
 
 

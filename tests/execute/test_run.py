@@ -113,6 +113,8 @@ def test_sample_draws_the_same_picture_from_the_same_seed(smoke: Path, tmp_path:
     assert a == b != c
     refused = bakeoff("sample", model, "--label", 10, "--out", tmp_path / "d.png")
     assert refused.returncode == 2 and "--label 10; allowed: 0 to 9" in refused.stderr
+    refused = bakeoff("sample", model, "--solver", "ancestral", "--out", tmp_path / "d.png")
+    assert refused.returncode == 2 and "they are of objective ddpm" in refused.stderr
 
 
 @pytest.mark.slow

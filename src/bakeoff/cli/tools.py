@@ -1,7 +1,7 @@
 """Commands that look at one thing: a trained model, a mixer, the existing runs, this machine."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +17,10 @@ from bakeoff.cli.base import (
     print_json,
 )
 from bakeoff.errors import BakeoffError
+
+if TYPE_CHECKING:
+    from bakeoff.protocol.schema import Protocol
+    from bakeoff.protocol.sections.sampling import Sampling
 
 
 @app.command()
@@ -35,7 +39,11 @@ def sample(
         float | None, typer.Option(min=0, max=100, help="Of decoding; 0 takes the likeliest. Default: the protocol's.")
     ] = None,
     solver: Annotated[
-        Literal["euler", "midpoint", "heun"] | None, typer.Option(help="Default: the protocol's.")
+        Literal["euler", "midpoint", "heun", "ddim", "ancestral", "dpmpp2m"] | None,
+        typer.Option(help="Default: the protocol's; ancestral is of ddpm alone."),
+    ] = None,
+    eta: Annotated[
+        float | None, typer.Option(min=0, max=1, help="New noise of ddim's steps; default: the protocol's.")
     ] = None,
     guidance: Annotated[
         float | None,
@@ -60,16 +68,8 @@ def sample(
         raise BakeoffError(f"--label {label}: this model is unconditional; leave --label out.")
     if label is not None and label >= classes:
         raise BakeoffError(f"--label {label}; allowed: 0 to {classes - 1}.")
-    given = {"steps": steps, "solver": solver, "guidance": guidance, "temperature": temperature}
-    changes, own = {name: value for name, value in given.items() if value is not None}, loaded.protocol.sampling
-    if unknown := [name for name in changes if name not in type(own).model_fields]:
-        allowed = ", ".join(f"--{name}" for name in given if name in type(own).model_fields)
-        raise BakeoffError(f"--{unknown[0]}: this model samples by {own.kind}; allowed: {allowed}.")
-    sampling = own.model_copy(update=changes)
-    if sampling.guidance != 1.0 and not loaded.protocol.guidable:
-        raise BakeoffError(
-            f"--guidance {sampling.guidance:g}: this model was trained without label dropout; only 1 works."
-        )
+    given = {"steps": steps, "solver": solver, "eta": eta, "guidance": guidance, "temperature": temperature}
+    sampling = _changed(loaded.protocol, {name: value for name, value in given.items() if value is not None})
     loaded.model.to(device_of(device))
     prompts = loaded.task.prompts(count, label)
     generated = loaded.generator()(prompts, sampling, seed)
@@ -77,8 +77,29 @@ def sample(
         write_atomic(out, png(build_kind(loaded.task.kind).sheet(loaded.task.items(generated.x, prompts))))
     except OSError as error:
         raise BakeoffError(f"--out {out}: cannot be written ({error.strerror}).") from error
-    how = ", ".join(f"{name} {value}" for name, value in sampling.model_dump(exclude={"kind", "count"}).items())
+    shown = [name for name in given if name in type(sampling).model_fields]
+    how = ", ".join(f"{name} {getattr(sampling, name)}" for name in shown if name != "eta" or getattr(sampling, name))
     typer.echo(f"{out}: {count} samples, {how}, {generated.nfe} evaluations each")
+
+
+def _changed(protocol: "Protocol", changes: dict[str, Any]) -> "Sampling":
+    """The protocol's sampling with the options given; refuses what it could not have been sealed with."""
+    from bakeoff.protocol.documents import parse_document
+
+    own, options = protocol.sampling, " ".join(f"--{name} {value}" for name, value in changes.items())
+    allowed = [name for name in ("steps", "solver", "eta", "guidance", "temperature") if name in type(own).model_fields]
+    if unknown := [name for name in changes if name not in allowed]:
+        raise BakeoffError(
+            f"--{unknown[0]}: this model samples by {own.kind}; allowed: {', '.join(f'--{name}' for name in allowed)}."
+        )
+    if changes.get("guidance", 1.0) != 1.0 and not protocol.guidable:
+        raise BakeoffError(f"{options}: this model was trained without label dropout; only --guidance 1 works.")
+    sampling = parse_document(type(own), {**own.model_dump(), **changes}, options, "sampling section")
+    try:
+        protocol.model_copy(update={"sampling": sampling}).check_sampling()
+    except ValueError as error:
+        raise BakeoffError(f"{options}: {error}.") from None
+    return sampling
 
 
 @app.command("check-plugin")
