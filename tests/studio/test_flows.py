@@ -176,6 +176,13 @@ def test_what_a_run_is_is_told(client: httpx.Client) -> None:
     assert not any(one["disabled"] for one in told["controls"])
 
 
+@pytest.mark.parametrize(("preset", "fourth"), [("emoji-smoke", "plant"), ("cifar10", "cat"), ("mnist-quick", None)])
+def test_classes_are_named_where_numbers_do_not_say_enough(preset: str, fourth: str | None, tmp_path: Path) -> None:
+    told = {one.key: one.describe() for one in controls_of(RunDir(tmp_path, load_protocol(preset)))}["label"]
+    assert told["values"] == list(range(10))
+    assert (told["names"][3] if told["names"] else None) == fourth and len(told["names"]) in (0, 10)
+
+
 def test_every_default_and_every_end_of_a_range_is_accepted_as_it_is_described(run: Path) -> None:
     """One table: what the page may offer, the server takes, and nothing beyond it."""
     opened = RunDir.open(run)

@@ -19,6 +19,18 @@ from bakeoff.data.images import ImageSet
 from bakeoff.errors import BakeoffError
 
 SIDE, CLASSES, RECORDS = 32, 10, 10_000
+NAMES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)  # as in batches.meta.txt
 PIXELS = 3 * SIDE * SIDE
 BINARY_BYTES = RECORDS * (1 + PIXELS)
 LARGEST = 64 << 20  # bytes of one file; the pickled ones have 31 035 000 and a little

@@ -39,15 +39,21 @@ class Glyphs(NamedTuple):
 
 
 @cache
+def names() -> dict[str, list[str]]:
+    """The names of all glyphs by class, in the order of labels."""
+    return json.loads(LIST.read_text(encoding="utf-8"))
+
+
+@cache
 def load_glyphs() -> Glyphs:
     """The shipped sheet; the arrays are not to be written to."""
-    named: dict[str, list[str]] = json.loads(LIST.read_text(encoding="utf-8"))
-    counts = [len(names) for names in named.values()]
+    named = names()
+    counts = [len(group) for group in named.values()]
     ends = np.cumsum(counts)
     content = lzma.decompress(SHEET.read_bytes())
     rgba_GHWC = np.frombuffer(content, np.uint8).reshape(ends[-1], SIDE, SIDE, CHANNELS)
     rows = tuple(np.arange(end - count, end) for end, count in zip(ends, counts, strict=True))
-    return Glyphs(tuple(named), tuple(name for names in named.values() for name in names), rgba_GHWC, rows)
+    return Glyphs(tuple(named), tuple(name for group in named.values() for name in group), rgba_GHWC, rows)
 
 
 def fingerprint() -> str:

@@ -72,11 +72,13 @@ class OneOf(Control):
 
     Attributes:
         keys: keyboard keys of the first values, in their order.
+        names: of the values, where these do not say enough.
     """
 
     type: Literal["choice", "select"]
     values: Sequence[Value]
     keys: Sequence[str] = ()
+    names: Sequence[str] = ()
 
     def _read(self, text: str) -> Value | None:
         return next((value for value in self.values if str(value) == text), None)
@@ -85,7 +87,7 @@ class OneOf(Control):
         return ", ".join(map(str, self.values))
 
     def _description(self) -> dict[str, Any]:
-        return {"type": self.type, "values": list(self.values), "keys": list(self.keys)}
+        return {"type": self.type, "values": list(self.values), "keys": list(self.keys), "names": list(self.names)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +157,7 @@ class Offer(NamedTuple):
         question: what people are asked of a set of samples.
         starts: how many starts there are to choose from.
         labels: 0 to labels - 1 can be asked for; 0: no label can.
+        names: of the labels; none where their numbers say enough.
         typed: control of a prompt that a person types; none where the task takes none.
         sampling: controls whose keys are fields of the protocol's sampling section.
     """
@@ -164,6 +167,7 @@ class Offer(NamedTuple):
     question: str
     starts: int
     labels: int
+    names: tuple[str, ...]
     typed: list[Control]
     sampling: list[Control]
 
@@ -175,7 +179,8 @@ def offer_of(protocol: Protocol) -> Offer:
     if task.example:
         typed.append(Typed(key="prompt", title=f"Your own {task.item}", check=task.typed, hint=task.example))
     start, starts = (task.item, PROMPTS) if task.varied else ("noise", SEEDS + 1)
-    return Offer(task.item, start, task.question, starts, task.space.classes, typed, sampling_controls(protocol))
+    classes, sampling = task.space.classes, sampling_controls(protocol)
+    return Offer(task.item, start, task.question, starts, classes, task.names, typed, sampling)
 
 
 def sampling_controls(protocol: Protocol) -> list[Control]:
@@ -231,7 +236,8 @@ def _label(offer: Offer) -> list[Control]:
     keys = [str(value) for value in values if value < 10]
     type_: Literal["choice", "select"] = "choice" if len(values) == len(keys) else "select"
     default = min(3, offer.labels - 1)
-    return [OneOf(key="label", title=offer.item.capitalize(), type=type_, values=values, default=default, keys=keys)]
+    title, names = offer.item.capitalize(), offer.names
+    return [OneOf(key="label", title=title, type=type_, values=values, default=default, keys=keys, names=names)]
 
 
 def _most_trained(run: RunDir) -> int:

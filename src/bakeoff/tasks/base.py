@@ -122,6 +122,7 @@ class Task(ABC):
         space: space of its tokens: the codec's, with labels and context added.
         figures: what `assess` measures, and `HELD_OUT` if every trial measures its loss on the split "valid"; a task
             that the protocol package does not know states them here.
+        names: of its classes, in words; none where their numbers say enough.
         varied: whether every prompt is another one, so that people choose among them.
         calibrated: whether a bar of this task needs a calibration before it is sealed.
     """
@@ -131,6 +132,7 @@ class Task(ABC):
     question: ClassVar[str] = "whether it is clean, whether it is noise"
     figures: ClassVar[tuple[Figure, ...]] = ()
     calibrated: ClassVar[bool] = False
+    names: ClassVar[tuple[str, ...]] = ()
     varied: ClassVar[bool] = False
 
     space: Space

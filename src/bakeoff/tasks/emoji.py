@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from bakeoff.data import ImageSet
+from bakeoff.data import ImageSet, glyphs
 from bakeoff.data.emoji import COUNTS, load_emoji
 from bakeoff.protocol.figures import IMAGES
 from bakeoff.protocol.sections import tasks as sections
@@ -20,6 +20,7 @@ class Emoji(Images):
     figures = tuple(IMAGES.values())
     question = "whether its pictures are clean, whether it is noise"
     judge = "emoji"
+    names = tuple(glyphs.names())
     section: sections.Emoji
 
     def images(self, split: Split, data_dir: Path | None = None) -> ImageSet:

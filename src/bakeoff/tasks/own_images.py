@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import torch
 
-from bakeoff.data import ImageSet, as_images, own
+from bakeoff.data import ImageSet, as_images, cifar, fashion, own
 from bakeoff.data.made import home
 from bakeoff.errors import BakeoffError
 from bakeoff.metrics import images as judges
@@ -86,11 +86,13 @@ class OwnImages(Images):
 
 class Cifar10(OwnImages):
     item = "picture"
+    names = cifar.NAMES
     judge = "cifar10"
     recipe = training.COLOUR
 
 
 class Fashion(OwnImages):
     item = "garment"
+    names = fashion.NAMES
     judge = "fashion"
     recipe = training.GREY

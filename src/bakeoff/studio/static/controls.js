@@ -6,7 +6,7 @@ import { make } from "./page.js";
 /** @typedef {string|number} Value */
 /** @typedef {Record<string, Value>} Choice a value of every control */
 /** @typedef {{key: string, title: string, type: string, default: Value, disabled: boolean, why: string, keys?: string[],
- *   values?: Value[], min: number, max: number, step: number, usual: number, hint: string}} Control */
+ *   values?: Value[], names?: string[], min: number, max: number, step: number, usual: number, hint: string}} Control */
 /** @typedef {{element: HTMLElement, show: (value: any) => void, actions?: (() => void)[], does?: string}} Widget actions: of
  * the control's keys, in their order; does: what they do, in words */
 
@@ -42,6 +42,12 @@ export class Controls {
       const [first, last] = [keys[0], keys[keys.length - 1]].map((one) => make("kbd", {}, one.toUpperCase()));
       return make("li", {}, first, ...(keys.length > 1 ? [" … ", last] : []), ` ${this.widgets.get(key)?.does}`);
     });
+  }
+
+  /** A value of a control in words. @param {string} key @param {Value} value @returns {string} */
+  named(key, value) {
+    const { values = [], names = [] } = this.controls.find((control) => control.key === key) ?? {};
+    return names[values.indexOf(value)] ?? String(value);
   }
 
   /** The address of exactly this view; what else it holds stays. */
@@ -133,15 +139,15 @@ function noise(control, set, present) {
 }
 
 /** A few values as buttons. @type {(typeof BUILD)[string]} */
-function choice({ key, title, values = [], disabled }, set) {
+function choice({ key, title, values = [], names = [], disabled }, set) {
   const radios = values.map((value) => {
     const radio = make("input", { type: "radio", name: key, value: String(value), disabled });
     radio.addEventListener("change", () => set(value));
     return radio;
   });
-  const caps = radios.map((radio) => make("label", {}, radio, make("span", {}, radio.value)));
+  const caps = radios.map((radio, i) => make("label", {}, radio, make("span", {}, names[i] ?? radio.value)));
   return {
-    element: make("fieldset", { id: key }, make("legend", {}, title), make("div", { className: "caps" }, ...caps)),
+    element: make("fieldset", { id: key }, make("legend", {}, title), make("div", { className: names.length ? "caps words" : "caps" }, ...caps)),
     show: (value) => radios.forEach((radio) => (radio.checked = radio.value === String(value))),
     actions: values.map((value) => () => set(value)),
     does: title.toLowerCase(),
@@ -163,8 +169,8 @@ function number(control, set, present) {
 }
 
 /** A list. @type {(typeof BUILD)[string]} */
-function select({ key, title, values = [], disabled }, set) {
-  const list = make("select", { id: key, disabled }, ...values.map((value) => make("option", { value: String(value) }, String(value))));
+function select({ key, title, values = [], names = [], disabled }, set) {
+  const list = make("select", { id: key, disabled }, ...values.map((value, i) => make("option", { value: String(value) }, names[i] ?? String(value))));
   list.addEventListener("change", () => set(values[list.selectedIndex]));
   return {
     element: make("div", { className: "field row" }, make("label", { htmlFor: key }, title), list),

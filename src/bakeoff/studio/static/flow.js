@@ -54,7 +54,7 @@ class Page {
     this.stop = new AbortController();
     const { signal } = this.stop;
     this.controls.keep();
-    this.subject = choice.label === undefined ? this.run.item : `${this.run.item} ${choice.label}`;
+    this.subject = choice.label === undefined ? this.run.item : `${this.run.item} ${this.controls.named("label", choice.label)}`;
     this.strips.fade();
     this.transport.begin();
     for (const pane of this.panes.values()) pane.begin();
