@@ -51,7 +51,7 @@ BASES = {
     "pixels": Base(
         "mnist-quick",
         (*DIGITS, 'codec={kind="pixel", patch=4}', "budget.params=240_000"),
-        (2e-3, 4e-3, 8e-3),
+        (4e-3, 8e-3, 1.6e-2),
         "frechet",
     ),
     "recall": Base("recall-quick", ("sweep=none",), (1e-3, 3e-3, 1e-2), "accuracy"),

@@ -16,7 +16,8 @@ from PIL import Image
 import moments
 from command import COMMAND, bakeoff
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
 ONE = 'backbones=[{name="hybrid", mixers=["mamba", "attention", "mlp"]}]'
 SHORT = ["--set", "training.steps=60", "--set", "training.ema=0.9", "--set", ONE]
 
@@ -115,6 +116,17 @@ def test_sample_draws_the_same_picture_from_the_same_seed(smoke: Path, tmp_path:
     assert refused.returncode == 2 and "--label 10; allowed: 0 to 9" in refused.stderr
     refused = bakeoff("sample", model, "--solver", "ancestral", "--out", tmp_path / "d.png")
     assert refused.returncode == 2 and "they are of objective ddpm" in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_page_of_images_says_what_the_run_gave(smoke: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "scripts/images_results.py"), "emoji", str(smoke), "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    page, measured = (tmp_path / "emoji.md").read_text(), json.loads((tmp_path / "emoji.json").read_text())
+    assert "all eliminated" in page and "bakeoff run smoke" in page and "| real | " in page
+    assert len(measured["runs"][0]["trials"]) == 3
+    assert (tmp_path / "emoji-smoke.png").read_bytes() == (smoke / "samples.png").read_bytes()
 
 
 @pytest.mark.slow

@@ -84,8 +84,12 @@ def test_ddims_noise_is_diffusers(eta: float) -> None:
     assert (last(ours) - expected).abs().max() < 2e-5
 
 
-def test_a_thousand_ancestral_steps_are_diffusers() -> None:
+@pytest.mark.parametrize(("exact", "allowed"), [(True, 1e-9), (False, 3e-5)], ids=["float64", "their float32"])
+def test_a_thousand_ancestral_steps_are_diffusers(exact: bool, allowed: float) -> None:
+    """Most of the difference is their table: 1 - abar of the last steps in float32."""
     scheduler = diffusers.DDPMScheduler(TRAINED, beta_schedule="linear", clip_sample=False, variance_type="fixed_small")
+    if exact:
+        scheduler.alphas_cumprod, scheduler.one = squared_signal("linear"), torch.tensor(1.0, dtype=torch.float64)
     scheduler.set_timesteps(TRAINED)
     expected = theirs(scheduler, X, generator=Generator().manual_seed(1))
     path, g = Discrete(), Generator().manual_seed(1)
@@ -97,7 +101,7 @@ def test_a_thousand_ancestral_steps_are_diffusers() -> None:
         1.0,
         lambda step: torch.randn(X.shape, generator=g, dtype=X.dtype),
     )
-    assert (last(ours) - expected).abs().max() < 3e-5
+    assert (last(ours) - expected).abs().max() < allowed
 
 
 @pytest.mark.parametrize("steps", [2, 3, 5, 10, 20, 50])
