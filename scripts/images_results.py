@@ -63,7 +63,8 @@ def _of_run(name: str, run: Run) -> Iterator[str]:
     if run.shown.sweep is not None:
         yield from swept_table(run.name, run.shown.sweep)
     yield from ("", *_calibration(run))
-    yield from ("", f"![Samples, the same noise in the same place under every backbone]({picture(name, run)})")
+    if run.measured:
+        yield from ("", f"![Samples, the same noise in the same place under every backbone]({picture(name, run)})")
 
 
 def _more_figures(run: Run) -> Iterator[str]:
@@ -79,8 +80,8 @@ def _more_figures(run: Run) -> Iterator[str]:
 def _by_process(run: Run) -> Iterator[str]:
     """The Fréchet distance with the prediction across and the process down, and how much of the sweep diverged."""
     backbones = run.run.protocol.backbones
-    objectives = {one.name: one.objective or run.run.protocol.objective for one in backbones}
-    predictions = list(dict.fromkeys(getattr(one, "prediction", "") for one in objectives.values()))
+    objectives: dict[str, Any] = {one.name: one.objective or run.run.protocol.objective for one in backbones}
+    predictions = list(dict.fromkeys(one.prediction for one in objectives.values()))
     yield "Fréchet distance, mean over the seeds, by what the network gives; in brackets the share of the swept rates"
     yield "at which training diverged:"
     yield ""
@@ -91,9 +92,8 @@ def _by_process(run: Run) -> Iterator[str]:
         objective, swept = objectives[one.name], run.shown.sweep
         diverged = f" ({swept.choices[one.name].diverged:.0%})" if swept is not None else ""
         cell = told(run.shown.backbones[one.name].figures, "frechet", ".1f") + diverged
-        rows.setdefault((", ".join(map(str, one.mixers)), objective.kind), {})[getattr(objective, "prediction", "")] = (
-            cell
-        )
+        row, given = rows.setdefault((", ".join(map(str, one.mixers)), objective.kind), {}), objective.prediction
+        row[given] = f"{row[given]}; {cell}" if given in row else cell
     for (layers, process), cells in rows.items():
         yield f"| {layers} | {process} | " + " | ".join(cells.get(one, "") for one in predictions) + " |"
 

@@ -15,8 +15,10 @@ import pytest
 from bakeoff.data import cifar, fashion, own
 from bakeoff.data.cifar import read_cifar10, unpickled
 from bakeoff.errors import BakeoffError
+from bakeoff.metrics import images as judges
 from bakeoff.protocol.presets import load_protocol
 from bakeoff.tasks import build_task, take_data
+from bakeoff.tasks.own_images import Cifar10
 from bakeoff.trial.plan import lint_plan, make_plan
 
 FILES = [*cifar.TRAIN, *cifar.TEST]
@@ -183,6 +185,26 @@ def test_damaged_files_are_named(small: Path, how: str, said: str) -> None:
         read_cifar10(small)
 
 
+@pytest.mark.parametrize("at", [0.1, 0.3, 0.5, 0.7, 0.9, 0.999])
+def test_a_changed_byte_of_an_archive_is_found(small: Path, at: float) -> None:
+    """By gzip's own checksum, or before."""
+    path = packed(small, "cifar-10-binary.tar.gz")
+    content = bytearray(path.read_bytes())
+    content[int(at * len(content))] ^= 0x10
+    path.write_bytes(content)
+    with pytest.raises(BakeoffError, match="corrupted or truncated"):
+        read_cifar10(path)
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused_before_it_does(small: Path, monkeypatch) -> None:
+    path = small.parent / "cifar-10-binary.tar.gz"
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT, pax_headers={"comment": "x" * 3_000_000}) as archive:
+        archive.add(small, arcname=small.name)
+    monkeypatch.setattr(cifar, "LARGEST", 2_000_000)
+    with pytest.raises(BakeoffError, match=r"more than 2,000,000 bytes when unpacked"):
+        read_cifar10(path)
+
+
 def test_other_places_are_refused(tmp_path: Path) -> None:
     (tmp_path / "photo.tar.gz").write_bytes(b"x")
     (tmp_path / "cifar-10-binary.tar.gz").write_bytes(b"no archive")
@@ -215,7 +237,8 @@ def test_a_set_is_given_once_and_kept(small: Path) -> None:
     assert any("bakeoff data cifar10 FOLDER" in one for one in errors)
     digest = take_data("cifar10", small)
     task = build_task(protocol)
-    assert not task.missing() and task.inputs()["cifar10"] == digest == take_data("cifar10", small.parent)
+    assert task.inputs()["cifar10"] == digest == take_data("cifar10", small.parent)
+    assert "run `bakeoff calibrate cifar10` first" in task.missing()  # its judge
     assert task.inputs()["judge"] == "none yet"
     other = binary(small.parent / "other", 20)
     (other / "test_batch.bin").write_bytes((other / "data_batch_1.bin").read_bytes())
@@ -225,6 +248,16 @@ def test_a_set_is_given_once_and_kept(small: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(BakeoffError, match=r"damaged .* remove it, and give the images again"):
         task.inputs()
+
+
+def test_images_are_compared_with_as_many_as_are_trained_on(small: Path) -> None:
+    take_data("cifar10", small)
+    for items in (20, 60):
+        task = build_task(load_protocol("cifar10", [f"task.train_images={items}"]))
+        assert isinstance(task, Cifar10)
+        task.weights.parent.mkdir(parents=True, exist_ok=True)
+        judges.save_judge(judges.Judge(judges.NETWORKS["cifar10"](10).eval()), task.weights)
+        assert not task.missing() and len(task.real.train_NF) == items
 
 
 def test_an_unknown_set_is_refused() -> None:

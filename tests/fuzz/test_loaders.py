@@ -31,7 +31,7 @@ from bakeoff.artefacts.base import Kind, pack_path, read_items, read_path
 from bakeoff.artefacts.images import Images
 from bakeoff.artefacts.text import Text
 from bakeoff.cli.auditing import audit_json
-from bakeoff.data.cifar import _member, unpickled
+from bakeoff.data.cifar import unpacked, unpickled
 from bakeoff.protocol.audit.checks import LossFloor, audit
 from bakeoff.protocol.audit.published import load_table
 from bakeoff.protocol.presets import PRESETS, dump_protocol, load_protocol
@@ -115,7 +115,7 @@ LOADERS = [
     Loader("sequences", lambda: Answers().pack(sequences(3)), damaged_archive, read_and_show(Answers(), 3), ".npz"),
     Loader("path", lambda: pack_path(Images(), [digits(2)] * 3), damaged_archive, read_states, ".npz"),
     Loader("cifar, pickled", batch_file, damaged_bytes, lambda path: unpickled(path.read_bytes(), str(path))),
-    Loader("cifar, archive", archive_file, damaged_bytes, lambda path: _member(path, "in/file"), ".tar.gz"),
+    Loader("cifar, archive", archive_file, damaged_bytes, unpacked, ".tar.gz"),
     Loader("table, bytes", lambda: TABLE.read_bytes(), damaged_bytes, read_table, ".toml"),
     Loader("table, values", lambda: TABLE.read_bytes(), damaged_toml, read_table, ".toml"),
 ]  # fmt: skip

@@ -161,6 +161,13 @@ def test_a_set_that_can_be_learned_by_heart_is_called_smoke(change: str, said: s
     )
 
 
+def test_cosine_betas_with_epsilon_are_warned_of() -> None:
+    ddpm = 'objective={kind="ddpm", condition_dropout=0.1, betas="cosine", prediction="%s"}'
+    for prediction, warned in (("epsilon", True), ("v", False)):
+        found = lint_plan(make_plan(load_protocol("smoke", [ddpm % prediction, "sampling.solver=ddim"])))
+        assert any(one.check == "prediction" and one.level == "warning" for one in found) == warned
+
+
 def test_no_preset_that_is_not_called_smoke_is_easy() -> None:
     easy = [name for name in preset_names() if getattr(load_protocol(name).task, "easy", "")]
     assert easy == ["emoji-smoke"]

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from bakeoff.data.cifar import read_cifar10
 from bakeoff.data.fashion import read_fashion
 from bakeoff.data.images import ImageSet
-from bakeoff.data.made import home
+from bakeoff.data.made import DAMAGED, home
 from bakeoff.errors import BakeoffError
 
 READERS: dict[str, Callable[[Path], dict[str, ImageSet]]] = {"cifar10": read_cifar10, "fashion": read_fashion}
@@ -68,7 +67,7 @@ def load(name: str, split: str) -> ImageSet:
         raise BakeoffError(f"{name}: {why}.")
     try:
         return _loaded(path, path.stat().st_mtime_ns, split)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise BakeoffError(f"{path}: damaged ({error}); remove it, and give the images again.") from error
 
 

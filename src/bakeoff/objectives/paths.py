@@ -120,11 +120,12 @@ class Discrete(Path):
     def steps(self, count: int, kind: Grid) -> list[int]:
         """Which k, from high to low.
 
-        "leading" is i T / n [Song et al. 2021], which never starts at T - 1; "trailing" is T - i T / n - 1 [Lin et al.
-        2024]; "flow" are those whose time on the linear path, a / (a + s), is nearest to i / n.
+        "leading" is i T / n, rounded down [Song et al. 2021], which never starts at T - 1; "trailing" is
+        T - i T / n - 1 [Lin et al. 2024]; "flow" are those whose time on the linear path, a / (a + s), is nearest to
+        i / n.
         """
         if kind == "leading":
-            return [i * (TRAINED // count) for i in reversed(range(count))]
+            return [i * TRAINED // count for i in reversed(range(count))]
         if kind == "trailing":
             return [round(TRAINED - i * TRAINED / count) - 1 for i in range(count)]
         flow_time_K = (self._logits_K / 2).sigmoid()  # a / (a + s)

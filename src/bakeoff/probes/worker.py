@@ -9,6 +9,7 @@ import sys
 import torch
 
 from bakeoff.errors import BakeoffError
+from bakeoff.objectives.base import Floor
 from bakeoff.probes.base import Subject, measure
 from bakeoff.registry import PROBES
 from bakeoff.rundir.directory import RunDir
@@ -27,7 +28,7 @@ def work(run: RunDir, options: argparse.Namespace) -> int:
     if data is None:
         raise BakeoffError(f"task {run.protocol.task.kind}: has no training data.")
     if not run.floor.is_file():
-        floor = plan.backbones[0].candidate.objective.floor(data)
+        floor = _floor(plan, data)
         write_json(run.floor, {"value": None, "stderr": None, "draws": 0} if floor is None else vars(floor))
     missing = [name for name in options.probe if not run.probe_file(name).is_file()]
     subjects = _subjects(run, plan, data, device) if missing else []
@@ -36,6 +37,13 @@ def work(run: RunDir, options: argparse.Namespace) -> int:
         make_folder(run.probe_file(name).parent)
         write_json(run.probe_file(name), measure(PROBES.get(name)(), run.protocol, subjects))
     return 0
+
+
+def _floor(plan: Plan, data: Dataset) -> Floor | None:
+    """The memoriser's floor of the loss that all backbones have; None where each has its own, or it is not known."""
+    first, *others = (one.candidate for one in plan.backbones)
+    alike = all(other.protocol.objective == first.protocol.objective for other in others)
+    return first.objective.floor(data) if alike else None
 
 
 def _subjects(run: RunDir, plan: Plan, data: Dataset, device: torch.device) -> list[Subject]:

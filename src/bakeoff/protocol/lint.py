@@ -71,6 +71,7 @@ def lint(
         *_objectives(rule, counts),
         *_sweep(protocol),
         *_difficulty(protocol),
+        *_division(protocol),
         *_outcomes(rule, scale, seeds, len(protocol.backbones)),
         *(_power(rule, scale, seeds, pairs) if rule.evidence == "seeds" and seeds > 1 else []),
         *(_items(scale, items) if scale.figure.share and items else []),
@@ -133,6 +134,12 @@ def _difficulty(protocol: Protocol) -> list[LintFinding]:
     if not easy or "smoke" in protocol.name:
         return []
     return [LintFinding("difficulty", "warning", f"{easy}: a model may learn the set by heart; call it smoke")]
+
+
+def _division(protocol: Protocol) -> list[LintFinding]:
+    """What is read off a network's answer by dividing by nearly nothing is wrong where the network errs at all."""
+    why = dict.fromkeys(getattr(protocol.of(one).objective, "divides", "") for one in protocol.backbones)
+    return [LintFinding("prediction", "warning", one) for one in why if one]
 
 
 def _matches(protocol: Protocol, counts: Mapping[str, Counts]) -> list[LintFinding]:

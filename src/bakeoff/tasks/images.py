@@ -50,7 +50,9 @@ class Images(Task):
         self.section = task
         options = codec.model_dump(exclude={"kind"})
         made: type[Codec] = CODECS.get(codec.kind)
-        self.codec = made.of_images(options, task.side, task.channels, lambda: self.images("train").images)
+        self.codec = made.of_images(
+            options, task.side, task.channels, lambda: self.images("train").images[: task.items]
+        )
         self.space = replace(self.codec.space, classes=CLASSES if task.conditional else 0)
 
     @abstractmethod
@@ -122,7 +124,7 @@ class Images(Task):
 
     @cached_property
     def real(self) -> judges.Reference:
-        """The real images as the judge sees them: those that are trained on, and others that nothing reads else."""
+        """The real images as the judge sees them: those that are trained on, and others that nothing is trained on."""
         judge = self.looking()
 
         def seen() -> dict[str, np.ndarray]:
@@ -134,8 +136,8 @@ class Images(Task):
                 "sharpness": sharp,
             }
 
-        of_what = "-".join(one[:12] for one in (self.judge_digest(), *self.sources().values()))
-        arrays = kept(f"seen-{of_what}", seen)
+        digests = (one[:12] for one in (self.judge_digest(), *self.sources().values()))
+        arrays = kept("-".join(["seen", *digests, str(self.section.items)]), seen)
         train_NF, unseen_RF = torch.from_numpy(arrays["train"]), torch.from_numpy(arrays["unseen"])
         return judges.reference_of(train_NF, unseen_RF, float(arrays["sharpness"]))
 

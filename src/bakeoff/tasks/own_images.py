@@ -46,7 +46,7 @@ class OwnImages(Images):
             own.take(self.judge, data_dir)
 
     def missing(self) -> str:
-        return own.missing(self.judge)
+        return own.missing(self.judge) or ("" if self.weights.is_file() else self._no_judge)
 
     def sources(self) -> dict[str, str]:
         return {self.judge: own.kept_digest(self.judge)}
@@ -62,11 +62,12 @@ class OwnImages(Images):
     @cached_property
     def _judge(self) -> judges.Judge:
         if not self.weights.is_file():
-            raise BakeoffError(
-                f"{self.judge}: its judge is trained on this machine, once; run `bakeoff calibrate "
-                f"{self.protocol.name}` first."
-            )
+            raise BakeoffError(f"{self.judge}: {self._no_judge}.")
         return judges.read_judge(self.weights, judges.NETWORKS[self.judge])
+
+    @property
+    def _no_judge(self) -> str:
+        return f"its judge is trained on this machine, once; run `bakeoff calibrate {self.protocol.name}` first"
 
     def judge_digest(self) -> str:
         return judges.fingerprint(self.weights) if self.weights.is_file() else MISSING

@@ -133,10 +133,14 @@ OF_EMOJI = OF_COLOUR | _named(ground)
 
 
 def corrupt(x: Tensor, g: Generator, kinds: Iterable[Corruption]) -> Tensor:
-    """Corrupts every image with one corruption; all kinds occur in equal parts."""
+    """Corrupts every image with one corruption; all kinds occur in equal parts, but for the last, which may have less.
+
+    Raises:
+        ValueError: too few images for all kinds to occur.
+    """
     kinds = list(kinds)
     parts = x[torch.randperm(len(x), generator=g)].chunk(len(kinds))
-    return torch.cat([kind(part, g) for kind, part in zip(kinds, parts, strict=False)])
+    return torch.cat([kind(part, g) for kind, part in zip(kinds, parts, strict=True)])
 
 
 def shuffle(x: Tensor, side: int, g: Generator) -> Tensor:

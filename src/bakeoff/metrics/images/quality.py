@@ -36,8 +36,8 @@ def assess_asked(judge: Judge, real: Reference, images_BCHW: Tensor, asked_B: Te
     asked_for: share of images recognised as the class that was asked for, where one was.
     precision, recall: of the k-nearest-neighbour balls [Kynkaanniemi et al. 2019], against as many real ones.
     authentic: share that is no nearer to its training image than that one is to the next [Alaa et al. 2022].
-    copying: z-score of being nearer to training images than unseen real images are; below -3, a set of copies
-        [Meehan et al. 2020, one cell].
+    copying: z-score of being nearer to training images than unseen real images are [Meehan et al. 2020, one cell];
+        below that of real sets of the same number, a set of copies.
 
     Args:
         real: with the features of training and of unseen images.

@@ -70,7 +70,7 @@ def _trained_norms(classes: int) -> Classifier:
 
 
 DIGITS = Recipe(grey28, lambda trained: trained, OF_DIGITS, blemished, 256, 256, NEGATIVE_WEIGHT)
-GREY = Recipe(grey28, lambda trained: trained, OF_DIGITS, blemished_colour, 128, 32, 1.0)
+GREY = Recipe(grey28, lambda trained: trained, OF_DIGITS, blemished_colour, 128, 4 * len(OF_DIGITS), 1.0)
 COLOUR = Recipe(_trained_norms, folded, OF_COLOUR, blemished_colour, 128, 32, 1.0)
 EMOJI = Recipe(_trained_norms, folded, OF_EMOJI, blemished_colour, 128, 32, 1.0)
 

@@ -44,7 +44,7 @@ class Flow(Denoising):
     loss_space: Prediction = Field(
         default="velocity",
         description="whose squared error is the loss; the velocity's is the data's by 1 / (1 - t)^2, cut off at "
-        "1 / 0.05^2 where the model gives the data",
+        "1 / 0.05^2 where the model gives the data, and the noise's by 1 / t^2, cut off so where it gives the noise",
     )
     times: Literal["uniform", "logit-normal"] = Field(default="uniform", description="how t is drawn")
     times_mean: float = Field(default=0.0, ge=-10, le=10, description="of logit(t), where it is logit-normal")
@@ -70,6 +70,17 @@ class Ddpm(Denoising):
     loss_space: Prediction = Field(
         default="epsilon", description="whose squared error is the loss; left out: that of the prediction"
     )
+
+    @property
+    def divides(self) -> str:
+        """What is read off the network's answer by dividing by nearly nothing, and what to take instead; else empty."""
+        if (self.betas, self.prediction) != ("cosine", "epsilon"):
+            return ""
+        return (
+            'betas = "cosine" with prediction = "epsilon": at the first steps data are read off the noise by dividing '
+            'by as little as 0.00005, so that a small error of the network ruins what few steps make; take "v", "data" '
+            'or "velocity", or solver = "ancestral" with 1000 steps'
+        )
 
     @model_validator(mode="before")
     @classmethod

@@ -48,8 +48,8 @@ class Solver(Section):
         return (self.guidance_from, self.guidance_to) == (0.0, 1.0)
 
     def guides(self, t: float) -> bool:
-        """Whether a time lies where guidance acts."""
-        return self.everywhere or self.guidance_from < t < self.guidance_to
+        """Whether a time lies where guidance acts; those of float32 count as what they are rounded from."""
+        return self.everywhere or self.guidance_from < round(t, 6) < self.guidance_to
 
 
 class Decoding(Section):
