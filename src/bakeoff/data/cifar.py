@@ -22,18 +22,7 @@ from bakeoff.data.images import ImageSet
 from bakeoff.errors import BakeoffError
 
 SIDE, CLASSES, RECORDS = 32, 10, 10_000
-NAMES = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)  # as in batches.meta.txt
+NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PIXELS = 3 * SIDE * SIDE
 BINARY_BYTES = RECORDS * (1 + PIXELS)
 LARGEST = 288 << 20  # bytes that are read at most; an archive has 186 million when unpacked

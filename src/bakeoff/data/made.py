@@ -13,8 +13,6 @@ from bakeoff.errors import BakeoffError
 
 Arrays = Mapping[str, np.ndarray]
 NAMES = "names"  # of the arrays, among them: a damaged archive may have lost one of its entries
-
-
 # what numpy raises where the archive of arrays is damaged, whichever byte it is
 DAMAGED = (
     OSError,
