@@ -65,7 +65,6 @@ def test_other_items_are_refused(arrays: dict[str, np.ndarray], said: str) -> No
     {
         "codec.patch=5": "codec.patch = 5 does not divide 32; allowed: 1, 2, 4, 8, 16, 32",
         "codec.components=49": "codec.components = 49; allowed: at most the 48 values of a patch",
-        "codec={kind='latent'}": "its autoencoder knows MNIST digits only; allowed here: pixel, pca",
         "task.pose=wild": "task.pose",
         "bar.thresholds.asked_for=1.5": "bar.thresholds.asked_for = 1.5; allowed: at least 0 and at most 1",
         "task.train_images=50001": "task.train_images",

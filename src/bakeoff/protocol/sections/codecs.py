@@ -7,6 +7,8 @@ from pydantic import Discriminator, Field, Tag
 from bakeoff.protocol.sections.base import PLUG_IN, PlugIn, Section, tag_of
 from bakeoff.protocol.sections.tasks import ImageTask
 
+LATENT = ("mnist", "emoji")  # task.kind of the images whose autoencoders ship
+
 
 class PixelCodec(Section):
     """Tokens are square patches of pixels."""
@@ -24,7 +26,7 @@ class PcaCodec(Section):
 
 
 class LatentCodec(Section):
-    """Tokens are the 7x7 cells of a frozen autoencoder's latent, four values each; of MNIST digits only."""
+    """Tokens are the cells of a frozen autoencoder's latent: of MNIST digits 7x7 of four values, of emoji 8x8 of eight."""
 
     kind: Literal["latent"]
 
@@ -40,8 +42,8 @@ Codec = Annotated[
 
 def check_codec(codec: Codec, task: ImageTask) -> None:
     """Raises ValueError for a codec that cannot serve a task's images; a plug-in's is known to the plan only."""
-    if isinstance(codec, LatentCodec) and task.kind != "mnist":  # pyright: ignore[reportAttributeAccessIssue]
-        raise ValueError("codec.kind = latent; its autoencoder knows MNIST digits only; allowed here: pixel, pca")
+    if isinstance(codec, LatentCodec) and task.kind not in LATENT:  # pyright: ignore[reportAttributeAccessIssue]
+        raise ValueError(f"codec.kind = latent; autoencoders ship for {', '.join(LATENT)}; allowed here: pixel, pca")
     if not isinstance(codec, (PixelCodec, PcaCodec)):
         return
     if task.side % codec.patch:
