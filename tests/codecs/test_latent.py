@@ -21,7 +21,11 @@ def images_of(design: Design) -> torch.Tensor:
 def test_it_restores_images_and_its_tokens_have_unit_variance(design: Design) -> None:
     images, codec = images_of(design), LatentCodec(design)
     tokens_BLC = codec.encode(images)
-    assert tokens_BLC.shape == (500, (design.side // 4) ** 2, design.latent) == (500, codec.space.length, codec.space.channels)
+    assert (
+        tokens_BLC.shape
+        == (500, (design.side // 4) ** 2, design.latent)
+        == (500, codec.space.length, codec.space.channels)
+    )
     assert tokens_BLC.mean().abs() < 0.1 and abs(tokens_BLC.std().item() - 1) < 0.1
     assert (codec.decode(tokens_BLC) - images).square().mean() < 0.01 < images.var()
 
