@@ -26,7 +26,7 @@ class PcaCodec(Section):
 
 
 class LatentCodec(Section):
-    """Tokens are the cells of a frozen autoencoder's latent: of MNIST digits 7x7 of four values, of emoji 8x8 of eight."""
+    """Tokens are the cells of a frozen autoencoder's latent: of digits 7x7 of four values, of emoji 8x8 of eight."""
 
     kind: Literal["latent"]
 
