@@ -45,7 +45,7 @@ class Base(NamedTuple):
     figure: str  # that is shown beside the loss
 
 
-DIGITS = ("training.epochs=1", "sweep=none")
+DIGITS = ("training.epochs=1", "sweep=none", 'training.optimiser="adamw"', 'objective.times="uniform"')
 BASES = {
     "latent": Base("mnist-quick", DIGITS, (4e-3, 8e-3, 1.6e-2), "frechet"),
     "pixels": Base(

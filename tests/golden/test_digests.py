@@ -19,7 +19,16 @@ ROOT = HERE.parents[1]
 TABLE = HERE / "digests.json"
 FROZEN: dict[str, str] = json.loads(TABLE.read_text())
 # what a preset has changed since format 1, taken back
-SINCE = {"mnist-quick": ["sweep=none", "training.lr=2e-3", "training.epochs=2", "rule.sigma=0.008"]}
+SINCE = {
+    "mnist-quick": [
+        "sweep=none",
+        "training.lr=2e-3",
+        "training.epochs=2",
+        "rule.sigma=0.008",
+        'training.optimiser="adamw"',
+        'objective.times="uniform"',
+    ]
+}
 OF_FORMAT_1: dict[str, dict[str, Any]] = json.loads((HERE / "documents-format1.json").read_text())
 
 
