@@ -3,7 +3,7 @@
     python scripts/recipe.py --tasks latent pixels recall --list docs/results/recipe.json
     python scripts/recipe.py --page --list docs/results/recipe.json
 
-The first takes hours, and goes on where it was stopped. Every arm changes the base in one thing, but the last three,
+The first takes hours, and goes on where it was stopped. Every arm changes the base in one thing, but the last four,
 which are the best ones together. All are trained at the same rates; nothing is sealed or decided. The seed is none of
 any verdict's. CPU seconds are those of training alone, by all threads.
 """
@@ -79,6 +79,7 @@ ARMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # tasks, changes
     "no warm-up": ((*IMAGES, *SYMBOLS), ("training.warmup=0",)),
     "logit-normal(0, 1), muon": (IMAGES, (LOGIT_NORMAL, MUON)),
     "logit-normal(0, 1), muon, batch 32": (IMAGES, (LOGIT_NORMAL, MUON, "training.batch=32")),
+    "data, logit-normal(0, 1), muon": (("pixels",), (DATA, LOGIT_NORMAL, MUON)),
     "muon, batch 32, twice the steps": (SYMBOLS, (MUON, "training.batch=32", "training.steps=2000")),
 }
 
@@ -178,7 +179,7 @@ def _table(task: str, rows: list[dict[str, Any]], whole: list[float]) -> Iterato
         for arm in dict.fromkeys(one["arm"] for one in rows)
         for name in names
     }
-    for arm in dict.fromkeys(arm for arm, _ in kept):
+    for arm in (one for one in ARMS if (one, names[0]) in kept):
         found = [kept[arm, name] for name in names]
         cells = [
             "diverged"
