@@ -53,7 +53,7 @@ struct ScanForward : Scan {
   View y;
   const float* initial = nullptr;  // (B, D, N) or null
   float* final = nullptr;          // (B, D, N) or null
-  float* states = nullptr;         // (B, C, D, padded(N)): the state before each chunk; or null
+  float* states = nullptr;         // (B, C, padded(D), N) as lane() has it: the state before each chunk; or null
   float* ungated = nullptr;        // (B, L, D): y before the gate; or null
 };
 

@@ -24,6 +24,9 @@ struct Weights {
 
 // Vectors x that share one reading of the weights; their sums, with four rows of weights, stay in registers.
 constexpr int kTogether = 3 * Vec::tile / 2;
+// Four partial sums for each of W rows. A row without companions stores their sums too, as zeros.
+constexpr int kDots = 4 * (W + Vec::fold);
+
 // Rows whose sums advance together, with one vector x and with more.
 constexpr int kRowsAlone = 8, kRowsShared = 4;
 // The processor fetches ahead what is read in order, but not across pages of memory. Of rows shorter than a page it is

@@ -10,36 +10,57 @@ struct Exp2 {
   Vec c3 = opaque(Vec::of(5.550733743e-02f)), c2 = opaque(Vec::of(2.402224209e-01f));
   Vec c1 = opaque(Vec::of(6.931469776e-01f)), c0 = opaque(Vec::of(1.0f));
 
-  // Takes M vectors through each stage together, so that no stage waits for the one before it. CLAMP limits x to
-  // [-126, 128] and lets NaN through; without it x must lie in that range.
+  // x = 2^x for M vectors, which go through each stage together, so that no stage waits for the one before it. CLAMP
+  // limits x to [-126, 128] and lets NaN through; without it x must lie in that range.
   template <int M, bool CLAMP>
   inline void apply(Vec* x) const {
-    Vec n[M], p[M];
+    Vec n[M];
     if constexpr (CLAMP) {
 #pragma GCC unroll 8
       for (int i = 0; i < M; ++i) x[i] = min(high, max(low, x[i]));
     }
 #pragma GCC unroll 8
-    for (int i = 0; i < M; ++i) p[i] = nearest(x[i], magic, n[i]);
+    for (int i = 0; i < M; ++i) x[i] = x[i] - nearest(x[i], magic, n[i]);
+    of_parts<M>(x, n);
+  }
+
+  // out[i] = 2^(x rates[i]), for M vectors of rates, kPad floats apart.
+  template <int M, bool CLAMP>
+  inline void of_products(Vec x, const float* rates, Vec* out) const {
+    if constexpr (CLAMP) {
 #pragma GCC unroll 8
-    for (int i = 0; i < M; ++i) x[i] = x[i] - p[i];
+      for (int i = 0; i < M; ++i) out[i] = x * Vec::load(rates + kPad * i);
+      return apply<M, true>(out);
+    }
+    Vec n[M];
 #pragma GCC unroll 8
-    for (int i = 0; i < M; ++i) p[i] = fma(x[i], c5, c4);
+    for (int i = 0; i < M; ++i) n[i] = fma(x, Vec::load(rates + kPad * i), magic);
 #pragma GCC unroll 8
-    for (int i = 0; i < M; ++i) p[i] = fma(p[i], x[i], c3);
-#pragma GCC unroll 8
-    for (int i = 0; i < M; ++i) p[i] = fma(p[i], x[i], c2);
-#pragma GCC unroll 8
-    for (int i = 0; i < M; ++i) p[i] = fma(p[i], x[i], c1);
-#pragma GCC unroll 8
-    for (int i = 0; i < M; ++i) p[i] = fma(p[i], x[i], c0);
-#pragma GCC unroll 8
-    for (int i = 0; i < M; ++i) x[i] = scale(p[i], n[i]);
+    for (int i = 0; i < M; ++i) out[i] = fms(x, Vec::load(rates + kPad * i), n[i] - magic);
+    of_parts<M>(out, n);
   }
 
   Vec operator()(Vec x) const {
     apply<1, false>(&x);
     return x;
+  }
+
+  // f = 2^n 2^f, n as nearest() leaves it.
+  template <int M>
+  inline void of_parts(Vec* f, const Vec* n) const {
+    Vec p[M];
+#pragma GCC unroll 8
+    for (int i = 0; i < M; ++i) p[i] = fma(f[i], c5, c4);
+#pragma GCC unroll 8
+    for (int i = 0; i < M; ++i) p[i] = fma(p[i], f[i], c3);
+#pragma GCC unroll 8
+    for (int i = 0; i < M; ++i) p[i] = fma(p[i], f[i], c2);
+#pragma GCC unroll 8
+    for (int i = 0; i < M; ++i) p[i] = fma(p[i], f[i], c1);
+#pragma GCC unroll 8
+    for (int i = 0; i < M; ++i) p[i] = fma(p[i], f[i], c0);
+#pragma GCC unroll 8
+    for (int i = 0; i < M; ++i) f[i] = scale(p[i], n[i]);
   }
 };
 
@@ -48,24 +69,22 @@ constexpr float kLog2E = 1.44269504088896341f, kLn2 = 0.69314718055994531f;
 // e^x = 2^n e^r with x = n ln2 + r, ln2 in two parts (Cody and Waite): accurate for large |x| too.
 static inline Vec exp(Vec x, const Exp2& exp2) {
   x = min(Vec::of(88.0f), max(Vec::of(-87.3f), x));
-  Vec n, k = nearest(x * Vec::of(kLog2E), exp2.magic, n);
+  const Vec n = fma(x, Vec::of(kLog2E), exp2.magic), k = n - exp2.magic;
   Vec r = fma(k, Vec::of(-0.693359375f), x);
-  r = fma(k, Vec::of(2.12194440e-4f), r);
-  return scale(exp2(r * Vec::of(kLog2E)), n);
+  r = fma(k, Vec::of(2.12194440e-4f), r) * Vec::of(kLog2E);
+  exp2.of_parts<1>(&r, &n);
+  return r;
 }
 
-static inline Vec sigmoid(Vec x, const Exp2& exp2) {
-  Vec one = Vec::of(1.0f);
-  return one / (one + exp(Vec::of(0.0f) - x, exp2));
-}
+static inline Vec sigmoid(Vec x, const Exp2& exp2) { return inverse(Vec::of(1.0f) + exp(Vec::of(0.0f) - x, exp2)); }
 
 // max(x, 0) + log1p(e), e = exp(-|x|); log1p(e) = 2 artanh(s), s = e / (2 + e) <= 1/3, with a minimax polynomial
 // in s^2 of relative error 4.6e-9. Its slope sigmoid(x), 1 / (1 + e) or e / (1 + e), shares the division.
 // (1 - exp(-softplus) would lose all digits where both are small.)
 static inline Vec softplus(Vec x, Vec& slope, const Exp2& exp2) {
   const Vec one = Vec::of(1.0f), e = exp(Vec::of(0.0f) - abs(x), exp2), w = one + e, v = one + w;
-  const Vec inverse = one / (w * v), s = e * w * inverse, square = s * s, twice = s + s;
-  slope = where_negative(x, e, one) * v * inverse;
+  const Vec shared = inverse(w * v), s = e * w * shared, square = s * s, twice = s + s;
+  slope = where_negative(x, e, one) * v * shared;
   Vec p = Vec::of(1.401222964e-01f);
   p = fma(p, square, Vec::of(1.399957049e-01f));
   p = fma(p, square, Vec::of(2.001084953e-01f));

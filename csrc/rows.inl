@@ -108,3 +108,5 @@ constexpr int64_t floats_of() {
 }
 
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static void zero(float* p, int64_t floats) { __builtin_memset(p, 0, sizeof(float) * floats); }

@@ -2,36 +2,10 @@
 //
 //   h_t = exp(dt_t A) h_{t-1} + dt_t u_t B_t ;  y_t = <C_t, h_t> + D u_t ;  y_t *= silu(z_t)
 //
-// Source: Gu & Dao 2023, algorithm 2. The lanes of a vector are states. A work item (one sample, kGroup
-// channels) walks chunks of tokens. In a chunk it packs B and C once for all channels and walks tiles of W
-// channels. In a tile it first makes dt and dt u contiguous, then walks blocks of states. For each block it takes
-// one or a few channels at a time through all tokens of the chunk, with h in registers.
-
-// exp(dt A) = 2^(dt A2): A2 = A log2(e), rows padded with zeros, then the largest |A2| of each channel.
-static void scale_decay(const Scan& s, float* A2) {
-  const int64_t P = padded(s.N);
-  float* steepest = A2 + s.D * P;
-  for (int64_t d = 0; d < s.D; ++d) {
-    steepest[d] = 0.0f;
-    for (int64_t n = 0; n < P; ++n) {
-      const float x = n < s.N ? s.A[d * s.N + n] * kLog2E : 0.0f;
-      const float size = x < 0.0f ? -x : x;
-      A2[d * P + n] = x;
-      if (!(size <= steepest[d])) steepest[d] = size;
-    }
-  }
-}
-
-// Copies (channels, N) rows to padded ones, zeros where there is no source; and back.
-static void pad_rows(const float* from, int64_t rows, int64_t N, float* to) {
-  int64_t P = padded(N);
-  __builtin_memset(to, 0, sizeof(float) * rows * P);
-  for (int64_t r = 0; from && r < rows; ++r) __builtin_memcpy(to + r * P, from + r * N, sizeof(float) * N);
-}
-
-static void unpad_rows(const float* from, int64_t rows, int64_t N, float* to) {
-  for (int64_t r = 0; r < rows; ++r) __builtin_memcpy(to + r * N, from + r * padded(N), sizeof(float) * N);
-}
+// Source: Gu & Dao 2023, algorithm 2. The lanes of a vector are channels, so that B and C are one number for all of
+// them, and no product is summed across lanes. A work item (one sample, kGroup channels) walks chunks of tokens. In a
+// chunk it first makes dt and dt u contiguous, then takes W channels and a few of their states at a time through all
+// tokens, with h in registers.
 
 // The channels of one work item.
 struct Group {
@@ -43,31 +17,87 @@ struct Group {
     first = item % groups * kGroup;
     size = least(kGroup, D - first);
   }
+
+  // Calls use(first channel within the group, channels that exist) for every vector.
+  template <class Use>
+  void walk(Use use) const {
+    for (int64_t i = 0; i < size; i += W) use(i, static_cast<int>(least(W, size - i)));
+  }
 };
 
 static inline int64_t items(int64_t B, int64_t D) { return B * ((D + kGroup - 1) / kGroup); }
 
-// dt, its slope in what comes before the softplus, u and dt u of W channels in one chunk, a row of W per token.
-struct Tile {
-  alignas(64) float dt[kChunk * W], slope[kChunk * W], u[kChunk * W], dtu[kChunk * W];
-  bool steep[W];  // by channel: exp2 must clamp dt A2
+// Where the kernels keep what each channel has for each of N states: (D / kPad, N, kPad), whichever instruction set
+// runs. This is the first state of channel d; the next lies kPad behind it.
+static inline int64_t lane(int64_t d, int64_t N) { return d / kPad * kPad * N + d % kPad; }
 
-  void load(const Scan& s, const float* steepest, const Rows& u_rows, const Rows& dt_rows, int64_t t0, int T,
-            int64_t d, int n, const Exp2& exp2) {
-    Vec bias = read_params(s.bias, d, n), limit = Vec::of(0.0f);
-    for (int t = 0; t < T; ++t) {
-      Vec x = dt_rows.read_vec(t0 + t, d, n) + bias, in = u_rows.read_vec(t0 + t, d, n);
-      Vec rise = Vec::of(1.0f);
-      if (s.softplus) x = softplus(x, rise, exp2);
-      x.store(dt + t * W);
-      rise.store(slope + t * W);
-      in.store(u + t * W);
-      (x * in).store(dtu + t * W);
-      limit = max(limit, abs(x));
+// Copies (D, N) rows there, zeros where there are no rows or channels; and back.
+static void to_lanes(const float* rows, int64_t D, int64_t N, float* to) {
+  __builtin_memset(to, 0, sizeof(float) * padded(D) * N);
+  for (int64_t d = 0; rows && d < D; ++d) {
+    for (int64_t n = 0; n < N; ++n) to[lane(d, N) + kPad * n] = rows[d * N + n];
+  }
+}
+
+static void from_lanes(const float* from, int64_t D, int64_t N, float* rows) {
+  for (int64_t d = 0; d < D; ++d) {
+    for (int64_t n = 0; n < N; ++n) rows[d * N + n] = from[lane(d, N) + kPad * n];
+  }
+}
+
+// exp(dt A) = 2^(dt A2): A2 = A log2(e) as lanes, then the largest |A2| of each channel.
+static void scale_decay(const Scan& s, float* A2) {
+  const int64_t all = padded(s.D) * s.N;
+  float* steepest = A2 + all;
+  to_lanes(s.A, s.D, s.N, A2);
+  for (int64_t i = 0; i < all; ++i) A2[i] *= kLog2E;
+  for (int64_t d = 0; d < padded(s.D); ++d) {
+    steepest[d] = 0.0f;
+    for (int64_t n = 0; n < s.N; ++n) {
+      const float x = A2[lane(d, s.N) + kPad * n], size = x < 0.0f ? -x : x;
+      if (!(size <= steepest[d])) steepest[d] = size;
     }
-    float largest[W];
-    limit.store(largest);
-    for (int j = 0; j < n; ++j) steep[j] = !(largest[j] * steepest[d + j] <= Exp2::range);
+  }
+}
+
+// Where W channels, from channel i of the group on, have what there is for each token of a chunk: rows of W.
+static inline int64_t row_of(int64_t i, int t) { return i * kChunk + t * W; }
+constexpr int64_t kRowsOfGroup = kChunk * kGroup;
+
+// The parameters of a group's channels, and dt, u and dt u in one chunk; zeros behind the last channel.
+struct Inputs {
+  alignas(64) float bias[kGroup], skip[kGroup];
+  alignas(64) float dt[kRowsOfGroup], u[kRowsOfGroup], dtu[kRowsOfGroup];
+  bool steep[kGroup / W];  // by vector: exp2 must clamp dt A2
+
+  void start(const Scan& s, const Group& group) {
+    for (int64_t i = 0; i < kGroup; ++i) {
+      bias[i] = i < group.size && s.bias ? s.bias[group.first + i] : 0.0f;
+      skip[i] = i < group.size && s.skip ? s.skip[group.first + i] : 0.0f;
+    }
+  }
+
+  // `slope`, unless null, gets the slope of dt in what comes before the softplus.
+  void load(const Scan& s, const Group& group, const float* steepest, const Rows& u_rows, const Rows& dt_rows,
+            int64_t t0, int T, float* slope, const Exp2& exp2) {
+    alignas(64) float largest[kGroup] = {};
+    for (int t = 0; t < T; ++t) {
+      group.walk([&](int64_t i, int n) {
+        Vec x = dt_rows.read_vec(t0 + t, group.first + i, n) + Vec::load(bias + i);
+        const Vec in = u_rows.read_vec(t0 + t, group.first + i, n);
+        Vec rise = Vec::of(1.0f);
+        if (s.softplus) x = softplus(x, rise, exp2);
+        x.store(dt + row_of(i, t));
+        in.store(u + row_of(i, t));
+        (x * in).store(dtu + row_of(i, t));
+        if (slope) rise.store(slope + row_of(i, t));
+        max(Vec::load(largest + i), abs(x)).store(largest + i);
+      });
+    }
+    group.walk([&](int64_t i, int n) {
+      bool& any = steep[i / W] = false;
+      for (int j = 0; j < n; ++j) any |= !(largest[i + j] * steepest[group.first + i + j] <= Exp2::range);
+    });
   }
 };
 
@@ -77,98 +107,59 @@ struct Size {
   static constexpr int value = NV;
 };
 
-// Calls f(Size<NV>, first vector) over `vectors` vectors in blocks of at most MAX.
-template <int MAX, class F>
-static inline void for_blocks(int vectors, F f) {
-  int k = 0;
-  if constexpr (MAX >= 8) {
-    for (; vectors - k >= 8; k += 8) f(Size<8>{}, k);
-  }
-  if constexpr (MAX >= 4) {
-    for (; vectors - k >= 4; k += 4) f(Size<4>{}, k);
-  }
-  for (; vectors - k >= 2; k += 2) f(Size<2>{}, k);
-  if (k < vectors) f(Size<1>{}, k);
+// States that advance together, with their gradients in registers.
+constexpr int kStates = 4;
+
+// Calls f(Size<S>, first state) over N states, kStates at a time and the rest one by one.
+template <class F>
+static inline void for_states(int64_t N, F f) {
+  int64_t n = 0;
+  for (; N - n >= kStates; n += kStates) f(Size<kStates>{}, n);
+  for (; n < N; ++n) f(Size<1>{}, n);
 }
 
-// Calls f(Size<R>, Size<clamp>, first channel) over the n channels of a tile, R at a time and the rest one by one.
-// `clamp` is 1 where `steep` is set for any of the channels of the call.
-template <int R, class F>
-static inline void for_channels(int n, const bool* steep, F f) {
-  auto each = [&](auto count, int j) __attribute__((always_inline)) {
-    bool clamp = false;
-    for (int r = 0; r < count.value; ++r) clamp |= steep[j + r];
-    if (clamp) {
-      f(count, Size<1>{}, j);
-    } else {
-      f(count, Size<0>{}, j);
-    }
-  };
-  int j = 0;
-  for (; n - j >= R; j += R) each(Size<R>{}, j);
-  for (; j < n; ++j) each(Size<1>{}, j);
-}
-
-// Vectors whose exp2 advance together.
-constexpr int kLockstep = 4;
-// Vectors of states in registers, over all channels of a block.
-constexpr int kForwardBlock = 8;
-
-// decay[k R + r] = exp(dt A) for R channels and vectors [0, K) of states.
-template <int R, int K, bool CLAMP>
-static inline void decays(const float* A2, int64_t P, const Vec* step, Vec* decay, const Exp2& exp2) {
-#pragma GCC unroll 8
-  for (int i = 0; i < R * K; ++i) decay[i] = step[i % R] * Vec::load(A2 + P * (i % R) + W * (i / R));
-  exp2.apply<R * K, CLAMP>(decay);
-}
-
-// A row of four partial sums for each of W channels. A channel without companions stores their sums too, as zeros.
-constexpr int kDots = 4 * (W + Vec::fold);
-
-// R channels, NV vectors of states, T tokens. Row t of `dots` gets four partial sums of <C_t, h_t> for each channel.
-template <int R, int NV, bool CLAMP>
-static inline void forward_block(int T, const float* A2, const float* B, const float* C, int64_t P,
-                                 const float* dt, const float* dtu, float* state, float* dots, bool first,
-                                 const Exp2& exp2) {
-  constexpr int K = R * NV < kLockstep ? NV : kLockstep / R;
-  Vec h[NV][R], decay[K * R];
-#pragma GCC unroll 8
-  for (int i = 0; i < NV * R; ++i) h[i / R][i % R] = Vec::load(state + P * (i % R) + W * (i / R));
-  for (int t = 0; t < T; ++t) {
-    asm("" : "+r"(A2));  // keeps A in memory operands: the registers are for h
-    const float *b = B + t * P, *c = C + t * P;
-    Vec step[R], input[R], sum[Vec::fold];
-#pragma GCC unroll 8
-    for (int i = 0; i < Vec::fold; ++i) sum[i] = Vec::of(0.0f);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) step[r] = Vec::of(dt[W * t + r]), input[r] = Vec::of(dtu[W * t + r]);
-#pragma GCC unroll 8
-    for (int k = 0; k < NV; ++k) {
-      if (k % K == 0) decays<R, K, CLAMP>(A2 + W * k, P, step, decay, exp2);
-      const Vec bk = Vec::load(b + W * k), ck = Vec::load(c + W * k);
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) {
-        h[k][r] = fma(decay[k % K * R + r], h[k][r], input[r] * bk);
-        sum[r] = fma(h[k][r], ck, sum[r]);
-      }
-    }
-    store_partial(sum, dots + kDots * t, first);
+// Calls f(Size<1>) or f(Size<0>).
+template <class F>
+static inline void with(bool yes, F f) {
+  if (yes) {
+    f(Size<1>{});
+  } else {
+    f(Size<0>{});
   }
-#pragma GCC unroll 8
-  for (int i = 0; i < NV * R; ++i) h[i / R][i % R].store(state + P * (i % R) + W * (i / R));
 }
 
 struct ForwardScratch {
-  alignas(64) float dots[kChunk * kDots];
-  Tile tile;
+  Inputs in;
+  alignas(64) float y[kRowsOfGroup];
 };
 
-// Floats of scratch per thread: the state of a group, and B and C of a chunk.
-static int64_t forward_floats(int64_t P) { return floats_of<ForwardScratch>() + (kGroup + 2 * kChunk) * P; }
+// Adds <C_t, h_t> to y, for the vector of channels at `row`, S states and T tokens.
+template <int S, bool CLAMP>
+static inline void forward_block(ForwardScratch& x, int64_t row, int T, const float* A2, const float* B, const float* C,
+                                 int64_t N, float* state, const Exp2& exp2) {
+  Vec h[S], decay[S];
+#pragma GCC unroll 8
+  for (int k = 0; k < S; ++k) h[k] = Vec::load(state + kPad * k);
+  for (int t = 0; t < T; ++t, row += W, B += N, C += N) {
+    const Vec input = Vec::load(x.in.dtu + row);
+    Vec sum = Vec::load(x.y + row);
+    exp2.of_products<S, CLAMP>(Vec::load(x.in.dt + row), A2, decay);
+#pragma GCC unroll 8
+    for (int k = 0; k < S; ++k) {
+      h[k] = fma(decay[k], h[k], input * Vec::of(B[k]));
+      sum = fma(h[k], Vec::of(C[k]), sum);
+    }
+    sum.store(x.y + row);
+  }
+#pragma GCC unroll 8
+  for (int k = 0; k < S; ++k) h[k].store(state + kPad * k);
+}
+
+// Floats of scratch per thread: also the state of a group, and B and C of a chunk.
+static int64_t forward_floats(int64_t N) { return floats_of<ForwardScratch>() + kGroup * N + 2 * padded(kChunk * N); }
 
 static void forward_item(const ScanForward& s, const float* A2, int64_t item, float* memory) {
-  const int64_t P = padded(s.N);
-  const int vectors = static_cast<int>((s.N + W - 1) / W);
+  const int64_t N = s.N;
   const Group group(s.D, item);
   const Rows u(s.u, group.b, s.L, s.reverse), dt(s.dt, group.b, s.L, s.reverse);
   const Rows Bm(s.Bm, group.b, s.L, s.reverse), Cm(s.Cm, group.b, s.L, s.reverse);
@@ -177,56 +168,54 @@ static void forward_item(const ScanForward& s, const float* A2, int64_t item, fl
   const Rows ungated(ungated_view, group.b, s.L, s.reverse);
   const Exp2 exp2;
 
-  auto* scratch = reinterpret_cast<ForwardScratch*>(memory);
+  auto* x = reinterpret_cast<ForwardScratch*>(memory);
   float* h = memory + floats_of<ForwardScratch>();
-  float *B = h + kGroup * P, *C = B + kChunk * P;
-  Tile& tile = scratch->tile;
-  const float* steepest = A2 + s.D * P;
-  pad_rows(s.initial ? s.initial + (group.b * s.D + group.first) * s.N : nullptr, group.size, s.N, h);
+  float *B = h + kGroup * N, *C = B + padded(kChunk * N);
+  const float *rates = A2 + group.first * N, *steepest = A2 + padded(s.D) * N;
+  to_lanes(s.initial ? s.initial + (group.b * s.D + group.first) * N : nullptr, group.size, N, h);
+  x->in.start(s, group);
 
   for (int64_t c = 0; c < chunks(s.L); ++c) {
     const int64_t t0 = c * kChunk;
     const int T = static_cast<int>(least(kChunk, s.L - t0));
     for (int t = 0; t < T; ++t) {
-      Bm.read(t0 + t, 0, static_cast<int>(s.N), static_cast<int>(P), B + t * P);
-      Cm.read(t0 + t, 0, static_cast<int>(s.N), static_cast<int>(P), C + t * P);
+      Bm.read(t0 + t, 0, static_cast<int>(N), static_cast<int>(N), B + t * N);
+      Cm.read(t0 + t, 0, static_cast<int>(N), static_cast<int>(N), C + t * N);
     }
     if (s.states) {
-      float* state = s.states + ((group.b * chunks(s.L) + c) * s.D + group.first) * P;
-      __builtin_memcpy(state, h, sizeof(float) * group.size * P);
+      float* state = s.states + ((group.b * chunks(s.L) + c) * padded(s.D) + group.first) * N;
+      __builtin_memcpy(state, h, sizeof(float) * padded(group.size) * N);
     }
-    for (int64_t i = 0; i < group.size; i += W) {
-      const int64_t d = group.first + i;
-      const int n = static_cast<int>(least(W, group.size - i));
-      tile.load(s, steepest, u, dt, t0, T, d, n, exp2);
-      const float* a = A2 + d * P;
-      for_blocks<kForwardBlock / Vec::fold>(vectors, [&](auto size, int k) {
-        for_channels<Vec::fold>(n, tile.steep, [&](auto channels, auto clamp, int j)
-                                                   __attribute__((always_inline)) {
-          forward_block<channels.value, size.value, clamp.value>(
-              T, a + j * P + W * k, B + W * k, C + W * k, P, tile.dt + j, tile.dtu + j, h + (i + j) * P + W * k,
-              scratch->dots + 4 * j, k == 0, exp2);
+    x->in.load(s, group, steepest, u, dt, t0, T, nullptr, exp2);
+    for (int t = 0; t < T; ++t) {
+      group.walk([&](int64_t i, int) {
+        (Vec::load(x->in.u + row_of(i, t)) * Vec::load(x->in.skip + i)).store(x->y + row_of(i, t));
+      });
+    }
+    group.walk([&](int64_t i, int) {
+      with(x->in.steep[i / W], [&](auto clamp) {
+        for_states(N, [&](auto states, int64_t n) {
+          const int64_t at = lane(i, N) + kPad * n;
+          forward_block<states.value, clamp.value>(*x, row_of(i, 0), T, rates + at, B + n, C + n, N, h + at, exp2);
         });
       });
-      const Vec skip = read_params(s.skip, d, n);
-      for (int t = 0; t < T; ++t) {
-        Vec out = fma(Vec::load(tile.u + W * t), skip, sum_partial(scratch->dots + kDots * t));
+    });
+    for (int t = 0; t < T; ++t) {
+      group.walk([&](int64_t i, int n) {
+        const int64_t d = group.first + i, row = row_of(i, t);
+        Vec out = Vec::load(x->y + row);
         if (ungated) ungated.write_vec(t0 + t, d, n, out);
-        if (z) {
-          Vec gate = z.read_vec(t0 + t, d, n);
-          out = out * (gate * sigmoid(gate, exp2));
-        }
+        if (z) out = out * silu(z.read_vec(t0 + t, d, n), exp2);
         y.write_vec(t0 + t, d, n, out);
-      }
+      });
     }
   }
-  if (s.final) unpad_rows(h, group.size, s.N, s.final + (group.b * s.D + group.first) * s.N);
+  if (s.final) from_lanes(h, group.size, N, s.final + (group.b * s.D + group.first) * N);
 }
 
 static void scan_forward(const ScanForward& s) {
-  const int64_t P = padded(s.N);
-  const int64_t each = forward_floats(P);
-  Scratch shared(s.D * (P + 1)), slots(each * s.threads);
+  const int64_t each = forward_floats(s.N);
+  Scratch shared(padded(s.D) * (s.N + 1)), slots(each * s.threads);
   scale_decay(s, shared.data());
   struct Context {
     const ScanForward& s;

@@ -4,135 +4,118 @@
 //   dC_t = sum_D h_t dy_t ;  dB_t = sum_D g_t dt_t u_t ;  dA = sum_{B,t} q_t dt_t
 //   d(dt_t) = sum_N q_t A + u_t <g_t, B_t> ;  du_t = dt_t <g_t, B_t> + D dy_t
 //
-// Chunks are walked from the last to the first; in each, a and h are recomputed from the stored state before
-// it and kept in first-level cache. Sums over samples and groups of channels run in a fixed order at the end.
+// Chunks are walked from the last to the first. In each, a few states at a time go through all channels: their a and h
+// are recomputed from the stored state before the chunk and kept in first-level cache, and so are their dB and dC of
+// each lane, which are summed across lanes at the end. Sums over samples and groups of channels run in a fixed order.
 
-constexpr int kBackwardBlock = 4;
-// h before and after every token of a chunk.
-constexpr int kHistory = (kChunk + 1) * kBackwardBlock * W;
-
-// Recomputes decay[t] = a_t and h[t + 1] = h_t from h[0], for R channels and NV vectors of states.
-template <int R, int NV, bool CLAMP>
-__attribute__((always_inline)) static inline void recompute_block(
-    int T, const float* A2, const float* B, int64_t P, const float* dt, const float* dtu, const float* state,
-    float* h_out, float* decay_out, const Exp2& exp2) {
-  constexpr int K = R * NV < kLockstep ? NV : kLockstep / R, step_size = R * NV * W;
-  Vec h[NV][R], decay[K * R];
-#pragma GCC unroll 8
-  for (int i = 0; i < NV * R; ++i) {
-    h[i / R][i % R] = Vec::load(state + P * (i % R) + W * (i / R));
-    h[i / R][i % R].store(h_out + W * i);
-  }
-  for (int t = 0; t < T; ++t) {
-    asm("" : "+r"(A2));
-    const float* b = B + t * P;
-    Vec step[R], input[R];
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) step[r] = Vec::of(dt[W * t + r]), input[r] = Vec::of(dtu[W * t + r]);
-#pragma GCC unroll 8
-    for (int k = 0; k < NV; ++k) {
-      if (k % K == 0) decays<R, K, CLAMP>(A2 + W * k, P, step, decay, exp2);
-      const Vec bk = Vec::load(b + W * k);
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) {
-        const Vec a = decay[k % K * R + r];
-        h[k][r] = fma(a, h[k][r], input[r] * bk);
-        a.store(decay_out + step_size * t + W * (k * R + r));
-        h[k][r].store(h_out + step_size * (t + 1) + W * (k * R + r));
-      }
-    }
-  }
-}
-
-// The gradients of R channels and NV vectors of states. Row 8 W t of `dots` gets four partial sums each of
-// <g_t, B_t> and of <q_t, A2>: Vec::together channels of the first, as many of the second, and so on. `after` is
-// h_t, kept from the step before.
-template <int R, int NV>
-__attribute__((always_inline)) static inline void backward_block(
-    int T, const float* A2, const float* B, const float* C, float* dB, float* dC, int64_t P, const float* dt,
-    const float* dtu, const float* dy, const float* h, const float* decay, float* g_io, float* dA_io, float* dots,
-    bool first) {
-  constexpr int step_size = R * NV * W;
-  Vec g[NV][R], dA[NV][R], a[NV][R], after[NV][R];
-#pragma GCC unroll 8
-  for (int i = 0; i < NV * R; ++i) {
-    const int64_t at = P * (i % R) + W * (i / R);
-    g[i / R][i % R] = Vec::load(g_io + at);
-    dA[i / R][i % R] = Vec::of(0.0f);
-    a[i / R][i % R] = Vec::load(A2 + at);
-    after[i / R][i % R] = Vec::load(h + step_size * T + W * i);
-  }
-  for (int t = T - 1; t >= 0; --t) {
-    const float *b = B + t * P, *c = C + t * P;
-    float *db = dB + t * P, *dc = dC + t * P;
-    Vec step[R], input[R], out[R], sum[2 * Vec::together];
-#pragma GCC unroll 8
-    for (int i = 0; i < 2 * Vec::together; ++i) sum[i] = Vec::of(0.0f);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      step[r] = Vec::of(dt[W * t + r]), input[r] = Vec::of(dtu[W * t + r]), out[r] = Vec::of(dy[W * t + r]);
-    }
-#pragma GCC unroll 8
-    for (int k = 0; k < NV; ++k) {
-      const Vec bk = Vec::load(b + W * k), ck = Vec::load(c + W * k);
-      Vec to_B = Vec::load(db + W * k), to_C = Vec::load(dc + W * k);
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) {
-        const int at = step_size * t + W * (k * R + r);
-        const Vec grad = fma(ck, out[r], g[k][r]);
-        // Not fused: on Zen 5 a store delays fused multiply-adds, but not separate products and sums.
-        to_C = after[k][r] * out[r] + to_C;
-        to_B = grad * input[r] + to_B;
-        sum[r] = fma(grad, bk, sum[r]);
-        g[k][r] = grad * Vec::load(decay + at);
-        after[k][r] = Vec::load(h + at);
-        const Vec q = g[k][r] * after[k][r];
-        sum[Vec::together + r] = fma(q, a[k][r], sum[Vec::together + r]);
-        dA[k][r] = fma(q, step[r], dA[k][r]);
-      }
-      to_B.store(db + W * k);
-      to_C.store(dc + W * k);
-    }
-#pragma GCC unroll 2
-    for (int i = 0; i < 2 * Vec::together; i += Vec::fold) store_partial(sum + i, dots + 8 * W * t + 4 * i, first);
-  }
-#pragma GCC unroll 8
-  for (int i = 0; i < NV * R; ++i) {
-    const int64_t at = P * (i % R) + W * (i / R);
-    g[i / R][i % R].store(g_io + at);
-    (Vec::load(dA_io + at) + dA[i / R][i % R]).store(dA_io + at);
-  }
-}
+// Rows of W for each token of a chunk and each of kStates states.
+constexpr int kHistory = kChunk * kStates * W;
 
 struct BackwardScratch {
-  alignas(64) float h[kHistory], decay[kHistory], dots[kChunk * W * 8], dy[kChunk * W];
-  Tile tile;
+  Inputs in;
+  alignas(64) float slope[kRowsOfGroup], dy[kRowsOfGroup];
+  alignas(64) float dot[kRowsOfGroup], decayed[kRowsOfGroup];  // <g_t, B_t> and <q_t, A2>
+  // a_t, h from before the first token on, and the gradients of B and C in each lane.
+  alignas(64) float decay[kHistory], h[kHistory + kStates * W], dB[kHistory + W * W], dC[kHistory + W * W];
+  alignas(64) float dskip[kGroup], dbias[kGroup];
 };
+
+// Recomputes a and h for the vector of channels at `row` and S states.
+template <int S, bool CLAMP>
+static inline void recompute_block(BackwardScratch& x, int64_t row, int T, const float* A2, const float* B, int64_t N,
+                                   const float* state, const Exp2& exp2) {
+  Vec h[S], decay[S];
+#pragma GCC unroll 8
+  for (int k = 0; k < S; ++k) {
+    h[k] = Vec::load(state + kPad * k);
+    h[k].store(x.h + W * k);
+  }
+  for (int t = 0; t < T; ++t, row += W, B += N) {
+    const Vec input = Vec::load(x.in.dtu + row);
+    exp2.of_products<S, CLAMP>(Vec::load(x.in.dt + row), A2, decay);
+#pragma GCC unroll 8
+    for (int k = 0; k < S; ++k) {
+      const int at = W * (t * S + k);
+      h[k] = fma(decay[k], h[k], input * Vec::of(B[k]));
+      decay[k].store(x.decay + at);
+      h[k].store(x.h + at + W * S);
+    }
+  }
+}
+
+// The gradients of the same; those of B and C, and the sums over states, are added to what is there.
+template <int S>
+static inline void backward_block(BackwardScratch& x, int64_t row, int T, const float* A2, const float* B,
+                                  const float* C, int64_t N, float* g_io, float* dA_io) {
+  Vec g[S], dA[S], after[S], A[S];
+#pragma GCC unroll 8
+  for (int k = 0; k < S; ++k) {
+    g[k] = Vec::load(g_io + kPad * k), dA[k] = Vec::load(dA_io + kPad * k);
+    after[k] = Vec::load(x.h + W * (T * S + k)), A[k] = Vec::load(A2 + kPad * k);
+  }
+  B += (T - 1) * N, C += (T - 1) * N, row += W * (T - 1);
+  for (int t = T - 1; t >= 0; --t, row -= W, B -= N, C -= N) {
+    const Vec step = Vec::load(x.in.dt + row), input = Vec::load(x.in.dtu + row), out = Vec::load(x.dy + row);
+    Vec dot = Vec::load(x.dot + row), decayed = Vec::load(x.decayed + row);
+#pragma GCC unroll 8
+    for (int k = 0; k < S; ++k) {
+      const int at = W * (t * S + k);
+      const Vec grad = fma(Vec::of(C[k]), out, g[k]);
+      fma(after[k], out, Vec::load(x.dC + at)).store(x.dC + at);
+      fma(grad, input, Vec::load(x.dB + at)).store(x.dB + at);
+      dot = fma(grad, Vec::of(B[k]), dot);
+      g[k] = grad * Vec::load(x.decay + at);
+      after[k] = Vec::load(x.h + at);
+      const Vec q = g[k] * after[k];
+      decayed = fma(q, A[k], decayed);
+      dA[k] = fma(q, step, dA[k]);
+    }
+    dot.store(x.dot + row);
+    decayed.store(x.decayed + row);
+  }
+#pragma GCC unroll 8
+  for (int k = 0; k < S; ++k) g[k].store(g_io + kPad * k), dA[k].store(dA_io + kPad * k);
+}
+
+// to[t N + k] = the sum of the lanes of row t S + k.
+template <int S>
+static void sum_rows(const float* rows, int T, int64_t N, float* to) {
+  static_assert(W % S == 0);
+  for (int t = 0; t < T; t += W / S, rows += W * W) {
+    alignas(64) float partial[4 * W], sums[W];
+#pragma GCC unroll 4
+    for (int i = 0; i < W; i += Vec::fold) {
+      Vec x[Vec::fold];
+#pragma GCC unroll 4
+      for (int j = 0; j < Vec::fold; ++j) x[j] = Vec::load(rows + (i + j) * W);
+      store_partial(x, partial + 4 * i, true);
+    }
+    sum_partial(partial).store(sums);
+    for (int i = 0; i < W / S && t + i < T; ++i) __builtin_memcpy(to + (t + i) * N, sums + i * S, sizeof(float) * S);
+  }
+}
 
 // Partial gradients of the work items; summed once all are done.
 struct Partials {
-  float *dA, *dB, *dC, *dskip, *dbias;  // (B, D, P), (items, L, N) twice, (B, D) twice
+  float *dA, *dB, *dC, *dskip, *dbias;  // (B, D as lanes, N), (items, L, N) twice, (B, D) twice
 
   Partials(const ScanBackward& s, float* memory) {
     dA = memory;
-    dB = dA + s.B * s.D * padded(s.N);
+    dB = dA + s.B * padded(s.D) * s.N;
     dC = dB + items(s.B, s.D) * s.L * s.N;
     dskip = dC + items(s.B, s.D) * s.L * s.N;
     dbias = dskip + s.B * s.D;
   }
   static int64_t floats(const ScanBackward& s) {
-    return s.B * s.D * (padded(s.N) + 2) + 2 * items(s.B, s.D) * s.L * s.N;
+    return s.B * (padded(s.D) * s.N + 2 * s.D) + 2 * items(s.B, s.D) * s.L * s.N;
   }
 };
 
-static int64_t backward_floats(int64_t P) {
-  return floats_of<BackwardScratch>() + (kGroup + 4 * kChunk) * P;
-}
+static int64_t backward_floats(int64_t N) { return floats_of<BackwardScratch>() + kGroup * N + 4 * padded(kChunk * N); }
 
 static void backward_item(const ScanBackward& s, const float* A2, const Partials& partials, int64_t item,
                           float* memory) {
-  const int64_t P = padded(s.N), N = s.N;
-  const int vectors = static_cast<int>((N + W - 1) / W);
+  const int64_t N = s.N;
   const Group group(s.D, item);
   const int64_t b = group.b;
   const Rows u(s.u, b, s.L, s.reverse), dt(s.dt, b, s.L, s.reverse), z(s.z, b, s.L, s.reverse);
@@ -144,97 +127,83 @@ static void backward_item(const ScanBackward& s, const float* A2, const Partials
   const Vec one = Vec::of(1.0f);
 
   auto* x = reinterpret_cast<BackwardScratch*>(memory);
+  const int64_t of_chunk = padded(kChunk * N);
   float* g = memory + floats_of<BackwardScratch>();
-  float *B = g + kGroup * P, *C = B + kChunk * P, *dB = C + kChunk * P, *dC = dB + kChunk * P;
-  Tile& tile = x->tile;
-  const float* steepest = A2 + s.D * P;
-  const int64_t channel = b * s.D + group.first;
-  float* dA = partials.dA + channel * P;
-  float *dskip = partials.dskip + channel, *dbias = partials.dbias + channel;
-  pad_rows(s.dfinal ? s.dfinal + channel * N : nullptr, group.size, N, g);
-  __builtin_memset(dA, 0, sizeof(float) * group.size * P);
-  __builtin_memset(dskip, 0, sizeof(float) * group.size);
-  __builtin_memset(dbias, 0, sizeof(float) * group.size);
+  float *B = g + kGroup * N, *C = B + of_chunk, *dB = C + of_chunk, *dC = dB + of_chunk;
+  const float *rates = A2 + group.first * N, *steepest = A2 + padded(s.D) * N;
+  float* dA = partials.dA + (b * padded(s.D) + group.first) * N;
+  to_lanes(s.dfinal ? s.dfinal + (b * s.D + group.first) * N : nullptr, group.size, N, g);
+  __builtin_memset(dA, 0, sizeof(float) * padded(group.size) * N);
+  zero(x->dskip, kGroup), zero(x->dbias, kGroup);
+  x->in.start(s, group);
 
   for (int64_t c = chunks(s.L) - 1; c >= 0; --c) {
     const int64_t t0 = c * kChunk;
     const int T = static_cast<int>(least(kChunk, s.L - t0));
-    const float* states = s.states + ((b * chunks(s.L) + c) * s.D + group.first) * P;
+    const float* states = s.states + ((b * chunks(s.L) + c) * padded(s.D) + group.first) * N;
     for (int t = 0; t < T; ++t) {
-      Bm.read(t0 + t, 0, static_cast<int>(N), static_cast<int>(P), B + t * P);
-      Cm.read(t0 + t, 0, static_cast<int>(N), static_cast<int>(P), C + t * P);
+      Bm.read(t0 + t, 0, static_cast<int>(N), static_cast<int>(N), B + t * N);
+      Cm.read(t0 + t, 0, static_cast<int>(N), static_cast<int>(N), C + t * N);
     }
-    __builtin_memset(dB, 0, sizeof(float) * 2 * kChunk * P);
-
-    for (int64_t i = 0; i < group.size; i += W) {
-      const int64_t d = group.first + i;
-      const int n = static_cast<int>(least(W, group.size - i));
-      // Prefetches the rows that the next tile reads, a share of them with every channel: they lie too far apart for
-      // the processor to prefetch them itself. Before the first token there are no rows; prefetching there is harmless.
-      const bool turn = i + W >= group.size;
-      const int64_t next_t = turn ? t0 - kChunk : t0, next_d = turn ? group.first : d + W;
-      const float* next_states = s.states + ((b * chunks(s.L) + c - turn) * s.D + next_d) * P;
-      auto ask_ahead = [&](int j, int R) {
-        for (int t = j; t < kChunk; t += W) {
-          for (int64_t at = next_t + t; at < next_t + t + R; ++at) {
-            u.prefetch(at, next_d), dt.prefetch(at, next_d), z.prefetch(at, next_d);
-            dy.prefetch(at, next_d), ungated.prefetch(at, next_d);
-          }
-        }
-        for (int64_t q = 0; q < R * P; q += 16) __builtin_prefetch(next_states + j * P + q, 0, 2);
-      };
-      tile.load(s, steepest, u, dt, t0, T, d, n, exp2);
-      for (int t = 0; t < T; ++t) {
+    x->in.load(s, group, steepest, u, dt, t0, T, x->slope, exp2);
+    for (int t = 0; t < T; ++t) {
+      group.walk([&](int64_t i, int n) {
+        const int64_t d = group.first + i;
         Vec grad = dy.read_vec(t0 + t, d, n);
         if (z) {  // silu'(z) = s (1 + z - z s), s = sigmoid(z)
-          Vec gate = z.read_vec(t0 + t, d, n), sig = sigmoid(gate, exp2), silu = gate * sig;
-          Vec slope = sig * (one + (gate - silu));
+          const Vec gate = z.read_vec(t0 + t, d, n), sig = sigmoid(gate, exp2), silu = gate * sig;
+          const Vec slope = sig * (one + (gate - silu));
           dz.write_vec(t0 + t, d, n, grad * ungated.read_vec(t0 + t, d, n) * slope);
           grad = grad * silu;
         }
-        grad.store(x->dy + W * t);
-      }
-      for_blocks<kBackwardBlock / Vec::together>(vectors, [&](auto size, int k) {
-        for_channels<Vec::together>(n, tile.steep, [&](auto channels, auto clamp, int j)
-                                                       __attribute__((always_inline)) {
-          constexpr int R = channels.value, NV = size.value;
-          const float* a = A2 + (d + j) * P + W * k;
-          const int64_t row = (i + j) * P + W * k;
-          if (k == 0) ask_ahead(j, R);
-          recompute_block<R, NV, clamp.value>(T, a, B + W * k, P, tile.dt + j, tile.dtu + j, states + row, x->h,
-                                              x->decay, exp2);
-          backward_block<R, NV>(T, a, B + W * k, C + W * k, dB + W * k, dC + W * k, P, tile.dt + j, tile.dtu + j,
-                                x->dy + j, x->h, x->decay, g + row, dA + row, x->dots + 8 * j, k == 0);
-        });
+        grad.store(x->dy + row_of(i, t));
+        Vec::of(0.0f).store(x->dot + row_of(i, t));
+        Vec::of(0.0f).store(x->decayed + row_of(i, t));
       });
-      const Vec skip = read_params(s.skip, d, n);
-      Vec sum_skip = Vec::of(0.0f), sum_bias = Vec::of(0.0f);
-      for (int t = 0; t < T; ++t) {
-        Vec grad = Vec::load(x->dy + W * t), in = Vec::load(tile.u + W * t);
-        const float* dots = x->dots + 8 * W * t;
-        Vec dot, decayed;
-        separate(sum_partial(dots), sum_partial(dots + 4 * W), dot, decayed);
-        du.write_vec(t0 + t, d, n, fma(dot, Vec::load(tile.dt + W * t), grad * skip));
-        Vec step = fma(dot, in, decayed * Vec::of(kLn2)) * Vec::load(tile.slope + W * t);
-        ddt.write_vec(t0 + t, d, n, step);
-        sum_skip = fma(grad, in, sum_skip);
-        sum_bias = sum_bias + step;
-      }
-      alignas(64) float lanes[2][W];
-      sum_skip.store(lanes[0]);
-      sum_bias.store(lanes[1]);
-      for (int j = 0; j < n; ++j) {
-        dskip[i + j] += lanes[0][j];
-        dbias[i + j] += lanes[1][j];
-      }
     }
+    // Meanwhile the rows of the next chunk are fetched, a share of them with every block.
+    const int64_t next = least(kChunk, t0), blocks = parts_of(group.size, W) * N;
+    const Rows* read[] = {&u, &dt, &z, &dy, &ungated};
+    auto fetch_ahead = [&](int64_t block, int64_t count) {
+      for (int64_t t = block * next / blocks; t < (block + count) * next / blocks; ++t) {
+        for (const Rows* rows : read) {
+          if (*rows) rows->prefetch(t0 - next + t, group.first, group.size, false);
+        }
+      }
+    };
+    for_states(N, [&](auto count, int64_t n) {
+      constexpr int S = count.value;
+      zero(x->dB, W * T * S), zero(x->dC, W * T * S);
+      group.walk([&](int64_t i, int) {
+        const int64_t at = lane(i, N) + kPad * n, row = row_of(i, 0);
+        fetch_ahead(n * parts_of(group.size, W) + i / W * S, S);
+        with(x->in.steep[i / W], [&](auto clamp) {
+          recompute_block<S, clamp.value>(*x, row, T, rates + at, B + n, N, states + at, exp2);
+        });
+        backward_block<S>(*x, row, T, rates + at, B + n, C + n, N, g + at, dA + at);
+      });
+      sum_rows<S>(x->dB, T, N, dB + n);
+      sum_rows<S>(x->dC, T, N, dC + n);
+    });
     for (int t = 0; t < T; ++t) {
+      group.walk([&](int64_t i, int n) {
+        const int64_t d = group.first + i, row = row_of(i, t);
+        const Vec grad = Vec::load(x->dy + row), in = Vec::load(x->in.u + row), dot = Vec::load(x->dot + row);
+        du.write_vec(t0 + t, d, n, fma(dot, Vec::load(x->in.dt + row), grad * Vec::load(x->in.skip + i)));
+        const Vec total = fma(dot, in, Vec::load(x->decayed + row) * Vec::of(kLn2));
+        const Vec step = total * Vec::load(x->slope + row);
+        ddt.write_vec(t0 + t, d, n, step);
+        fma(grad, in, Vec::load(x->dskip + i)).store(x->dskip + i);
+        (Vec::load(x->dbias + i) + step).store(x->dbias + i);
+      });
       const int64_t at = (item * s.L + (s.reverse ? s.L - 1 - t0 - t : t0 + t)) * N;
-      __builtin_memcpy(partials.dB + at, dB + t * P, sizeof(float) * N);
-      __builtin_memcpy(partials.dC + at, dC + t * P, sizeof(float) * N);
+      __builtin_memcpy(partials.dB + at, dB + t * N, sizeof(float) * N);
+      __builtin_memcpy(partials.dC + at, dC + t * N, sizeof(float) * N);
     }
   }
-  if (s.dinitial) unpad_rows(g, group.size, N, s.dinitial + channel * N);
+  __builtin_memcpy(partials.dskip + b * s.D + group.first, x->dskip, sizeof(float) * group.size);
+  __builtin_memcpy(partials.dbias + b * s.D + group.first, x->dbias, sizeof(float) * group.size);
+  if (s.dinitial) from_lanes(g, group.size, N, s.dinitial + (b * s.D + group.first) * N);
 }
 
 // dB and dC of one sample: the sum over its groups of channels, in order.
@@ -256,13 +225,19 @@ static void sum_groups(const ScanBackward& s, const Partials& partials, int64_t 
 
 // dA, dD and the gradient of dt's bias for one group of channels: the sum over samples, in order.
 static void sum_samples(const ScanBackward& s, const Partials& partials, const Group& group) {
-  const int64_t P = padded(s.N);
+  const int64_t all = padded(s.D) * s.N, size = padded(group.size) * s.N;
+  float* dA = partials.dA + group.first * s.N;
+  for (int64_t b = 1; b < s.B; ++b) {
+    for (int64_t i = 0; i < size; ++i) dA[i] += dA[b * all + i];
+  }
+  if (s.B == 0) {
+    zero(s.dA + group.first * s.N, group.size * s.N);
+  } else {
+    from_lanes(dA, group.size, s.N, s.dA + group.first * s.N);
+  }
   for (int64_t d = group.first; d < group.first + group.size; ++d) {
     float skip = 0.0f, bias = 0.0f;
-    for (int64_t n = 0; n < s.N; ++n) s.dA[d * s.N + n] = 0.0f;
     for (int64_t b = 0; b < s.B; ++b) {
-      const float* dA = partials.dA + (b * s.D + d) * P;
-      for (int64_t n = 0; n < s.N; ++n) s.dA[d * s.N + n] += dA[n];
       skip += partials.dskip[b * s.D + d];
       bias += partials.dbias[b * s.D + d];
     }
@@ -272,9 +247,8 @@ static void sum_samples(const ScanBackward& s, const Partials& partials, const G
 }
 
 static void scan_backward(const ScanBackward& s) {
-  const int64_t P = padded(s.N);
-  const int64_t each = backward_floats(P);
-  Scratch shared(s.D * (P + 1)), slots(each * s.threads), sums(Partials::floats(s));
+  const int64_t each = backward_floats(s.N);
+  Scratch shared(padded(s.D) * (s.N + 1)), slots(each * s.threads), sums(Partials::floats(s));
   scale_decay(s, shared.data());
   struct Context {
     const ScanBackward& s;

@@ -7,7 +7,7 @@ namespace KERNEL_NAMESPACE {
 
 struct Vec {
   static constexpr int width = 8;
-  static constexpr int together = 1, fold = 1;
+  static constexpr int fold = 1;
   static constexpr int tile = 2;
   __m256 v;
 
@@ -28,6 +28,8 @@ static inline Vec operator-(Vec a, Vec b) { return {_mm256_sub_ps(a.v, b.v)}; }
 static inline Vec operator*(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }
 static inline Vec operator/(Vec a, Vec b) { return {_mm256_div_ps(a.v, b.v)}; }
 static inline Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+static inline Vec fms(Vec a, Vec b, Vec c) { return {_mm256_fmsub_ps(a.v, b.v, c.v)}; }
+static inline Vec inverse(Vec a) { return Vec::of(1.0f) / a; }
 static inline Vec max(Vec a, Vec b) { return {_mm256_max_ps(a.v, b.v)}; }
 static inline Vec min(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }
 static inline Vec where_negative(Vec x, Vec a, Vec b) { return {_mm256_blendv_ps(b.v, a.v, x.v)}; }
@@ -51,14 +53,6 @@ static inline Vec sum_partial(const float* p) {
   auto rows = [p](int i) { return _mm256_loadu_ps(p + 8 * i); };
   __m256 s = _mm256_hadd_ps(_mm256_hadd_ps(rows(0), rows(1)), _mm256_hadd_ps(rows(2), rows(3)));
   return {_mm256_permutevar8x32_ps(s, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))};
-}
-
-static inline void separate(Vec a, Vec b, Vec& x, Vec& y) {
-  auto in_order = [](__m256 v) {  // 64-bit quarters 0, 2, 1, 3
-    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), 0xd8));
-  };
-  x.v = in_order(_mm256_shuffle_ps(a.v, b.v, 0x88));
-  y.v = in_order(_mm256_shuffle_ps(a.v, b.v, 0xdd));
 }
 
 static inline float sum_lanes(Vec a) {

@@ -7,7 +7,7 @@ namespace KERNEL_NAMESPACE {
 
 struct Vec {
   static constexpr int width = 16;
-  static constexpr int together = 2, fold = 4;
+  static constexpr int fold = 4;
   static constexpr int tile = 4;
   __m512 v;
 
@@ -28,6 +28,11 @@ static inline Vec operator-(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
 static inline Vec operator*(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }
 static inline Vec operator/(Vec a, Vec b) { return {_mm512_div_ps(a.v, b.v)}; }
 static inline Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+static inline Vec fms(Vec a, Vec b, Vec c) { return {_mm512_fmsub_ps(a.v, b.v, c.v)}; }
+static inline Vec inverse(Vec a) {  // one step of Newton's; a division takes four times as long
+  const __m512 x = _mm512_rcp14_ps(a.v);
+  return {_mm512_mul_ps(x, _mm512_fnmadd_ps(a.v, x, _mm512_set1_ps(2.0f)))};
+}
 static inline Vec max(Vec a, Vec b) { return {_mm512_max_ps(a.v, b.v)}; }
 static inline Vec min(Vec a, Vec b) { return {_mm512_min_ps(a.v, b.v)}; }
 static inline Vec where_negative(Vec x, Vec a, Vec b) {
@@ -35,8 +40,14 @@ static inline Vec where_negative(Vec x, Vec a, Vec b) {
 }
 static inline Vec abs(Vec a) { return {_mm512_abs_ps(a.v)}; }
 
-static inline Vec nearest(Vec x, Vec, Vec& n) { return n = {_mm512_roundscale_ps(x.v, _MM_FROUND_TO_NEAREST_INT)}; }
-static inline Vec scale(Vec p, Vec n) { return {_mm512_scalef_ps(p.v, n.v)}; }
+static inline Vec nearest(Vec x, Vec magic, Vec& n) {
+  n = x + magic;
+  return n - magic;
+}
+static inline Vec scale(Vec p, Vec n) {
+  const __m512i k = _mm512_slli_epi32(_mm512_castps_si512(n.v), 23);
+  return {_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p.v), k))};
+}
 
 static inline void store_partial(const Vec* x, float* p, bool first) {
   __m512 a = _mm512_add_ps(_mm512_shuffle_f32x4(x[0].v, x[1].v, 0x44), _mm512_shuffle_f32x4(x[0].v, x[1].v, 0xee));
@@ -55,12 +66,6 @@ static inline Vec sum_partial(const float* p) {
   // Lane 4 q + i of s is sum 4 i + q.
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   return {_mm512_permutexvar_ps(order, s)};
-}
-
-static inline void separate(Vec a, Vec b, Vec& x, Vec& y) {
-  const __m512i order = _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29);
-  x.v = _mm512_permutex2var_ps(a.v, order, b.v);
-  y.v = _mm512_permutex2var_ps(a.v, _mm512_add_epi32(order, _mm512_set1_epi32(2)), b.v);
 }
 
 static inline float sum_lanes(Vec a) { return _mm512_reduce_add_ps(a.v); }

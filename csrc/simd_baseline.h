@@ -13,9 +13,7 @@ namespace KERNEL_NAMESPACE {
 
 struct Vec {
   static constexpr int width = 4;
-  // How many channels advance in lockstep, as the registers allow: `together` in backward, and `fold` in forward, which
-  // is also the number of sums that store_partial() takes.
-  static constexpr int together = 1, fold = 1;
+  static constexpr int fold = 1;  // vectors that store_partial() takes
   static constexpr int tile = 2;  // vectors in a row of a product's tile, of which six rows stay in registers
   using Float = float __attribute__((vector_size(16)));
   using Int = int32_t __attribute__((vector_size(16)));
@@ -46,6 +44,9 @@ static inline Vec operator-(Vec a, Vec b) { return {a.v - b.v}; }
 static inline Vec operator*(Vec a, Vec b) { return {a.v * b.v}; }
 static inline Vec operator/(Vec a, Vec b) { return {a.v / b.v}; }
 static inline Vec fma(Vec a, Vec b, Vec c) { return {a.v * b.v + c.v}; }
+static inline Vec fms(Vec a, Vec b, Vec c) { return {a.v * b.v - c.v}; }
+// 1 / a, within two roundings.
+static inline Vec inverse(Vec a) { return Vec::of(1.0f) / a; }
 static inline Vec select(Vec::Int mask, Vec a, Vec b) {
   return {(Vec::Float)(((Vec::Int)a.v & mask) | ((Vec::Int)b.v & ~mask))};
 }
@@ -75,13 +76,6 @@ static inline Vec sum_partial(const float* p) {
   Vec r;
   for (int i = 0; i < 4; ++i) r.v[i] = (p[4 * i] + p[4 * i + 1]) + (p[4 * i + 2] + p[4 * i + 3]);
   return r;
-}
-
-// Splits a and b, which hold R values for x, then R for y, and so on, with R = Vec::together: x gets the former, y the
-// latter.
-static inline void separate(Vec a, Vec b, Vec& x, Vec& y) {
-  x.v = Vec::Float{a.v[0], a.v[2], b.v[0], b.v[2]};
-  y.v = Vec::Float{a.v[1], a.v[3], b.v[1], b.v[3]};
 }
 
 // The sum of all lanes, pair by pair.

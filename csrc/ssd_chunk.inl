@@ -168,8 +168,6 @@ static void scale_rows(const float* from, const float* factor, int64_t T, int64_
   }
 }
 
-static void zero(float* p, int64_t floats) { __builtin_memset(p, 0, sizeof(float) * floats); }
-
 // A line of one value a token as one of R equal values a token, zeros behind; the line itself if R is 1.
 static const float* spread(const float* line, int64_t T, int64_t R, float* wide) {
   if (R == 1) return line;

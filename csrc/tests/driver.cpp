@@ -111,7 +111,7 @@ std::vector<unsigned char> run_scan(const Kernels& kernels, const Shape& p, int 
   Array A = random(p.D * p.N, p.reverse ? -200.0f : -4.0f, -0.1f), D = random(p.D, -1, 1), bias = random(p.D, 0, 0.5f);
   Array initial = random(p.B * p.D * p.N, -1, 1), dfinal = random(p.B * p.D * p.N, -1, 1);
   Array final(initial.size(), NAN), dinitial(initial.size(), NAN), dA(A.size(), NAN), dD(D.size(), NAN), dbias = dD;
-  Array states(static_cast<size_t>(p.B * chunks(p.L) * p.D * padded(p.N)), NAN);
+  Array states(static_cast<size_t>(p.B * chunks(p.L) * padded(p.D) * p.N), NAN);
   Array ungated(static_cast<size_t>(p.B * p.L * p.D), NAN);
 
   Scan s;

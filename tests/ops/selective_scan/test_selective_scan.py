@@ -11,7 +11,7 @@ from bakeoff.ops.selective_scan import reference
 from bakeoff.ops.selective_scan.native import CHUNK
 
 LENGTHS = (1, CHUNK - 1, CHUNK, CHUNK + 1, 196)
-CHANNELS_STATES = ((1, 1), (5, 7), (15, 3), (16, 16), (70, 33), (3, 128))
+CHANNELS_STATES = ((1, 1), (5, 7), (15, 3), (16, 16), (70, 33), (3, 128), (141, 6))
 
 
 @pytest.mark.parametrize("reverse", [False, True])

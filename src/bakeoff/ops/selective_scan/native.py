@@ -2,7 +2,7 @@
 
 `triton_launch` calls the Triton kernels through functions of the same names.
 
-Shapes: B batch, L tokens, D channels, N states, C chunks of tokens, P padded states.
+Shapes: B batch, L tokens, D channels, N states, C chunks of tokens, P padded channels.
 """
 
 import torch
@@ -17,10 +17,10 @@ CHUNK, PAD = (28, 16) if NATIVE is None else (NATIVE.CHUNK, NATIVE.PAD)
 
 
 def saved(x: ScanInputs) -> tuple[Tensor, Tensor | None]:
-    """What forward keeps for backward: the states (B, C, D, P) before each chunk, and with a gate y before it."""
+    """What forward keeps for backward: the states (B, C, P, N) before each chunk, and with a gate y before it."""
     (B, L, D), N = x.u_BLD.shape, x.A_DN.shape[1]
-    states_BCDP = x.A_DN.new_empty(B, -(-L // CHUNK), D, -(-N // PAD) * PAD)
-    return states_BCDP, None if x.z_BLD is None else x.A_DN.new_empty(B, L, D)
+    states_BCPN = x.A_DN.new_empty(B, -(-L // CHUNK), -(-D // PAD) * PAD, N)
+    return states_BCPN, None if x.z_BLD is None else x.A_DN.new_empty(B, L, D)
 
 
 def _arguments(x: ScanInputs, dt_softplus: bool, reverse: bool) -> tuple:
@@ -43,20 +43,20 @@ def forward(
     N = x.A_DN.shape[1]
     y_BLD = dense_on_cpu(x.u_BLD)
     final_BDN = torch.empty(B, D, N) if want_final else None
-    states_BCDP, ungated_BLD = saved(x) if want_saved else (None, None)
+    states_BCPN, ungated_BLD = saved(x) if want_saved else (None, None)
     NATIVE.scan_forward(
         _arguments(x, dt_softplus, reverse),
         view(y_BLD),
-        *map(address, (x.initial_BDN, final_BDN, states_BCDP, ungated_BLD)),
+        *map(address, (x.initial_BDN, final_BDN, states_BCPN, ungated_BLD)),
     )
-    return y_BLD, final_BDN, states_BCDP, ungated_BLD
+    return y_BLD, final_BDN, states_BCPN, ungated_BLD
 
 
 def backward(
     x: ScanInputs,
     dt_softplus: bool,
     reverse: bool,
-    states_BCDP: Tensor,
+    states_BCPN: Tensor,
     ungated_BLD: Tensor | None,
     dy_BLD: Tensor,
     dfinal_BDN: Tensor | None,
@@ -68,7 +68,7 @@ def backward(
     NATIVE.scan_backward(
         _arguments(x, dt_softplus, reverse),
         view(dy_BLD),
-        *map(address, (dfinal_BDN, states_BCDP, ungated_BLD)),
+        *map(address, (dfinal_BDN, states_BCPN, ungated_BLD)),
         *map(view, (grads.u_BLD, grads.dt_BLD, grads.B_BLN, grads.C_BLN, grads.z_BLD)),
         *map(address, (grads.A_DN, grads.D_D, grads.dt_bias_D, grads.initial_BDN)),
     )
