@@ -171,6 +171,7 @@ PROBES: Registry[Any] = Registry(
     {
         "step_time": "bakeoff.probes.step_time:StepTime",
         "sampling_time": "bakeoff.probes.sampling_time:SamplingTime",
+        "solve_time": "bakeoff.probes.solve_time:SolveTime",
     },
 )
 

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from bakeoff.cli import making, reading, showing, tools  # noqa: F401  imported in the order of --help
+from bakeoff.cli import making, probing, reading, showing, tools  # noqa: F401  imported in the order of --help
 from bakeoff.cli.base import BAD_INPUT, CTRL_C, FAILED, UNTIL_DONE, app
 from bakeoff.errors import BakeoffError, printable
 from bakeoff.trial import surroundings

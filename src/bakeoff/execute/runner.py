@@ -136,7 +136,7 @@ def execute(run: RunDir, options: Options, listen: Listener) -> Verdict:
     """
     if options.jobs > 1 and options.device != "cpu":
         raise BakeoffError(f"{options.jobs} jobs on {options.device}: several at once are allowed on the CPU alone.")
-    with _terminable(), _alone(run) as lock:
+    with terminable(), alone(run) as lock:
         finished = _finished(run)
         damage = changed_files(run.path, (path for path in sealed_files(run.path) if path.name not in MADE_AGAIN))
         for name, problem in damage.items():
@@ -266,7 +266,7 @@ def _at_once(run: RunDir, options: Options) -> int:
 
 
 @contextmanager
-def _alone(run: RunDir) -> Iterator[int]:
+def alone(run: RunDir) -> Iterator[int]:
     """Locks the run directory; the trials inherit the lock, so an orphaned trial still keeps other runs out.
 
     Raises:
@@ -278,7 +278,7 @@ def _alone(run: RunDir) -> Iterator[int]:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """Makes SIGTERM stop the run as Ctrl-C does; signals are the main thread's, and in another nothing is changed."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -31,7 +31,7 @@ def work(run: RunDir, options: argparse.Namespace) -> int:
         floor = _floor(plan, data)
         write_json(run.floor, {"value": None, "stderr": None, "draws": 0} if floor is None else vars(floor))
     missing = [name for name in options.probe if not run.probe_file(name).is_file()]
-    subjects = _subjects(run, plan, data, device) if missing else []
+    subjects = subjects_of(run, plan, data, device) if missing else []
     for name in missing:
         say(Probing(name))
         make_folder(run.probe_file(name).parent)
@@ -46,7 +46,7 @@ def _floor(plan: Plan, data: Dataset) -> Floor | None:
     return first.objective.floor(data) if alike else None
 
 
-def _subjects(run: RunDir, plan: Plan, data: Dataset, device: torch.device) -> list[Subject]:
+def subjects_of(run: RunDir, plan: Plan, data: Dataset, device: torch.device) -> list[Subject]:
     """The candidates with the weights of the first seed's trials; with initial weights where a trial diverged."""
     seed, subjects = run.protocol.seeds[0], []
     for planned in plan.backbones:

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bakeoff.protocol import figures as measures
+from bakeoff.protocol.calls import Reading
 from bakeoff.protocol.scaling import Scale
 from bakeoff.protocol.sweep import Swept
 from bakeoff.protocol.verdict import Comparison
@@ -176,6 +177,39 @@ def sweep_losses(found: Swept) -> Figure:
     if found.values[0] > 0:
         axes.set_xscale("log")
     _log_if_wide(axes, [loss for one in found.choices.values() for loss in one.losses if not isinstance(loss, str)])
+    _legend(axes)
+    return figure
+
+
+@_styled
+def quality_against_calls(reading: Reading, colours: Mapping[str, int]) -> Figure:
+    """The figure that is compared over numbers of calls, one line a backbone; a ring where half of its seeds have
+    passed the bar."""
+    shown = reading.figures[-1] if reading.equal is None else reading.equal.figure
+    figure, axes = _axes("calls of the network a path", f"{shown.label} ({shown.better} is better)")
+    axes.set_xscale("log")
+    for name, index in colours.items():
+        rows = [row for row in reading.rows if row.backbone == name and shown.name in row.figures]
+        if not rows:
+            continue
+        axes.plot(
+            [row.calls for row in rows],
+            [row.figures[shown.name] for row in rows],
+            "o-",
+            color=colour(index),
+            label=_plain(name),
+            markersize=4,
+        )
+        passed = next((row for row in rows if 2 * row.passed >= row.seeds), None)
+        if passed is not None:
+            place = passed.calls, passed.figures[shown.name]
+            axes.plot(*place, "o", color=colour(index), markersize=11, fillstyle="none", markeredgewidth=1.6)
+    if reading.equal is not None:
+        axes.axhline(reading.equal.limit, color="#888888", linestyle="--", linewidth=1)
+    ticks = list(dict.fromkeys(row.calls for row in sorted(reading.rows, key=lambda row: row.calls)))
+    axes.set_xticks(ticks, [str(one) for one in ticks])
+    axes.minorticks_off()
+    _log_if_wide(axes, [row.figures[shown.name] for row in reading.rows if shown.name in row.figures])
     _legend(axes)
     return figure
 

@@ -12,6 +12,7 @@ from bakeoff.artefacts.sheets import data_uri
 from bakeoff.errors import BakeoffError
 from bakeoff.judging.tally import judgements
 from bakeoff.judging.verdicts import sealed_verdict
+from bakeoff.protocol.calls import Reading, read_calls
 from bakeoff.protocol.control import void
 from bakeoff.protocol.measurement import Measurement
 from bakeoff.protocol.probes import ProbeRecord
@@ -60,6 +61,7 @@ def gather(path: Path) -> dict[str, Any]:
         "curves": {name.name: _losses(run, name.name) for name in run.protocol.backbones},
         "points": _points(shown, run.protocol.rule),
         "bars": _bars(run.probe("step_time")),
+        "calls": _calls(run),
         "grids": _grids(run),
         "scrubber": _scrubber(run),
         "words": _words(run),
@@ -134,6 +136,11 @@ def _bars(probe: ProbeRecord | None) -> dict[str, Bar]:
     candidates = {} if probe is None else probe.points[0].candidates
     spreads = {name: figures["step_time_ms"] for name, figures in candidates.items() if "step_time_ms" in figures}
     return {name: Bar(one.median, one.p10, one.p90) for name, one in spreads.items()}
+
+
+def _calls(run: RunDir) -> Reading | None:
+    record, rule, bar = run.calls(), run.protocol.rule, run.protocol.bar
+    return None if record is None else read_calls(record, run.probe("solve_time"), rule, bar, run.figures)
 
 
 def _calibration(run: RunDir) -> dict[str, Any]:

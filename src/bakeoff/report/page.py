@@ -10,6 +10,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoesca
 from markupsafe import Markup
 
 from bakeoff.protocol.audit.published import Table
+from bakeoff.protocol.calls import COSTS as SOLVES
 from bakeoff.protocol.figures import COSTS
 from bakeoff.protocol.measurement import Measurement
 from bakeoff.protocol.presets import dump_protocol
@@ -23,6 +24,7 @@ SECTIONS = (
     ("seal", "Seal"),
     ("table", "Table"),
     ("figures", "Figures"),
+    ("calls", "Calls"),
     ("sweep", "Sweep"),
     ("samples", "Samples"),
     ("flow", "Flow"),
@@ -38,6 +40,7 @@ FIGURES = {
     "pareto": "quality-against-cost",
     "curves": "loss-curves",
     "speed": "step-time",
+    "calls": "quality-against-calls",
     "sweep": "sweep",
 }
 PAPER_INK = "#1b1f24"
@@ -59,7 +62,7 @@ def write_report(run: Path, table: Table | None = None) -> Path:
     for name, drawing in drawn.items():
         write_atomic(out / "figures" / f"{name}.svg", figures.svg(drawing, PAPER_INK).encode())
         write_atomic(out / "figures" / f"{name}.pdf", figures.pdf(drawing))
-    there = {"flow": page["scrubber"]["sheets"], "sweep": page["sweep"]}
+    there = {"flow": page["scrubber"]["sheets"], "sweep": page["sweep"], "calls": page["calls"]}
     context = page | {
         "sections": [one for one in SECTIONS if there.get(one[0], True)],
         "rows": _rows(page),
@@ -69,6 +72,7 @@ def write_report(run: Path, table: Table | None = None) -> Path:
             f"{name}-s{seed.seed}": seed.standing for name, one in page["shown"].backbones.items() for seed in one.seeds
         },
         "cost": COSTS[page["protocol"].rule.cost],
+        "solves": SOLVES,
         "figures_known": page["figures"],
         "figures_shown": (names := _shown(page)),
         "figures_of_trial": {trial: [_value(one, name) for name in names] for trial, one in page["measured"].items()},
@@ -93,6 +97,9 @@ def _draw(page: dict[str, Any]) -> dict[str, Any]:
         drawn["quality-against-cost"] = figures.quality_against_cost(page["points"], page["scale"].figure, cost)
     if page["sweep"]:
         drawn["sweep"] = figures.sweep_losses(page["sweep"])
+    if page["calls"]:
+        colours = {row["name"]: index for index, row in enumerate(page["main"])}
+        drawn["quality-against-calls"] = figures.quality_against_calls(page["calls"], colours)
     if page["bars"]:
         drawn["step-time"] = figures.step_times(page["bars"])
     return drawn

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from bakeoff.artefacts.base import Items, Kind, build_kind, read_items
 from bakeoff.errors import BakeoffError
+from bakeoff.protocol.calls import CallsRecord
 from bakeoff.protocol.figures import HELD_OUT, Figure, known_figures
 from bakeoff.protocol.formats import check_format, upgrade_measurement
 from bakeoff.protocol.measurement import FloorRecord, Measurement, SpeedRecord
@@ -210,6 +211,12 @@ class RunDir:
         if self.speed.is_file():
             return upgrade_speed(read_record(self.speed, SpeedRecord, "the record of a speed pass")).get(name)
         return None
+
+    def calls(self) -> CallsRecord | None:
+        """What the probe of quality against calls has found so far; None if it has not begun. Raises BakeoffError for a
+        damaged record."""
+        path = self.probe_file("calls")
+        return read_record(path, CallsRecord, "the record of a probe") if path.is_file() else None
 
     def medians(self, figure: str) -> dict[str, float]:
         """Candidate -> median of a cost that a probe has measured; empty if no probe has measured it."""
