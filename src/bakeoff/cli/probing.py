@@ -1,5 +1,7 @@
 """The command that probes a finished run: probe."""
 
+import shlex
+import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -68,7 +70,8 @@ def probe(
         record, timed = probe_calls(run, ladder, options, show, again=again)
     except (TrialFailed, Interrupted, KeyboardInterrupt) as error:
         why = "Stopped" if isinstance(error, KeyboardInterrupt) else str(error)
-        typer.echo(printable(f"{why}. Models that are done are kept; the same command goes on."), err=True)
+        onward = shlex.join(["bakeoff", *(part for part in sys.argv[1:] if part != "--again")])
+        typer.echo(printable(f"{why}. Models that are done are kept; go on with: {onward}"), err=True)
         raise typer.Exit(FAILED) from None
     finally:
         show.close()
