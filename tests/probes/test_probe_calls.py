@@ -93,6 +93,13 @@ def test_an_unfinished_run_is_refused(run: RunDir) -> None:
         probe_calls(run, (1,), OPTIONS, silent)
 
 
+def test_a_run_that_is_not_as_sealed_is_refused(run: RunDir) -> None:
+    toml = run.path / "protocol.toml"
+    toml.write_text(toml.read_text().replace("quality_margin = 0.1", "quality_margin = 0.2"))
+    with pytest.raises(BakeoffError, match="not as it was sealed"):
+        probe_calls(RunDir.open(run.path), (1,), OPTIONS, silent)
+
+
 def test_the_command_tells_and_refuses(run: RunDir, tmp_path: Path) -> None:
     done = bakeoff("probe", run.path, "calls", "--calls", "1,2", "--threads", 1)
     assert done.returncode == 0, done.stderr

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from bakeoff.errors import BakeoffError
 from bakeoff.execute.local import Job, Listener, Options, run_jobs
-from bakeoff.execute.runner import alone, terminable
+from bakeoff.execute.runner import alone, refuse_deviations, terminable
 from bakeoff.probes import calls as calls_worker
 from bakeoff.protocol.calls import LARGEST, CallsRecord
 from bakeoff.protocol.probes import ProbeRecord
@@ -26,8 +26,8 @@ def probe_calls(
 
     Raises:
         Interrupted: stopped; the models that are done are kept.
-        BakeoffError: the run is not finished, its items are not made by a sampler, the ladder is no such thing, or
-            another ladder was measured.
+        BakeoffError: the run is not finished, or not as it was sealed; its items are not made by a sampler; the ladder
+            is no such thing, or another ladder was measured.
     """
     ladder = tuple(sorted(set(ladder)))
     if not ladder or ladder[0] < 1 or ladder[-1] > LARGEST:
@@ -45,6 +45,7 @@ def probe_calls(
             f"{run.path}: not finished ({', '.join(waiting[:3])}{', ...' if len(waiting) > 3 else ''}); go on with "
             "bakeoff run --resume first."
         )
+    refuse_deviations(run)
     calls, times = run.probe_file("calls"), run.probe_file("solve_time")
     with terminable(), alone(run) as lock:
         if again:
