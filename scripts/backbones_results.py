@@ -50,7 +50,7 @@ def page(run: Run) -> str:
         *images_table(run),
     ]
     if run.shown.sweep is not None:
-        parts += list(swept_table(run.name, run.shown.sweep))
+        parts += list(swept_table(run, run.shown.sweep))
     parts += ["", *_costs(run), "", f"![Samples, the same noise in the same place under every backbone]({SAMPLES})"]
     return "\n".join(parts) + "\n"
 

@@ -61,7 +61,7 @@ def _of_run(name: str, run: Run) -> Iterator[str]:
     if any(backbone.objective for backbone in protocol.backbones):
         yield from ("", *_by_process(run))
     if run.shown.sweep is not None:
-        yield from swept_table(run.name, run.shown.sweep)
+        yield from swept_table(run, run.shown.sweep)
     yield from ("", *_calibration(run))
     if run.measured:
         yield from ("", f"![Samples, the same noise in the same place under every backbone]({picture(name, run)})")

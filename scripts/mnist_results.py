@@ -43,7 +43,7 @@ def page(run: Run, sweep: Run, spent: str) -> str:
         "[The sweep](../sweep.md) says how a rate is chosen.",
     ]
     if sweep.shown.sweep is not None:
-        parts += [*swept_table(sweep.name, sweep.shown.sweep), "", _told(sweep)]
+        parts += [*swept_table(sweep, sweep.shown.sweep), "", _told(sweep)]
     return "\n".join(parts) + "\n"
 
 

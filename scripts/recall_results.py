@@ -58,7 +58,7 @@ def _of_run(run: Run, pictures: Mapping[str, bytes]) -> Iterator[str]:
     yield from (f"**Verdict: {headline(run.verdict)}**", "")
     yield from (line for line in (_control(run), busy(run)) if line)
     if run.shown.sweep is not None:
-        yield from (*swept_table(run.name, run.shown.sweep), "")
+        yield from (*swept_table(run, run.shown.sweep), "")
     yield "| backbone | parameters | state, bytes | seeds that pass the bar | accuracy, 95 % interval over seeds |"
     yield "|---|---|---|---|---|"
     for name, result in run.shown.backbones.items():
@@ -132,7 +132,7 @@ def _listed(runs: list[Run]) -> Iterator[str]:
     for run in runs:
         if run.shown.sweep is not None:
             width = run.run.protocol.model.d_model
-            yield from ("", f"{run.name}, width {width}:", "", *swept_table(run.name, run.shown.sweep))
+            yield from ("", f"{run.name}, width {width}:", "", *swept_table(run, run.shown.sweep))
 
 
 def _kept(found: Swept) -> str:

@@ -39,9 +39,13 @@ def busy(run: Run) -> str:
     )
 
 
-def swept_table(name: str, found: Swept) -> Iterator[str]:
-    again = f"`bakeoff run {name} --set sweep.found=none --sweep-only`"
-    whose = f"by {again}, digest `{found.run}`" if found.run else "in the same run"
+def swept_table(run: Run, found: Swept) -> Iterator[str]:
+    whose, sweep = "in the same run", run.run.protocol.sweep
+    if found.run and sweep is not None and sweep.found is not None:
+        again = f"`{command_of(run)} --set sweep.found=none --sweep-only`"
+        whose = f"by {again}, digest `{found.run}`"
+        if sweep.found.recipe != run.run.protocol.recipe:
+            whose = f"by an earlier run with another recipe, digest `{found.run}`"
     yield ""
     yield f"Held-out loss at every value of `{found.key}`, on {found.on_seeds}, {whose}; each keeps its best:"
     yield ""

@@ -58,7 +58,7 @@ def _of_run(run: Run) -> Iterator[str]:
     if busy(run):
         yield from (busy(run), "")
     if run.shown.sweep is not None:
-        yield from (*swept_table(run.name, run.shown.sweep), "")
+        yield from (*swept_table(run, run.shown.sweep), "")
     yield "`tracked`: scaled accuracy in the last quarter of the test sequence; then right answers by place."
     yield ""
     places = _places(run)
