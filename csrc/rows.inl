@@ -94,13 +94,6 @@ struct Rows {
   }
 };
 
-// W elements of a contiguous vector of which n exist; absent vectors read as zeros.
-static inline Vec read_params(const float* p, int64_t first, int n) {
-  float lanes[W] = {};
-  if (p) __builtin_memcpy(lanes, p + first, sizeof(float) * n);
-  return Vec::load(lanes);
-}
-
 // Floats that a T takes in scratch memory, rounded up to whole cache lines.
 template <class T>
 constexpr int64_t floats_of() {

@@ -91,7 +91,7 @@ struct Inputs {
         in.store(u + row_of(i, t));
         (x * in).store(dtu + row_of(i, t));
         if (slope) rise.store(slope + row_of(i, t));
-        max(Vec::load(largest + i), abs(x)).store(largest + i);
+        max(abs(x), Vec::load(largest + i)).store(largest + i);  // a NaN is passed over: it comes through dt u
       });
     }
     group.walk([&](int64_t i, int n) {

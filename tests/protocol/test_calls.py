@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from bakeoff.protocol.calls import CallsRecord, Curve, Rung, read_calls
-from bakeoff.protocol.figures import figures_of
+from bakeoff.protocol.figures import HELD_OUT, figures_of
 from bakeoff.protocol.measurement import Quality, Spread
 from bakeoff.protocol.probes import Point, ProbeRecord
 from bakeoff.protocol.sections.bar import Bar
@@ -95,6 +95,20 @@ def test_backbones_below_the_bar_are_not_compared() -> None:
     reading = read_calls(CallsRecord(ladder=LADDER, curves=curves), None, RULE, BAR, FIGURES)
     assert reading.equal is None and reading.enough == {"a": {0: 1}, "b": {0: None}}
     assert "b never passes the bar" in reading.said()
+
+
+def test_without_thresholds_no_number_of_calls_is_enough() -> None:
+    people = Bar(measure="human", samples=64)
+    reading = read_calls(CallsRecord(ladder=LADDER, curves=(curve("a", 0, (1, 1)),)), None, RULE, people, FIGURES)
+    assert (reading.enough, reading.equal) == ({}, None) and reading.said()[0].startswith("people decide the bar")
+
+
+def test_a_figure_that_samples_do_not_have_is_not_compared() -> None:
+    rule = RULE.model_copy(update={"quality": "held_out_loss"})
+    curves = (curve("a", 0, (100, 100)), curve("b", 0, (100, 100)))
+    known = FIGURES | {HELD_OUT.name: HELD_OUT}
+    reading = read_calls(CallsRecord(ladder=LADDER, curves=curves), None, rule, BAR, known)
+    assert reading.equal is None and reading.enough == {"a": {0: 1}, "b": {0: 1}}
 
 
 def test_where_more_is_better_the_limit_lies_below() -> None:

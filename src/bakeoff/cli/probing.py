@@ -92,7 +92,7 @@ def _show(console: Any, reading: "Reading") -> None:
     table = Table("backbone", "calls", "steps", *titles, "pass by now", *(f"{one}, ms" for one in COSTS.values()))
     for row in reading.rows:
         values = [row.figures.get(figure.name) for figure in reading.figures]
-        times = [row.seconds.get(cost) for cost in COSTS]
+        times = [row.ms.get(cost) for cost in COSTS]
         cells = ["-" if one is None else f"{one:.4g}" for one in (*values, *times)]
         cells.insert(len(values), f"{row.passed} of {row.seeds}")
         table.add_row(row.backbone, str(row.calls), str(row.steps), *cells)

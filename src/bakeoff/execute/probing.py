@@ -17,7 +17,7 @@ from bakeoff.rundir.ledger import record, retract
 def probe_calls(
     run: RunDir, ladder: Sequence[int], options: Options, listen: Listener, *, again: bool = False
 ) -> tuple[CallsRecord, ProbeRecord]:
-    """Quality against calls of the network of every trained model, and the seconds of whole solves.
+    """Quality against calls of the network of every trained model, and the time of whole solves.
 
     What is measured is not measured again, and what was begun goes on, unless `again` says so.
 
@@ -34,7 +34,7 @@ def probe_calls(
         raise BakeoffError(
             f"--calls: {', '.join(map(str, ladder)) or 'none'}; allowed: whole numbers from 1 to {LARGEST}."
         )
-    if not isinstance(run.protocol.sampling, Solver):
+    if not all(isinstance(run.protocol.of(one).sampling, Solver) for one in run.protocol.backbones):
         raise BakeoffError(
             f"{run.path}: decodes symbol after symbol; calls are of runs whose sampler goes from noise to data "
             "(objectives flow and ddpm)."

@@ -1,6 +1,5 @@
 """How many steps of a sampler fit into a number of calls of the network."""
 
-from bakeoff.errors import BakeoffError
 from bakeoff.protocol.calls import LARGEST
 from bakeoff.protocol.sections.sampling import Solver
 from bakeoff.trial.candidate import Candidate
@@ -8,17 +7,10 @@ from bakeoff.trial.candidate import Candidate
 
 def with_calls(candidate: Candidate, calls: int) -> Solver | None:
     """The candidate's sampling with the most steps that take so many calls a path, guidance left out; None if not even
-    one step does.
-
-    Raises:
-        BakeoffError: its items are not made by a sampler with steps.
+    one step does. Its items must be made by a sampler with steps.
     """
     sampling, prompts = candidate.protocol.sampling, candidate.task.prompts(1)
-    if not isinstance(sampling, Solver):
-        raise BakeoffError(
-            f"calls: {candidate.protocol.name} decodes symbol after symbol; a number of calls is chosen only where a "
-            "sampler goes from noise to data (objectives flow and ddpm)."
-        )
+    assert isinstance(sampling, Solver)  # `bakeoff.execute.probing` refuses others
     # a step takes one call or two, and the last one of Heun's may take one where the others take two
     for steps in (calls, (calls + 1) // 2, calls // 2):
         if 1 <= steps <= LARGEST:

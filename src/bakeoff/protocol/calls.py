@@ -105,7 +105,7 @@ class Row:
     Attributes:
         figures: means over its seeds and both sets of noise.
         passed: seeds that pass the bar with so many calls or fewer.
-        seconds: of a whole solve, by cost; those of the probe `solve_time`.
+        ms: of a whole solve, by cost; those of the probe `solve_time`.
     """
 
     backbone: str
@@ -114,7 +114,7 @@ class Row:
     figures: dict[str, float]
     passed: int
     seeds: int
-    seconds: dict[str, float]
+    ms: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,10 @@ class Reading:
 
     Attributes:
         figures: of the bar, and the one that is compared at equal quality.
-        enough: backbone -> seed -> the operating point's calls; None where no number of calls passes the bar.
-        equal: over the backbones that pass the bar in half of their seeds; None if there are not two.
+        enough: backbone -> seed -> the operating point's calls; None where no number of calls passes the bar. Empty
+            where the bar has no thresholds, because people decide it.
+        equal: over the backbones that pass the bar in half of their seeds; None if there are not two, or if the figure
+            that is compared is not one of samples.
     """
 
     figures: list[Figure]
@@ -169,8 +171,10 @@ class Reading:
     def said(self) -> list[str]:
         """In sentences: what is enough for each backbone, and what equal quality costs."""
         lines = [f"{name} {_told('passes the bar', seeds)}" for name, seeds in self.enough.items()]
+        if not self.enough:
+            return ["people decide the bar, so that no number of calls is enough by itself"]
         if self.equal is None:
-            why = "fewer than two backbones pass the bar in half of their seeds"
+            why = "fewer than two backbones with a figure to compare pass the bar in half of their seeds"
             return [*lines, f"equal quality: not asked, since {why}"]
         equal = self.equal
         lines.append(
@@ -200,12 +204,12 @@ def read_calls(
     record: CallsRecord, timed: ProbeRecord | None, rule: Rule, bar: Bar, figures: Mapping[str, Figure]
 ) -> Reading:
     """The curves row by row, the operating points, and equal quality."""
-    compared, seconds = _compared(rule, bar, figures), _seconds(timed)
+    compared, solves = _compared(rule, bar, figures), _solves(timed)
     shown = {name: figures[name] for name in bar.thresholds if name in figures}
     shown |= {} if compared is None else {compared.name: compared}
     enough = {
         name: {curve.seed: (rung := curve.enough(bar, figures)) and rung.calls for curve in record.of(name)}
-        for name in record.backbones
+        for name in (record.backbones if bar.thresholds else ())
     }
     rows = []
     for name in record.backbones:
@@ -215,13 +219,13 @@ def read_calls(
                 continue
             means = {one: [rung.mean(one) for rung in rungs] for one in shown}
             values = {one: fmean(found) for one, found in means.items() if None not in found}  # pyright: ignore
-            passed = sum(one is not None and one <= calls for one in enough[name].values())
-            times = {cost: times[name, calls] for cost, times in seconds.items() if (name, calls) in times}
-            rows.append(Row(name, calls, rungs[0].steps, values, passed, len(rungs), times))
+            passed = sum(one is not None and one <= calls for one in enough.get(name, {}).values())
+            ms = {cost: times[name, calls] for cost, times in solves.items() if (name, calls) in times}
+            rows.append(Row(name, calls, rungs[0].steps, values, passed, len(rungs), ms))
     passing = [name for name, seeds in enough.items() if 2 * sum(map(bool, seeds.values())) >= len(seeds)]
     equal = None
-    if compared is not None and len(passing) > 1:
-        equal = _equal_quality(record, passing, Scale(compared, rule.scale, rule.quality_margin), rows, seconds)
+    if compared is not None:
+        equal = _equal_quality(record, passing, Scale(compared, rule.scale, rule.quality_margin), rows, solves)
     return Reading(list(shown.values()), rows, enough, equal, rule.confidence)
 
 
@@ -234,8 +238,8 @@ def _compared(rule: Rule, bar: Bar, figures: Mapping[str, Figure]) -> Figure | N
     return next((one for one in named if one.high is None and one.better == "lower"), next(iter(named), None))
 
 
-def _seconds(timed: ProbeRecord | None) -> dict[str, dict[tuple[str, int], float]]:
-    """Cost -> backbone and calls -> the median of a whole solve, in its unit."""
+def _solves(timed: ProbeRecord | None) -> dict[str, dict[tuple[str, int], float]]:
+    """Cost -> backbone and calls -> the median of a whole solve, in milliseconds."""
     found: dict[str, dict[tuple[str, int], float]] = {}
     for point in () if timed is None else timed.points:
         for name, costs in point.candidates.items():
@@ -250,25 +254,30 @@ def _equal_quality(
     names: Sequence[str],
     scale: Scale,
     rows: Sequence[Row],
-    seconds: Mapping[str, Mapping[tuple[str, int], float]],
-) -> EqualQuality:
-    figure = scale.figure
-    found = {name: [row.figures[figure.name] for row in rows if row.backbone == name] for name in names}
-    best = [min(values, key=lambda value: scale.sign * value) for values in found.values()]
-    limit = scale.threshold(max(best, key=lambda value: scale.sign * value))
-    rungs = {name: {curve.seed: curve.as_good(figure, limit) for curve in record.of(name)} for name in names}
+    solves: Mapping[str, Mapping[tuple[str, int], float]],
+) -> EqualQuality | None:
+    """None if fewer than two backbones have the figure."""
+    figure, found = scale.figure, {name: [] for name in names}
+    for row in rows:
+        if row.backbone in found and figure.name in row.figures:
+            found[row.backbone].append(row.figures[figure.name])
+    best = {name: min(values, key=lambda value: scale.sign * value) for name, values in found.items() if values}
+    if len(best) < 2:
+        return None
+    limit = scale.threshold(max(best.values(), key=lambda value: scale.sign * value))
+    rungs = {name: {curve.seed: curve.as_good(figure, limit) for curve in record.of(name)} for name in best}
     calls = {name: {seed: rung and rung.calls for seed, rung in seeds.items()} for name, seeds in rungs.items()}
-    return EqualQuality(figure, limit, calls, {cost: _pairs(calls, times) for cost, times in seconds.items()})
+    return EqualQuality(figure, limit, calls, {cost: _pairs(calls, times) for cost, times in solves.items()})
 
 
-def _pairs(calls: Mapping[str, Mapping[int, int | None]], seconds: Mapping[tuple[str, int], float]) -> list[Pair]:
+def _pairs(calls: Mapping[str, Mapping[int, int | None]], times: Mapping[tuple[str, int], float]) -> list[Pair]:
     pairs = []
     for first, second in combinations(calls, 2):
         ends = [(calls[first][seed], calls[second].get(seed)) for seed in calls[first]]
         logs = [
-            (math.log(seconds[first, one]), math.log(seconds[second, other]))
+            (math.log(times[first, one]), math.log(times[second, other]))
             for one, other in ends
-            if one and other and (first, one) in seconds and (second, other) in seconds
+            if one and other and (first, one) in times and (second, other) in times
         ]
         pairs.append(Pair(first, second, paired_difference(*zip(*logs, strict=True)) if logs else None))
     return pairs
